@@ -1,0 +1,1 @@
+//! Every vision token of a CLIP tower: images in, `last_hidden_state` out, with the reference's numbers.
