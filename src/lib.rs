@@ -1,3 +1,5 @@
 //! Every vision token of a CLIP tower: images in, `last_hidden_state` out, with the reference's numbers.
 
+pub mod image;
 pub mod model;
+pub mod processor;
