@@ -28,7 +28,7 @@ use guard::{guarded, panic_reason};
 use raster::{Pixels, Raster};
 
 /// What becomes of transparency.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Alpha {
     /// The picture is composited over white, as transformers 5 does.
     #[default]
@@ -37,14 +37,34 @@ pub enum Alpha {
     Drop,
 }
 
+impl Alpha {
+    /// The name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::White => "white",
+            Self::Drop => "drop",
+        }
+    }
+}
+
 /// What becomes of an orientation in the picture's metadata.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ExifOrientation {
     /// Pixels stay as they are stored, as `PIL.Image.open` gives them.
     #[default]
     Ignore,
     /// The picture is turned upright, as `transformers.image_utils.load_image` does.
     Apply,
+}
+
+impl ExifOrientation {
+    /// The name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ignore => "ignore",
+            Self::Apply => "apply",
+        }
+    }
 }
 
 /// How pictures are decoded.

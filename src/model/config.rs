@@ -63,7 +63,9 @@ impl VisionConfig {
     pub(crate) fn from_json(text: &str) -> Result<Self, String> {
         let root: Value = serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}"))?;
         let model_type = root.get("model_type").and_then(Value::as_str);
-        let fields = match (model_type, root.get("vision_config")) {
+        // The first CLIP configs wrote the tower under another name.
+        let vision = root.get("vision_config").or_else(|| root.get("vision_config_dict"));
+        let fields = match (model_type, vision) {
             (Some("clip"), None | Some(Value::Null)) => Value::Object(serde_json::Map::new()),
             (Some("clip") | None, Some(vision)) => vision.clone(),
             (Some("clip_vision_model"), _) => root,

@@ -65,7 +65,11 @@ impl VisionTower {
         Ok(states)
     }
 
-    fn embed(&self, pixel_values: &Tensor) -> Result<Tensor, ModelError> {
+    /// The tokens before the pre-norm: patch, class and position embeddings, (B, tokens, hidden_size).
+    ///
+    /// # Errors
+    /// As [`VisionTower::forward`].
+    pub fn embeddings(&self, pixel_values: &Tensor) -> Result<Tensor, ModelError> {
         let edge = self.config.image_size;
         match *pixel_values.dims() {
             [_, 3, height, width] if height == edge && width == edge => {}
@@ -73,7 +77,10 @@ impl VisionTower {
                 return Err(ModelError::PixelShape { expected: edge, found: found.to_vec() });
             }
         }
-        let embeddings = self.embeddings.forward(pixel_values)?; // (B, T, width)
-        Ok(self.pre_layernorm.forward(&embeddings)?)
+        Ok(self.embeddings.forward(pixel_values)?)
+    }
+
+    fn embed(&self, pixel_values: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(self.pre_layernorm.forward(&self.embeddings(pixel_values)?)?)
     }
 }
