@@ -1,5 +1,13 @@
 //! Where an image's bytes come from.
 
+mod item;
+mod list;
+mod walk;
+
+pub use item::Item;
+pub use list::{List, Separator};
+pub use walk::{Found, walk};
+
 use std::{
     fmt,
     fs::{self, File},
