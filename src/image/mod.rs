@@ -11,14 +11,19 @@
 //! # Ok::<(), clip_features::image::DecodeError>(())
 //! ```
 
+mod bmp;
 mod error;
+mod gif;
+mod gif_lzw;
 mod guard;
 mod jpeg;
 mod orientation;
 mod png;
 mod png_rows;
+mod pnm;
 mod raster;
 mod reader;
+mod webp;
 
 use ::image::{ImageFormat, RgbImage};
 
@@ -89,9 +94,13 @@ struct Decoder {
 }
 
 /// The formats, in the order in which Pillow tries them.
-const DECODERS: [Decoder; 2] = [
+const DECODERS: [Decoder; 6] = [
+    Decoder { name: "BMP", format: ImageFormat::Bmp, matches: bmp::matches, decode: bmp::decode },
+    Decoder { name: "GIF", format: ImageFormat::Gif, matches: gif::matches, decode: gif::decode },
     Decoder { name: "JPEG", format: ImageFormat::Jpeg, matches: jpeg::matches, decode: jpeg::decode },
+    Decoder { name: "PNM", format: ImageFormat::Pnm, matches: pnm::matches, decode: pnm::decode },
     Decoder { name: "PNG", format: ImageFormat::Png, matches: png::matches, decode: png::decode },
+    Decoder { name: "WebP", format: ImageFormat::WebP, matches: webp::matches, decode: webp::decode },
 ];
 
 /// Bounds that every decoder checks before it reserves memory for pixels.
