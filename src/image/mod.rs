@@ -23,6 +23,7 @@ mod png_rows;
 mod pnm;
 mod raster;
 mod reader;
+mod tiff;
 mod webp;
 
 use ::image::{ImageFormat, RgbImage};
@@ -94,12 +95,13 @@ struct Decoder {
 }
 
 /// The formats, in the order in which Pillow tries them.
-const DECODERS: [Decoder; 6] = [
+const DECODERS: [Decoder; 7] = [
     Decoder { name: "BMP", format: ImageFormat::Bmp, matches: bmp::matches, decode: bmp::decode },
     Decoder { name: "GIF", format: ImageFormat::Gif, matches: gif::matches, decode: gif::decode },
     Decoder { name: "JPEG", format: ImageFormat::Jpeg, matches: jpeg::matches, decode: jpeg::decode },
     Decoder { name: "PNM", format: ImageFormat::Pnm, matches: pnm::matches, decode: pnm::decode },
     Decoder { name: "PNG", format: ImageFormat::Png, matches: png::matches, decode: png::decode },
+    Decoder { name: "TIFF", format: ImageFormat::Tiff, matches: tiff::matches, decode: tiff::decode },
     Decoder { name: "WebP", format: ImageFormat::WebP, matches: webp::matches, decode: webp::decode },
 ];
 
@@ -141,7 +143,7 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeEr
             );
         }
         let orientation = match options.exif_orientation {
-            ExifOrientation::Ignore => 1,
+            ExifOrientation::Ignore => raster.metadata.upright.unwrap_or(1),
             ExifOrientation::Apply => orientation::find(&raster.metadata),
         };
         let rgb = orientation::apply(raster.into_rgb(options.alpha)?, orientation);
