@@ -13,8 +13,10 @@ use super::Item;
 use crate::image::looks_like_image;
 
 /// Extensions under which a file counts as an image whatever it holds, so that a damaged one is reported.
-const EXTENSIONS: [&str; 15] =
-    ["jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "pnm", "pbm", "pgm", "ppm", "tif"];
+const EXTENSIONS: [&str; 15] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "pnm", "pbm", "pgm", "ppm",
+    "tif",
+];
 
 /// What a directory holds.
 #[derive(Debug, Default)]

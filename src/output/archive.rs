@@ -75,7 +75,8 @@ impl Archive {
         }
         fs::create_dir_all(&directory).map_err(io_error)?;
         let (mut journal, lines) = Journal::open(&directory.join("journal.jsonl"))?;
-        let resumed = if overwrite { None } else { Resumed::from(&lines, &directory, &names, dtype, &settings)? };
+        let resumed =
+            if overwrite { None } else { Resumed::from(&lines, &directory, &names, dtype, &settings)? };
         let resumed = match resumed {
             Some(resumed) => resumed,
             None => {

@@ -67,10 +67,14 @@ mod tests {
 
     #[test]
     fn shards_are_named_as_on_the_hub() {
-        let names =
-            ArchiveNames { path: "out/x.safetensors".into(), format: Format::Safetensors, shard_size: Some(1) };
+        let names = ArchiveNames {
+            path: "out/x.safetensors".into(),
+            format: Format::Safetensors,
+            shard_size: Some(1),
+        };
         assert_eq!(names.shards(1), [Path::new("out/x.safetensors")]);
-        let shards = ["out/x-00001-of-00002.safetensors", "out/x-00002-of-00002.safetensors"].map(PathBuf::from);
+        let shards =
+            ["out/x-00001-of-00002.safetensors", "out/x-00002-of-00002.safetensors"].map(PathBuf::from);
         assert_eq!(names.shards(2), shards);
         assert_eq!(names.index(), Path::new("out/x.safetensors.index.json"));
     }

@@ -115,7 +115,10 @@ fn write_weight_map(
 
 /// The tensors' keys of a finished archive, or the images' of a stack; none if there is no archive. One of other
 /// settings, or something else of that name, is refused.
-pub(super) fn read(names: &ArchiveNames, settings: &Metadata) -> Result<Option<HashSet<String>>, OutputError> {
+pub(super) fn read(
+    names: &ArchiveNames,
+    settings: &Metadata,
+) -> Result<Option<HashSet<String>>, OutputError> {
     let files = files_of(names)?;
     if files.is_empty() {
         return Ok(None);
@@ -150,7 +153,9 @@ fn files_of(names: &ArchiveNames) -> Result<Vec<PathBuf>, OutputError> {
     let index = names.index();
     let mut files: Vec<PathBuf> = match (names.format, index.is_file()) {
         (_, false) => Vec::new(),
-        (Format::Npy, true) => read_index(&index)?.into_iter().filter_map(|row| row.shard).map(PathBuf::from).collect(),
+        (Format::Npy, true) => {
+            read_index(&index)?.into_iter().filter_map(|row| row.shard).map(PathBuf::from).collect()
+        }
         (Format::Safetensors, true) => {
             #[derive(Deserialize)]
             struct Index {

@@ -1,10 +1,6 @@
 //! `manifest.json`: what a directory of outputs was made with.
 
-use std::{
-    fs,
-    io,
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,8 @@ use std::path::Path;
 /// The key of an image: its path with `/` between the parts. Bytes that are no UTF-8, which neither safetensors nor
 /// JSON can hold, are written `%XX`.
 pub fn key(name: &Path) -> String {
-    let parts: Vec<String> = name.components().map(|part| escape(part.as_os_str().as_encoded_bytes())).collect();
+    let parts: Vec<String> =
+        name.components().map(|part| escape(part.as_os_str().as_encoded_bytes())).collect();
     parts.join("/")
 }
 

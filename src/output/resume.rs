@@ -61,7 +61,10 @@ impl Resumed {
         if !differences.is_empty() {
             return Err(OutputError::Taken {
                 path: names.path.clone(),
-                reason: format!("is begun by an interrupted run of other settings: {}", differences.join(", ")),
+                reason: format!(
+                    "is begun by an interrupted run of other settings: {}",
+                    differences.join(", ")
+                ),
             });
         }
         let mut resumed = Self::new(*room, *end);

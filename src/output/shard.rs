@@ -54,7 +54,8 @@ impl Shard {
 
     /// Appends tensors; gives the CRC-32 of their bytes.
     pub(super) fn append(&mut self, arrays: &[Array], dtype: Dtype) -> Result<u32, OutputError> {
-        let mut writer = Summed { inner: BufWriter::with_capacity(1 << 18, &self.file), hasher: Default::default() };
+        let mut writer =
+            Summed { inner: BufWriter::with_capacity(1 << 18, &self.file), hasher: Default::default() };
         let written = arrays
             .iter()
             .try_for_each(|array| dtype.write(&mut writer, &array.values))
@@ -66,7 +67,12 @@ impl Shard {
     }
 
     /// Writes the header and waits until the file is on disk.
-    pub(super) fn seal(&mut self, format: Format, dtype: Dtype, metadata: &Metadata) -> Result<(), OutputError> {
+    pub(super) fn seal(
+        &mut self,
+        format: Format,
+        dtype: Dtype,
+        metadata: &Metadata,
+    ) -> Result<(), OutputError> {
         let path = self.path.clone();
         self.write_header(format, dtype, metadata).map_err(|source| OutputError::Io { path, source })
     }

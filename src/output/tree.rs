@@ -51,7 +51,9 @@ impl TreeNames {
     /// Whether an image's outputs are there. A file is renamed into place when it is whole, so to exist is to be
     /// complete.
     pub fn contains(&self, name: &Path) -> bool {
-        self.files(name).iter().all(|file| fs::symlink_metadata(file).is_ok_and(|metadata| metadata.is_file()))
+        self.files(name)
+            .iter()
+            .all(|file| fs::symlink_metadata(file).is_ok_and(|metadata| metadata.is_file()))
     }
 }
 
@@ -96,7 +98,8 @@ impl Tree {
                             reason: format!("exists, and no {MANIFEST} beside it says how it was made"),
                         });
                     }
-                    fs::remove_file(&file).map_err(|source| OutputError::Io { path: file.clone(), source })?;
+                    fs::remove_file(&file)
+                        .map_err(|source| OutputError::Io { path: file.clone(), source })?;
                 }
                 Manifest { settings: settings.clone() }.write(&path)?;
             }
