@@ -195,6 +195,7 @@ def main() -> None:
     parser.add_argument("--server", action="append", default=[], metavar="NAME=COMMAND", help="one more server of the same protocol")
     args = parser.parse_args()
 
+    sys.stdout.reconfigure(line_buffering=True)  # a table is seen when it is done, also through a pipe
     CACHE.mkdir(exist_ok=True)
     model = (args.model or random_checkpoint()).resolve()
     pixels = preprocess(model, args.image)
