@@ -1,5 +1,6 @@
 //! Every vision token of a CLIP tower: images in, `last_hidden_state` out, with the reference's numbers.
 
 pub mod image;
+pub mod kernels;
 pub mod model;
 pub mod processor;
