@@ -7,6 +7,7 @@
 pub mod extractor;
 pub mod image;
 pub mod input;
+pub mod kernels;
 pub mod model;
 pub mod output;
 pub mod pipeline;
