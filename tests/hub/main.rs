@@ -1,0 +1,9 @@
+//! The hub module against a hub on the loopback.
+
+mod cached;
+mod download;
+mod processes;
+mod refusals;
+mod server;
+mod support;
+mod transfer;
