@@ -168,7 +168,7 @@ pub(super) fn location(response: &Response<Body>, from: &Uri) -> Result<Option<U
     }
     // A location may be a signed URL, which is as good as a password: it is not quoted.
     let nonsense = || Failure::Nonsense { host: host(from), reason: "a redirect that leads nowhere".into() };
-    let target = text(response, "location").ok_or_else(nonsense)?;
+    let target = text(response, "location").filter(|target| !target.is_empty()).ok_or_else(nonsense)?;
     let (scheme, authority) =
         (from.scheme_str().unwrap_or("https"), from.authority().map_or("", Authority::as_str));
     let absolute = if target.starts_with("//") {
