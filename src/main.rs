@@ -1,1 +1,21 @@
-fn main() {}
+//! Arguments → plan → run → exit code.
+
+mod cli;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Args, Exit, Plan};
+
+fn main() -> ExitCode {
+    let exit = match Plan::settle(Args::parse()) {
+        Ok(plan) => run::run(&plan),
+        Err(error) => {
+            cli::say("error", &error.to_string());
+            Exit::Refused
+        }
+    };
+    exit.into()
+}

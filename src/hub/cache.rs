@@ -11,9 +11,9 @@
 //! ```
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
@@ -51,6 +51,10 @@ impl ModelCache {
             locks: cache.join(".locks").join(folder),
             symlinks,
         }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
@@ -93,13 +97,8 @@ impl ModelCache {
             return Ok(());
         }
         let path = self.root.join("refs").join(revision.as_str());
-        // Written elsewhere and renamed, so that no reader finds half a hash.
-        let written = create_parent(&path).and_then(|_| {
-            let mut file = self.temporary()?;
-            file.write_all(commit.as_bytes())?;
-            file.persist(&path)?;
-            Ok(())
-        });
+        let written =
+            create_parent(&path).and_then(|_| self.place(&path, |temporary| fs::write(temporary, commit)));
         written.map_err(|source| HubError::Io { path, source })
     }
 
@@ -136,17 +135,20 @@ impl ModelCache {
             return Ok(());
         }
         // Windows lets only some users make symbolic links, and FAT has no links at all.
-        fs::hard_link(blob, pointer).or_else(|_| {
-            let copy = self.temporary()?;
-            fs::copy(blob, copy.path())?;
-            copy.persist(pointer)?;
-            Ok(())
-        })
+        fs::hard_link(blob, pointer)
+            .or_else(|_| self.place(pointer, |temporary| fs::copy(blob, temporary).map(drop)))
     }
 
-    /// A file with the permissions of an ordinary new one, since other users may share the cache.
-    fn temporary(&self) -> io::Result<tempfile::NamedTempFile> {
-        tempfile::Builder::new().make_in(&self.root, |path| fs::File::create_new(path))
+    /// Writes a file elsewhere and renames it into place, so that no one finds half of it.
+    fn place(&self, path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let temporary = self.root.join(format!("{}-{count}.tmp", std::process::id()));
+        let placed = write(&temporary).and_then(|()| fs::rename(&temporary, path));
+        if placed.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        placed
     }
 
     fn no_exist(&self, commit: &str, file: &str) -> PathBuf {

@@ -76,6 +76,11 @@ impl Remote<'_> {
             have: if info.size.is_some_and(|size| have > size) { 0 } else { have },
             size: info.size,
         };
+        let needed = info.size.unwrap_or(0).saturating_sub(download.have);
+        // A file system that cannot say how much is free, or says nothing is, is given a try.
+        if fs4::available_space(cache.root()).is_ok_and(|free| free > 0 && free < needed) {
+            return Err(HubError::DiskFull { path, needed });
+        }
         (self.events)(Event::Begin { file: name, size: info.size, have: download.have });
         download.run()?;
         download

@@ -1,0 +1,64 @@
+//! Why a picture cannot be decoded.
+
+use thiserror::Error;
+
+/// Why bytes are not turned into pixels. `format` is the format's usual name, such as `JPEG`.
+#[derive(Debug, Error)]
+pub enum DecodeError {
+    /// There are no bytes.
+    #[error("empty, so not an image")]
+    Empty,
+    /// The bytes begin like no format that is read here.
+    #[error("not an image of a known format (JPEG, PNG, WebP, GIF, BMP, PNM, TIFF)")]
+    UnknownFormat,
+    /// The bytes end before the picture does.
+    #[error("{format} is truncated")]
+    Truncated {
+        /// The picture's format.
+        format: &'static str,
+    },
+    /// The bytes break the format's rules.
+    #[error("broken {format}: {reason}")]
+    Invalid {
+        /// The picture's format.
+        format: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The picture uses a feature whose pixels could not be promised to be the reference's.
+    #[error("{format} with {feature} is not supported")]
+    Unsupported {
+        /// The picture's format.
+        format: &'static str,
+        /// The feature.
+        feature: String,
+    },
+    /// The picture is larger than [`DecodeOptions::max_pixels`](super::DecodeOptions::max_pixels).
+    #[error("{width}x{height} is more than the {limit} pixels allowed")]
+    TooManyPixels {
+        /// Columns.
+        width: u64,
+        /// Rows.
+        height: u64,
+        /// The limit in force.
+        limit: u64,
+    },
+    /// A decoder panicked.
+    #[error("the {format} decoder failed: {reason}")]
+    Panicked {
+        /// The picture's format.
+        format: &'static str,
+        /// The panic's message.
+        reason: String,
+    },
+}
+
+impl DecodeError {
+    pub(super) fn invalid(format: &'static str, reason: impl Into<String>) -> Self {
+        Self::Invalid { format, reason: reason.into() }
+    }
+
+    pub(super) fn unsupported(format: &'static str, feature: impl Into<String>) -> Self {
+        Self::Unsupported { format, feature: feature.into() }
+    }
+}

@@ -1,0 +1,219 @@
+//! JPEG, by libjpeg as Pillow drives it: accurate integer DCT, fancy upsampling, and an error where the data end too early.
+//!
+//! Pillow reads the markers itself to learn size, mode and metadata, then feeds libjpeg blocks of 64 KiB from a source that cannot
+//! be asked for bytes past the end. Both halves are followed here.
+
+use std::cell::Cell;
+use std::io::{self, BufRead, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use mozjpeg::{ColorSpace, Decompress};
+
+use super::error::DecodeError;
+use super::raster::{Metadata, Pixels, Raster};
+use super::reader::Reader;
+use super::{Limits, panic_reason};
+
+const FORMAT: &str = "JPEG";
+
+/// The blocks in which Pillow hands a file to libjpeg.
+const BLOCK: usize = 65_536;
+
+pub(super) fn matches(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\xff\xd8\xff")
+}
+
+/// What the markers before the first scan say.
+#[derive(Debug, Default)]
+struct Header {
+    width: u16,
+    height: u16,
+    layers: u8,
+    metadata: Metadata,
+}
+
+pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
+    let header = read_header(bytes)?;
+    let (width, height) = (u32::from(header.width), u32::from(header.height));
+    limits.check(width.into(), height.into())?;
+
+    let state = Rc::new(State::default());
+    let source = Source { bytes, position: 0, state: Rc::clone(&state) };
+    // libjpeg's errors unwind; the decompressor is dropped on the way and nothing of it is used afterwards.
+    let samples =
+        catch_unwind(AssertUnwindSafe(|| read_samples(source, &header, &state))).unwrap_or_else(|panic| {
+            Err(DecodeError::invalid(FORMAT, libjpeg_message(&panic_reason(panic.as_ref()))))
+        });
+    let samples = match samples {
+        Err(_) if state.starved.get() => return Err(DecodeError::Truncated { format: FORMAT }),
+        samples => samples?,
+    };
+
+    let pixels = match header.layers {
+        1 => Pixels::Grey(samples),
+        3 => Pixels::Rgb(samples),
+        // Pillow assumes Adobe's convention for all: inks are stored inverted.
+        _ => Pixels::Cmyk(samples.into_iter().map(|ink| 255 - ink).collect()),
+    };
+    Ok(Raster { metadata: header.metadata, ..Raster::new(width, height, pixels) })
+}
+
+fn read_samples(source: Source, header: &Header, state: &State) -> Result<Vec<u8>, DecodeError> {
+    let failed = |error: io::Error| DecodeError::invalid(FORMAT, error.to_string());
+    let decompress = Decompress::new_reader(source).map_err(failed)?;
+    if decompress.size() != (usize::from(header.width), usize::from(header.height)) {
+        return Err(DecodeError::invalid(FORMAT, "two frame headers of different size"));
+    }
+    let mut started = decompress
+        .to_colorspace(match header.layers {
+            1 => ColorSpace::JCS_GRAYSCALE,
+            3 => ColorSpace::JCS_RGB,
+            _ => ColorSpace::JCS_CMYK,
+        })
+        .map_err(failed)?;
+    let samples = started.read_scanlines::<u8>().map_err(failed)?;
+    // The picture is complete. Pillow reads on to the end of the block it has, and minds errors there, but not a missing end.
+    state.complete.set(true);
+    match catch_unwind(AssertUnwindSafe(|| started.finish())) {
+        Ok(result) => result.map_err(failed)?,
+        Err(_) if state.starved.get() => {}
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+    Ok(samples)
+}
+
+fn libjpeg_message(message: &str) -> String {
+    message.strip_prefix("libjpeg fatal error: ").unwrap_or(message).trim_end_matches('.').to_lowercase()
+}
+
+/// What the decoder and its source tell each other.
+#[derive(Debug, Default)]
+struct State {
+    /// All rows have been read.
+    complete: Cell<bool>,
+    /// libjpeg has asked for bytes that are not there.
+    starved: Cell<bool>,
+}
+
+/// The file in blocks; an end where libjpeg still needs bytes is an error, as it is in Pillow, and not an invented end marker.
+struct Source<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    state: Rc<State>,
+}
+
+impl BufRead for Source<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let block = self.position / BLOCK;
+        let end = ((block + 1) * BLOCK).min(self.bytes.len());
+        if self.position >= end || self.state.complete.get() {
+            self.state.starved.set(true);
+            // After the last row this is the end; before it, a failure (an end would be papered over).
+            return if self.state.complete.get() { Ok(&[]) } else { Err(io::ErrorKind::InvalidData.into()) };
+        }
+        Ok(&self.bytes[self.position..end])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.position += amount;
+    }
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+/// Walks the markers as Pillow's plugin does, up to the first scan.
+fn read_header(bytes: &[u8]) -> Result<Header, DecodeError> {
+    let mut reader = Reader::new(bytes, FORMAT);
+    reader.seek(3);
+    let mut header = Header::default();
+    let mut exif: Option<Vec<u8>> = None;
+    // The last byte of the start-of-image marker's successor, already read.
+    let mut byte = 0xff;
+    loop {
+        if byte != 0xff {
+            byte = reader.byte()?;
+            continue;
+        }
+        let marker = reader.byte()?;
+        match marker {
+            // A scan.
+            0xda => {
+                segment(&mut reader)?;
+                break;
+            }
+            // Start of frame, of every kind; Pillow takes DHP for one as well.
+            0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | 0xde => {
+                frame(segment(&mut reader)?, &mut header)?
+            }
+            0xdb => quantization(segment(&mut reader)?)?,
+            0xe1 => {
+                let data = segment(&mut reader)?;
+                if data.starts_with(b"Exif\0\0") {
+                    match &mut exif {
+                        Some(exif) => exif.extend_from_slice(&data[6..]),
+                        None => exif = Some(data.to_vec()),
+                    }
+                } else if let Some(xmp) = data.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0") {
+                    header.metadata.xmp = Some(xmp.to_vec());
+                }
+            }
+            0xc4 | 0xcc | 0xdc | 0xdd | 0xdf | 0xe0 | 0xe2..=0xef | 0xfe => {
+                segment(&mut reader)?;
+            }
+            // Padding: the next byte may be the marker.
+            0x00 | 0xff => {
+                if marker == 0xff {
+                    continue;
+                }
+            }
+            // Markers that stand alone.
+            0xc8 | 0xd0..=0xd9 | 0xf0..=0xfd => {}
+            _ => return Err(DecodeError::invalid(FORMAT, format!("unknown marker 0xff{marker:02x}"))),
+        }
+        byte = reader.byte()?;
+    }
+    if header.layers == 0 || header.width == 0 || header.height == 0 {
+        return Err(DecodeError::invalid(FORMAT, "no frame header with a size before the first scan"));
+    }
+    header.metadata.exif = exif;
+    Ok(header)
+}
+
+fn segment<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
+    let length = usize::from(reader.u16_be()?);
+    reader.take(length.saturating_sub(2))
+}
+
+fn frame(data: &[u8], header: &mut Header) -> Result<(), DecodeError> {
+    let [bits, h1, h0, w1, w0, layers, components @ ..] = data else {
+        return Err(DecodeError::Truncated { format: FORMAT });
+    };
+    if *bits != 8 {
+        return Err(DecodeError::unsupported(FORMAT, format!("{bits}-bit samples")));
+    }
+    if ![1, 3, 4].contains(layers) {
+        return Err(DecodeError::unsupported(FORMAT, format!("{layers} components")));
+    }
+    if components.len() % 3 != 0 {
+        return Err(DecodeError::invalid(FORMAT, "frame header of odd length"));
+    }
+    header.layers = *layers;
+    header.height = u16::from_be_bytes([*h1, *h0]);
+    header.width = u16::from_be_bytes([*w1, *w0]);
+    Ok(())
+}
+
+fn quantization(mut data: &[u8]) -> Result<(), DecodeError> {
+    while let [head, ..] = data {
+        let length = 1 + if head >> 4 == 0 { 64 } else { 128 };
+        data = data.get(length..).ok_or_else(|| DecodeError::invalid(FORMAT, "short quantization table"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! Safetensors on disk: one file or several shards, read tensor by tensor.
+//!
+//! Tensors are read with positioned reads, not through a memory map: a mapped page counts as the process's
+//! memory beside the copy that the tower keeps, and a file that is cut short while mapped kills the process.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use half::{bf16, f16, slice::HalfFloatSliceExt};
+use rayon::prelude::*;
+use safetensors::{Dtype, tensor::Metadata};
+use serde::Deserialize;
+
+use super::ModelError;
+
+/// The prefix of the vision tower's tensors in a full CLIPModel.
+const VISION: &str = "vision_model.";
+
+/// The opened files of a checkpoint and the place of each vision tensor in them.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The file or index that was opened, for messages.
+    path: PathBuf,
+    files: Vec<(PathBuf, File)>,
+    /// Vision tensors by their name in a full CLIPModel.
+    pub(super) tensors: BTreeMap<String, Entry>,
+    /// Whether the files spell the names with [`VISION`] in front.
+    prefixed: bool,
+}
+
+/// Where a tensor lies.
+#[derive(Debug)]
+pub(super) struct Entry {
+    file: usize,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    offset: u64,
+    pub(super) len: u64,
+}
+
+impl Checkpoint {
+    /// Opens `model.safetensors` or, where `path` ends in `.json`, the shards that the index names.
+    ///
+    /// Of the tensors only the headers are read. The text tower's shards are not opened.
+    ///
+    /// # Errors
+    /// A file is missing, its header is corrupt, or it is shorter than its header says.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let mut checkpoint =
+            Self { path: path.to_owned(), files: Vec::new(), tensors: BTreeMap::new(), prefixed: true };
+        let mut tensors = BTreeMap::new();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            for shard in vision_shards(path)? {
+                checkpoint.add_file(shard, &mut tensors)?;
+            }
+        } else {
+            checkpoint.add_file(path.to_owned(), &mut tensors)?;
+        }
+        // A CLIPVisionModel saved by transformers 5 has no prefix; every other class, and 4, writes it.
+        checkpoint.prefixed = tensors.keys().any(|name| name.starts_with(VISION));
+        for (name, entry) in tensors {
+            if !checkpoint.prefixed && name != "visual_projection.weight" {
+                checkpoint.tensors.insert(format!("{VISION}{name}"), entry);
+            } else if is_vision(&name) {
+                checkpoint.tensors.insert(name, entry);
+            }
+        }
+        Ok(checkpoint)
+    }
+
+    /// Whether there is such a tensor; `name` is spelled as in a full CLIPModel.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Reads a tensor of the expected shape, in row-major order, widened to float32.
+    ///
+    /// # Errors
+    /// The tensor is missing, has another shape, is no float of 16 or 32 bits, or cannot be read.
+    pub fn read(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ModelError> {
+        let spelled = self.spell(name);
+        let Some(entry) = self.tensors.get(name) else {
+            return Err(ModelError::MissingTensor {
+                path: self.path.clone(),
+                tensor: spelled.to_owned(),
+                expected: expected.to_vec(),
+            });
+        };
+        let (path, file) = &self.files[entry.file];
+        if entry.shape != expected {
+            return Err(ModelError::TensorShape {
+                path: path.clone(),
+                tensor: spelled.to_owned(),
+                expected: expected.to_vec(),
+                found: entry.shape.clone(),
+            });
+        }
+        let count = expected.iter().product::<usize>();
+        let read = match entry.dtype {
+            Dtype::F32 => read_f32(file, entry.offset, count),
+            Dtype::F16 => read_u16(file, entry.offset, count)
+                .map(|bits| bytemuck::cast_slice::<u16, f16>(&bits).to_f32_vec()),
+            Dtype::BF16 => read_u16(file, entry.offset, count)
+                .map(|bits| bytemuck::cast_slice::<u16, bf16>(&bits).to_f32_vec()),
+            other => {
+                return Err(ModelError::TensorDtype {
+                    path: path.clone(),
+                    tensor: spelled.to_owned(),
+                    dtype: other.to_string(),
+                });
+            }
+        };
+        read.map_err(|source| ModelError::Io { path: path.clone(), source })
+    }
+
+    /// Reads raw bytes of a tensor, from `start` within it.
+    pub(super) fn read_raw(&self, entry: &Entry, start: u64, buffer: &mut [u8]) -> Result<(), ModelError> {
+        let (path, file) = &self.files[entry.file];
+        read_exact_at(file, buffer, entry.offset + start)
+            .map_err(|source| ModelError::Io { path: path.clone(), source })
+    }
+
+    /// A tensor's name as these files spell it.
+    fn spell<'a>(&self, name: &'a str) -> &'a str {
+        if self.prefixed { name } else { name.strip_prefix(VISION).unwrap_or(name) }
+    }
+
+    fn add_file(&mut self, path: PathBuf, tensors: &mut BTreeMap<String, Entry>) -> Result<(), ModelError> {
+        let file = File::open(&path).map_err(|source| ModelError::Io { path: path.clone(), source })?;
+        let (metadata, data_start) = read_header(&file, &path)?;
+        for (name, info) in metadata.tensors() {
+            let (start, end) = info.data_offsets;
+            let entry = Entry {
+                file: self.files.len(),
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                offset: data_start + start as u64,
+                len: (end - start) as u64,
+            };
+            tensors.insert(name, entry);
+        }
+        self.files.push((path, file));
+        Ok(())
+    }
+}
+
+/// Whether a tensor, in a checkpoint that also holds other parts, belongs to the vision tower or its projection.
+fn is_vision(name: &str) -> bool {
+    name.starts_with(VISION) || name == "visual_projection.weight"
+}
+
+/// The header and the offset at which the tensors begin.
+fn read_header(file: &File, path: &Path) -> Result<(Metadata, u64), ModelError> {
+    let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
+    let io_error = |source| ModelError::Io { path: path.to_owned(), source };
+    /// The format's own limit.
+    const LARGEST_HEADER: u64 = 100_000_000;
+    let kind = file.metadata().map_err(io_error)?;
+    if !kind.is_file() {
+        return Err(corrupt("not a regular file".into()));
+    }
+    let file_len = kind.len();
+    let mut len = [0u8; 8];
+    if file_len < 8 {
+        return Err(corrupt(format!("{file_len} bytes are too few for a safetensors file")));
+    }
+    read_exact_at(file, &mut len, 0).map_err(io_error)?;
+    let len = u64::from_le_bytes(len);
+    if len > LARGEST_HEADER || len > file_len - 8 {
+        return Err(corrupt(format!(
+            "not a safetensors file, or a damaged one: it announces a header of {len} bytes"
+        )));
+    }
+    let mut header = vec![0u8; len as usize];
+    read_exact_at(file, &mut header, 8).map_err(io_error)?;
+    // Deserializing checks that offsets are contiguous and fit the shapes.
+    let metadata: Metadata = serde_json::from_slice(&header)
+        .map_err(|error| corrupt(format!("corrupt safetensors header: {error}")))?;
+    let expected = 8 + len + metadata.data_len() as u64;
+    if expected != file_len {
+        return Err(corrupt(format!(
+            "{} safetensors file: {file_len} bytes, its header says {expected}",
+            if file_len < expected { "truncated" } else { "overlong" }
+        )));
+    }
+    Ok((metadata, 8 + len))
+}
+
+/// The shards of an index that hold vision tensors, in order.
+fn vision_shards(path: &Path) -> Result<Vec<PathBuf>, ModelError> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+    let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
+    let index: Index =
+        serde_json::from_str(&text).map_err(|error| corrupt(format!("not an index of shards: {error}")))?;
+    let prefixed = index.weight_map.keys().any(|name| name.starts_with(VISION));
+    let mut names: Vec<&String> = index
+        .weight_map
+        .iter()
+        .filter(|(name, _)| !prefixed || is_vision(name))
+        .map(|(_, file)| file)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let directory = path.parent().unwrap_or(Path::new(""));
+    names
+        .into_iter()
+        .map(|name| match Path::new(name).file_name() {
+            // Shards lie beside their index; a name with a directory in it would read elsewhere.
+            Some(file_name) if file_name == name.as_str() => Ok(directory.join(name)),
+            _ => Err(corrupt(format!("shard name {name:?} is not a plain file name"))),
+        })
+        .collect()
+}
+
+fn read_f32(file: &File, offset: u64, count: usize) -> io::Result<Vec<f32>> {
+    let mut values = vec![0f32; count];
+    read_parallel(file, bytemuck::cast_slice_mut(&mut values), offset)?;
+    for value in &mut values {
+        *value = f32::from_bits(u32::from_le(value.to_bits()));
+    }
+    Ok(values)
+}
+
+fn read_u16(file: &File, offset: u64, count: usize) -> io::Result<Vec<u16>> {
+    let mut values = vec![0u16; count];
+    read_parallel(file, bytemuck::cast_slice_mut(&mut values), offset)?;
+    for value in &mut values {
+        *value = u16::from_le(*value);
+    }
+    Ok(values)
+}
+
+/// Fills `buffer` on all threads: a cached file is copied at memory speed, which one core does not reach.
+fn read_parallel(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    const CHUNK: usize = 1 << 20;
+    buffer
+        .par_chunks_mut(CHUNK)
+        .enumerate()
+        .try_for_each(|(index, chunk)| read_exact_at(file, chunk, offset + (index * CHUNK) as u64))
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, buffer, offset)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                buffer = &mut buffer[read..];
+                offset += read as u64;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! What can be wrong with a model.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+/// Why a model could not be opened, loaded or run.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A file could not be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A directory or file that is no checkpoint.
+    #[error("{}: {reason}\nhint: {hint}", path.display())]
+    NotACheckpoint {
+        /// What was given.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+        /// The way out.
+        hint: String,
+    },
+    /// A `config.json` that this tower cannot follow.
+    #[error("{}: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The field and what is wrong with it.
+        reason: String,
+    },
+    /// A safetensors file, or an index of shards, that does not hold together.
+    #[error("{}: {reason}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What does not hold together.
+        reason: String,
+    },
+    /// A tensor that the tower needs and the checkpoint lacks.
+    #[error("{}: tensor {tensor} is missing, expected shape {expected:?}", path.display())]
+    MissingTensor {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor's full name, as this checkpoint would spell it.
+        tensor: String,
+        /// The shape that the config asks for.
+        expected: Vec<usize>,
+    },
+    /// A tensor whose shape is not what the config says.
+    #[error("{}: tensor {tensor} has shape {found:?}, expected {expected:?} by the config", path.display())]
+    TensorShape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's full name in the file.
+        tensor: String,
+        /// The shape that the config asks for.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        found: Vec<usize>,
+    },
+    /// A tensor of a type that no weight has.
+    #[error("{}: tensor {tensor} is {dtype}, expected F32, F16 or BF16", path.display())]
+    TensorDtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's full name in the file.
+        tensor: String,
+        /// The type in the file, as safetensors spells it.
+        dtype: String,
+    },
+    /// An input that does not fit the tower.
+    #[error(
+        "pixel_values of shape {found:?} do not fit the tower, expected [batch, 3, {expected}, {expected}]"
+    )]
+    PixelShape {
+        /// The tower's image size.
+        expected: usize,
+        /// The shape given.
+        found: Vec<usize>,
+    },
+    /// Candle's own error.
+    #[error("{0}")]
+    Candle(candle_core::Error),
+}
+
+/// Lets an error pass through candle's constructors, which know only their own type.
+impl From<ModelError> for candle_core::Error {
+    fn from(error: ModelError) -> Self {
+        let context = "while loading the vision tower".to_owned();
+        Self::WrappedContext { wrapped: Box::new(error), context }
+    }
+}
+
+/// Gives back a [`ModelError`] that travelled through candle, and wraps what is candle's own.
+impl From<candle_core::Error> for ModelError {
+    fn from(error: candle_core::Error) -> Self {
+        match error {
+            candle_core::Error::WrappedContext { wrapped, context } => match wrapped.downcast::<Self>() {
+                Ok(ours) => *ours,
+                Err(wrapped) => Self::Candle(candle_core::Error::WrappedContext { wrapped, context }),
+            },
+            other => Self::Candle(other),
+        }
+    }
+}

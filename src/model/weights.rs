@@ -1,0 +1,54 @@
+//! Where a tower's weights come from, behind candle's `VarBuilder`.
+
+use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_nn::{Init, var_builder::SimpleBackend};
+
+use super::{Checkpoint, ModelError, RandomWeights};
+
+/// A source of named tensors.
+#[derive(Debug)]
+pub enum Weights {
+    /// Tensors of safetensors files.
+    Checkpoint(Checkpoint),
+    /// Tensors made from a seed.
+    Random(RandomWeights),
+}
+
+impl Weights {
+    /// What identifies these weights in the metadata of an output: a hash of a checkpoint's tensors, or the seed.
+    ///
+    /// # Errors
+    /// A checkpoint's file cannot be read.
+    pub fn fingerprint(&self) -> std::result::Result<String, ModelError> {
+        match self {
+            Self::Checkpoint(checkpoint) => checkpoint.fingerprint(),
+            Self::Random(random) => Ok(format!("random:{}", random.seed())),
+        }
+    }
+
+    fn read(&self, name: &str, shape: &[usize]) -> std::result::Result<Vec<f32>, ModelError> {
+        match self {
+            Self::Checkpoint(checkpoint) => checkpoint.read(name, shape),
+            Self::Random(random) => Ok(random.tensor(name, shape)),
+        }
+    }
+}
+
+/// `name` is spelled as in a full CLIPModel, whatever the checkpoint's own spelling.
+impl SimpleBackend for &Weights {
+    fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> Result<Tensor> {
+        let values = self.read(name, shape.dims())?;
+        Tensor::from_vec(values, shape, device)?.to_dtype(dtype)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
+        candle_core::bail!("{name}: a weight is only read with the shape that the config gives it")
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        match self {
+            Weights::Checkpoint(checkpoint) => checkpoint.contains(name),
+            Weights::Random(_) => true,
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! `preprocessor_config.json`, old and new spellings, to settled values.
+//!
+//! Absent fields (and nulls) take the defaults of transformers' `CLIPImageProcessorPil`; fields that class ignores are ignored here
+//! too; a value that cannot be honoured is refused by the name of its field.
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::filter::Filter;
+
+/// Names under which checkpoints speak of CLIP's own processor.
+const CLIP_PROCESSORS: [&str; 4] =
+    ["CLIPImageProcessor", "CLIPImageProcessorPil", "CLIPImageProcessorFast", "CLIPFeatureExtractor"];
+
+/// The longest edge that a config may ask for: Pillow's own pictures end there.
+const MAX_EDGE: u64 = 65_535;
+
+/// Why a `preprocessor_config.json` cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The text is not JSON, or not a JSON object.
+    #[error("not a JSON object: {0}")]
+    Json(String),
+    /// The config belongs to another model's processor.
+    #[error("{field} is {found}, not CLIP's processor")]
+    OtherProcessor {
+        /// The field that says so.
+        field: &'static str,
+        /// The processor it names.
+        found: String,
+    },
+    /// A field holds a value that is wrong or unsupported.
+    #[error("{field} is {found}, but must be {expected}")]
+    Field {
+        /// The field's name.
+        field: String,
+        /// The JSON value found.
+        found: String,
+        /// What would be accepted.
+        expected: String,
+    },
+}
+
+/// What a picture is resized to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Size {
+    /// The shorter edge becomes this long and the aspect is kept; with a limit, the longer edge stays within it.
+    ShortestEdge {
+        /// Pixels of the shorter edge.
+        edge: u32,
+        /// Pixels that the longer edge may have at most.
+        longest: Option<u32>,
+    },
+    /// Exactly this, whatever the aspect.
+    Exact {
+        /// Rows.
+        height: u32,
+        /// Columns.
+        width: u32,
+    },
+    /// The largest size with the picture's aspect inside these limits.
+    Within {
+        /// Rows at most.
+        height: u32,
+        /// Columns at most.
+        width: u32,
+    },
+}
+
+/// A parsed and validated processor configuration: every field that changes a pixel.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ProcessorConfig {
+    /// Size to resize to; none when `do_resize` is false.
+    pub resize: Option<Size>,
+    /// Filter of that resize.
+    pub resample: Filter,
+    /// Height and width of the center crop; none when `do_center_crop` is false.
+    pub crop: Option<(u32, u32)>,
+    /// Factor on the 0..=255 values; none when `do_rescale` is false.
+    pub rescale: Option<f64>,
+    /// Mean and standard deviation per channel; none when `do_normalize` is false.
+    pub normalize: Option<Normalize>,
+}
+
+/// Mean and standard deviation of the three channels, as the config writes them.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Normalize {
+    /// `image_mean`.
+    pub mean: [f64; 3],
+    /// `image_std`.
+    pub std: [f64; 3],
+}
+
+impl Default for Normalize {
+    /// OpenAI CLIP's.
+    fn default() -> Self {
+        Self {
+            mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+            std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+        }
+    }
+}
+
+impl ProcessorConfig {
+    /// These settings as one line of JSON, for the metadata of an output.
+    pub fn describe(&self) -> String {
+        serde_json::to_string(self).expect("settings have no map with other keys than strings")
+    }
+
+    /// CLIP's defaults at `image_size`: bicubic to the short side, center crop to the square, 1/255, OpenAI's mean and std.
+    pub fn clip(image_size: u32) -> Self {
+        Self {
+            resize: Some(Size::ShortestEdge { edge: image_size, longest: None }),
+            resample: Filter::Bicubic,
+            crop: Some((image_size, image_size)),
+            rescale: Some(1.0 / 255.0),
+            normalize: Some(Normalize::default()),
+        }
+    }
+
+    /// Parses the text of a `preprocessor_config.json` (or of the object `image_processor` in a `processor_config.json`).
+    ///
+    /// # Errors
+    /// When the text is not a JSON object, the config is another model's, or a field cannot be honoured.
+    pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| ConfigError::Json(error.to_string()))?;
+        match value {
+            Value::Object(object) => Self::from_object(&Fields(&object)),
+            other => Err(ConfigError::Json(format!("found {other}"))),
+        }
+    }
+
+    fn from_object(fields: &Fields) -> Result<Self, ConfigError> {
+        fields.refuse_other_processors()?;
+        if !fields.flag("do_convert_rgb", true)? {
+            return Err(fields.wrong("do_convert_rgb", "true (a CLIP tower sees RGB)"));
+        }
+        if fields.flag("do_pad", false)? {
+            return Err(fields.wrong("do_pad", "false"));
+        }
+        let square = fields.flag("default_to_square", false)?;
+        let default = Self::clip(224);
+        let size = if fields.flag("use_square_size", false)? {
+            Some(Size::Exact { height: 224, width: 224 })
+        } else {
+            fields.get("size").map(|value| size(value, square)).transpose()?
+        };
+        let normalize = Normalize::default();
+        Ok(Self {
+            resize: if fields.flag("do_resize", true)? { size.or(default.resize) } else { None },
+            resample: fields.filter("resample")?.unwrap_or(default.resample),
+            crop: if fields.flag("do_center_crop", true)? {
+                fields.get("crop_size").map(crop_size).transpose()?.or(default.crop)
+            } else {
+                None
+            },
+            rescale: if fields.flag("do_rescale", true)? {
+                fields.number("rescale_factor")?.or(default.rescale)
+            } else {
+                None
+            },
+            normalize: if fields.flag("do_normalize", true)? {
+                let mean = fields.channels("image_mean")?.unwrap_or(normalize.mean);
+                let std = fields.channels("image_std")?.unwrap_or(normalize.std);
+                if std.iter().any(|&value| value as f32 == 0.0) {
+                    return Err(fields.wrong("image_std", "other than zero"));
+                }
+                Some(Normalize { mean, std })
+            } else {
+                None
+            },
+        })
+    }
+}
+
+/// The fields of the config; a null is the same as an absent field.
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl Fields<'_> {
+    fn get(&self, field: &str) -> Option<&Value> {
+        self.0.get(field).filter(|value| !value.is_null())
+    }
+
+    fn wrong(&self, field: &str, expected: &str) -> ConfigError {
+        wrong(field, self.get(field).unwrap_or(&Value::Null), expected)
+    }
+
+    fn refuse_other_processors(&self) -> Result<(), ConfigError> {
+        // A config that names a processor names it in the first of these; the second is its older spelling, often left behind.
+        for field in ["image_processor_type", "feature_extractor_type"] {
+            match self.get(field) {
+                None => {}
+                Some(Value::String(name)) if CLIP_PROCESSORS.contains(&name.as_str()) => return Ok(()),
+                Some(Value::String(name)) => {
+                    return Err(ConfigError::OtherProcessor { field, found: name.clone() });
+                }
+                Some(_) => return Err(self.wrong(field, "a name")),
+            }
+        }
+        Ok(())
+    }
+
+    fn flag(&self, field: &str, default: bool) -> Result<bool, ConfigError> {
+        match self.get(field) {
+            None => Ok(default),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(self.wrong(field, "true or false")),
+        }
+    }
+
+    fn number(&self, field: &str) -> Result<Option<f64>, ConfigError> {
+        self.get(field).map(|value| finite(value).ok_or_else(|| self.wrong(field, "a number"))).transpose()
+    }
+
+    fn filter(&self, field: &str) -> Result<Option<Filter>, ConfigError> {
+        let parse = |value: &Value| value.as_u64().and_then(Filter::from_number);
+        self.get(field)
+            .map(|value| {
+                let expected = "0 (nearest), 1 (lanczos), 2 (bilinear), 3 (bicubic), 4 (box) or 5 (hamming)";
+                parse(value).ok_or_else(|| self.wrong(field, expected))
+            })
+            .transpose()
+    }
+
+    /// Three numbers, or one for all three channels.
+    fn channels(&self, field: &str) -> Result<Option<[f64; 3]>, ConfigError> {
+        let parse = |value: &Value| match value {
+            Value::Array(items) => {
+                let numbers: Vec<f64> = items.iter().map(finite).collect::<Option<_>>()?;
+                numbers.try_into().ok()
+            }
+            single => finite(single).map(|number| [number; 3]),
+        };
+        self.get(field).map(|value| parse(value).ok_or_else(|| self.wrong(field, "3 numbers"))).transpose()
+    }
+}
+
+fn wrong(field: &str, value: &Value, expected: &str) -> ConfigError {
+    ConfigError::Field { field: field.to_owned(), found: value.to_string(), expected: expected.to_owned() }
+}
+
+fn finite(value: &Value) -> Option<f64> {
+    value.as_f64().filter(|number| number.is_finite())
+}
+
+fn edge(field: &str, value: &Value) -> Result<u32, ConfigError> {
+    match value.as_u64() {
+        Some(pixels @ 1..=MAX_EDGE) => Ok(pixels as u32),
+        _ => Err(wrong(field, value, &format!("a whole number from 1 to {MAX_EDGE}"))),
+    }
+}
+
+/// `[height, width]`, if `value` is an array of two.
+fn pair(field: &str, value: &Value) -> Result<Option<(u32, u32)>, ConfigError> {
+    match value.as_array().map(Vec::as_slice) {
+        Some([height, width]) => Ok(Some((edge(field, height)?, edge(field, width)?))),
+        _ => Ok(None),
+    }
+}
+
+/// The entries of a size object, its absent ones and nulls left out, in the order of `keys`; none if there are others.
+fn entries<'a, const N: usize>(value: &'a Value, keys: [&str; N]) -> Option<[&'a Value; N]> {
+    let object = value.as_object()?;
+    let given = object.values().filter(|value| !value.is_null()).count();
+    let found: Vec<&Value> =
+        keys.iter().filter_map(|key| object.get(*key)).filter(|value| !value.is_null()).collect();
+    (given == N).then(|| found.try_into().ok()).flatten()
+}
+
+fn size(value: &Value, default_to_square: bool) -> Result<Size, ConfigError> {
+    if value.is_number() {
+        let edge = edge("size", value)?;
+        return Ok(if default_to_square {
+            Size::Exact { height: edge, width: edge }
+        } else {
+            Size::ShortestEdge { edge, longest: None }
+        });
+    }
+    if let Some((height, width)) = pair("size", value)? {
+        return Ok(Size::Exact { height, width });
+    }
+    if let Some([shortest]) = entries(value, ["shortest_edge"]) {
+        return Ok(Size::ShortestEdge { edge: edge("size.shortest_edge", shortest)?, longest: None });
+    }
+    if let Some([shortest, longest]) = entries(value, ["shortest_edge", "longest_edge"]) {
+        return Ok(Size::ShortestEdge {
+            edge: edge("size.shortest_edge", shortest)?,
+            longest: Some(edge("size.longest_edge", longest)?),
+        });
+    }
+    if let Some([height, width]) = entries(value, ["height", "width"]) {
+        return Ok(Size::Exact { height: edge("size.height", height)?, width: edge("size.width", width)? });
+    }
+    if let Some([height, width]) = entries(value, ["max_height", "max_width"]) {
+        return Ok(Size::Within {
+            height: edge("size.max_height", height)?,
+            width: edge("size.max_width", width)?,
+        });
+    }
+    let expected = "a number, or an object with shortest_edge, shortest_edge and longest_edge, height and width, or max_height and max_width";
+    Err(wrong("size", value, expected))
+}
+
+fn crop_size(value: &Value) -> Result<(u32, u32), ConfigError> {
+    if value.is_number() {
+        let edge = edge("crop_size", value)?;
+        return Ok((edge, edge));
+    }
+    if let Some(pair) = pair("crop_size", value)? {
+        return Ok(pair);
+    }
+    match entries(value, ["height", "width"]) {
+        Some([height, width]) => Ok((edge("crop_size.height", height)?, edge("crop_size.width", width)?)),
+        None => Err(wrong("crop_size", value, "a number, or an object with height and width")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> ProcessorConfig {
+        ProcessorConfig::from_json(text).expect(text)
+    }
+
+    #[test]
+    fn old_and_new_spellings_of_clip_are_the_same() {
+        let old = r#"{"crop_size": 224, "do_center_crop": true, "do_normalize": true, "do_resize": true,
+            "feature_extractor_type": "CLIPFeatureExtractor", "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3, "size": 224}"#;
+        let new = r#"{"crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "do_convert_rgb": true, "do_normalize": true,
+            "do_rescale": true, "do_resize": true, "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_processor_type": "CLIPImageProcessor", "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3,
+            "rescale_factor": 0.00392156862745098, "size": {"shortest_edge": 224}}"#;
+        assert_eq!(parse(old), ProcessorConfig::clip(224));
+        assert_eq!(parse(new), ProcessorConfig::clip(224));
+        assert_eq!(parse("{}"), ProcessorConfig::clip(224));
+        assert_eq!(parse(r#"{"size": null, "resample": null}"#), ProcessorConfig::clip(224));
+    }
+
+    #[test]
+    fn sizes_in_every_spelling() {
+        let size = |text: &str| parse(&format!(r#"{{"size": {text}}}"#)).resize.expect("resizes");
+        assert_eq!(size("336"), Size::ShortestEdge { edge: 336, longest: None });
+        assert_eq!(size("[100, 200]"), Size::Exact { height: 100, width: 200 });
+        assert_eq!(size(r#"{"height": 384, "width": 200}"#), Size::Exact { height: 384, width: 200 });
+        assert_eq!(
+            size(r#"{"shortest_edge": 9, "longest_edge": 30}"#),
+            Size::ShortestEdge { edge: 9, longest: Some(30) }
+        );
+        assert_eq!(size(r#"{"max_height": 9, "max_width": 30}"#), Size::Within { height: 9, width: 30 });
+        assert_eq!(
+            parse(r#"{"size": 9, "default_to_square": true}"#).resize,
+            Some(Size::Exact { height: 9, width: 9 })
+        );
+        assert_eq!(
+            parse(r#"{"use_square_size": true}"#).resize,
+            Some(Size::Exact { height: 224, width: 224 })
+        );
+    }
+
+    #[test]
+    fn switched_off_steps_are_left_out() {
+        let config = parse(
+            r#"{"do_resize": false, "do_center_crop": false, "do_rescale": false, "do_normalize": false, "size": 7}"#,
+        );
+        assert_eq!((config.resize, config.crop, config.rescale, config.normalize), (None, None, None, None));
+    }
+
+    #[test]
+    fn mean_may_be_one_number() {
+        let normalize =
+            parse(r#"{"image_mean": 0.5, "image_std": [0.5, 0.25, 1]}"#).normalize.expect("normalizes");
+        assert_eq!(normalize, Normalize { mean: [0.5; 3], std: [0.5, 0.25, 1.0] });
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_by_name() {
+        for (text, name) in [
+            (r#"{"do_convert_rgb": false}"#, "do_convert_rgb"),
+            (r#"{"do_pad": true, "pad_size": {"height": 300, "width": 300}}"#, "do_pad"),
+            (r#"{"do_resize": 1}"#, "do_resize"),
+            (r#"{"resample": 6}"#, "resample"),
+            (r#"{"resample": "bicubic"}"#, "resample"),
+            (r#"{"size": {"longest_edge": 300}}"#, "size"),
+            (r#"{"size": {"shortest_edge": 0}}"#, "size.shortest_edge"),
+            (r#"{"size": {"shortest_edge": 224.5}}"#, "size.shortest_edge"),
+            (r#"{"size": {"shortest_edge": 224, "height": 3}}"#, "size"),
+            (r#"{"size": -1}"#, "size"),
+            (r#"{"crop_size": {"shortest_edge": 224}}"#, "crop_size"),
+            (r#"{"crop_size": "224"}"#, "crop_size"),
+            (r#"{"image_mean": [0.5, 0.5]}"#, "image_mean"),
+            (r#"{"image_std": [0.5, 0.5, "x"]}"#, "image_std"),
+            (r#"{"image_std": [0.5, 0.5, 0]}"#, "image_std"),
+            (r#"{"rescale_factor": "1/255"}"#, "rescale_factor"),
+            (r#"{"image_processor_type": "SiglipImageProcessor"}"#, "SiglipImageProcessor"),
+            (r#"{"feature_extractor_type": "ViTFeatureExtractor"}"#, "ViTFeatureExtractor"),
+            (r#"{"image_processor_type": 3}"#, "image_processor_type"),
+            ("[1]", "JSON object"),
+            ("{", "JSON object"),
+        ] {
+            let error = ProcessorConfig::from_json(text).expect_err(text).to_string();
+            assert!(error.contains(name), "{text}: {error}");
+        }
+    }
+}

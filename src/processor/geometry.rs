@@ -1,0 +1,181 @@
+//! Where the pixels go: from a picture's size to the resized size, the crop, and back.
+
+use super::config::{ProcessorConfig, Size};
+use super::resize::Window;
+
+/// How a picture of one size passes through a processor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Width and height of the picture.
+    pub source: (u32, u32),
+    /// Width and height after the resize.
+    pub resized: (u32, u32),
+    /// Left and top of the output in the resized picture; negative where the output is padded.
+    pub origin: (i64, i64),
+    /// Width and height of the output.
+    pub output: (u32, u32),
+}
+
+/// A box in the source picture, in its pixels; it can reach outside of the picture where the output is padded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SourceBox {
+    /// Left edge.
+    pub left: f64,
+    /// Top edge.
+    pub top: f64,
+    /// Right edge.
+    pub right: f64,
+    /// Bottom edge.
+    pub bottom: f64,
+}
+
+/// Where the visible part of the resized picture lies in the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Placement {
+    pub(super) top: usize,
+    pub(super) left: usize,
+}
+
+impl Geometry {
+    /// The way of a picture of `width` × `height` through `config`; none if it ends without a pixel or past 32-bit sizes.
+    pub(super) fn new(config: &ProcessorConfig, width: u32, height: u32) -> Option<Self> {
+        if width == 0 || height == 0 {
+            return None;
+        }
+        let resized = match config.resize {
+            Some(size) => resized_size(size, width, height)?,
+            None => (width, height),
+        };
+        let output = config.crop.map_or(resized, |(height, width)| (width, height));
+        // An output larger than the picture on an edge is centred the same way: floor, so that the padding's larger half comes first.
+        let start = |edge: u32, output: u32| (i64::from(edge) - i64::from(output)).div_euclid(2);
+        let origin = (start(resized.0, output.0), start(resized.1, output.1));
+        Some(Self { source: (width, height), resized, origin, output })
+    }
+
+    /// The part of the resized picture that the output shows.
+    pub(super) fn window(&self) -> Window {
+        let span = |origin: i64, output: u32, edge: u32| {
+            let clamped = |position: i64| position.clamp(0, i64::from(edge)) as u32;
+            clamped(origin)..clamped(origin + i64::from(output))
+        };
+        Window {
+            rows: span(self.origin.1, self.output.1, self.resized.1),
+            columns: span(self.origin.0, self.output.0, self.resized.0),
+        }
+    }
+
+    pub(super) fn placement(&self) -> Placement {
+        Placement { top: (-self.origin.1).max(0) as usize, left: (-self.origin.0).max(0) as usize }
+    }
+
+    /// The box of the source picture that the output's pixels from `(left, top)` to `(right, bottom)` show, so that a patch can be
+    /// drawn back onto its picture. The whole output is `source_box(0, 0, width, height)`.
+    pub fn source_box(&self, left: u32, top: u32, right: u32, bottom: u32) -> SourceBox {
+        let x = |position: u32| {
+            (i64::from(position) + self.origin.0) as f64 * f64::from(self.source.0)
+                / f64::from(self.resized.0)
+        };
+        let y = |position: u32| {
+            (i64::from(position) + self.origin.1) as f64 * f64::from(self.source.1)
+                / f64::from(self.resized.1)
+        };
+        SourceBox { left: x(left), top: y(top), right: x(right), bottom: y(bottom) }
+    }
+}
+
+/// Width and height after the resize, with the reference's double arithmetic.
+fn resized_size(size: Size, width: u32, height: u32) -> Option<(u32, u32)> {
+    match size {
+        Size::Exact { height, width } => Some((width, height)),
+        Size::ShortestEdge { edge, longest: None } => {
+            let (short, long) = (width.min(height), width.max(height));
+            // int(edge * long / short): the product is exact, the quotient a double, then truncated.
+            let new_long = whole((u64::from(edge) * u64::from(long)) as f64 / f64::from(short))?;
+            Some(if width <= height { (edge, new_long) } else { (new_long, edge) })
+        }
+        Size::ShortestEdge { edge, longest: Some(longest) } => {
+            bounded_by_longest(edge, longest, width, height)
+        }
+        Size::Within { height: max_height, width: max_width } => {
+            let scale =
+                (f64::from(max_height) / f64::from(height)).min(f64::from(max_width) / f64::from(width));
+            Some((whole(f64::from(width) * scale)?, whole(f64::from(height) * scale)?))
+        }
+    }
+}
+
+/// The reference's `get_size_with_aspect_ratio`.
+fn bounded_by_longest(edge: u32, longest: u32, width: u32, height: u32) -> Option<(u32, u32)> {
+    let (short, long) = (f64::from(width.min(height)), f64::from(width.max(height)));
+    let mut edge = f64::from(edge);
+    let mut exact = edge;
+    if long / short * edge > f64::from(longest) {
+        exact = f64::from(longest) * short / long;
+        edge = exact.round_ties_even();
+    }
+    if short == edge {
+        Some((width, height))
+    } else if width < height {
+        Some((whole(edge)?, whole(exact * f64::from(height) / f64::from(width))?))
+    } else {
+        Some((whole(exact * f64::from(width) / f64::from(height))?, whole(edge)?))
+    }
+}
+
+/// A positive whole number of pixels, truncated.
+fn whole(pixels: f64) -> Option<u32> {
+    (1.0..f64::from(i32::MAX)).contains(&pixels).then_some(pixels as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clip(width: u32, height: u32) -> Geometry {
+        Geometry::new(&ProcessorConfig::clip(224), width, height).expect("a geometry")
+    }
+
+    #[test]
+    fn the_long_side_is_truncated() {
+        assert_eq!(clip(640, 427).resized, (335, 224));
+        assert_eq!(clip(427, 640).resized, (224, 335));
+        assert_eq!(clip(500, 500).resized, (224, 224));
+        assert_eq!(clip(3, 500).resized, (224, 37333));
+        assert_eq!(clip(640, 427).origin, (55, 0));
+        assert_eq!(clip(335, 224).origin, (55, 0));
+    }
+
+    #[test]
+    fn padding_puts_its_larger_half_first() {
+        let mut config = ProcessorConfig::clip(224);
+        config.resize = None;
+        let geometry = Geometry::new(&config, 101, 300).expect("a geometry");
+        assert_eq!(geometry.origin, (-62, 38));
+        assert_eq!(geometry.window(), Window { rows: 38..262, columns: 0..101 });
+        assert_eq!(geometry.placement(), Placement { top: 0, left: 62 });
+    }
+
+    #[test]
+    fn sizes_with_a_longest_edge_follow_the_reference() {
+        let size = Size::ShortestEdge { edge: 224, longest: Some(300) };
+        assert_eq!(resized_size(size, 640, 480), Some((298, 224)));
+        assert_eq!(resized_size(size, 1000, 400), Some((300, 120)));
+        assert_eq!(resized_size(size, 400, 1000), Some((120, 300)));
+        assert_eq!(resized_size(Size::Within { height: 100, width: 300 }, 640, 480), Some((133, 100)));
+    }
+
+    #[test]
+    fn the_source_box_of_the_whole_output_is_the_centre_square() {
+        let found = clip(448, 224).source_box(0, 0, 224, 224);
+        assert_eq!(found, SourceBox { left: 112.0, top: 0.0, right: 336.0, bottom: 224.0 });
+    }
+
+    #[test]
+    fn no_pixels_is_no_geometry() {
+        let mut config = ProcessorConfig::clip(224);
+        assert_eq!(Geometry::new(&config, 0, 5), None);
+        config.resize = Some(Size::Within { height: 10, width: 10 });
+        assert_eq!(Geometry::new(&config, 1000, 5), None);
+    }
+}

@@ -1,0 +1,137 @@
+//! `preprocessor_config.json` → resize, center crop, rescale, normalize → [`PixelValues`].
+//!
+//! The values are those of transformers 5.23.0's `CLIPImageProcessorPil` on Pillow 13.0.0, bit for bit.
+//!
+//! ```
+//! use clip_features::processor::Processor;
+//!
+//! let picture = image::RgbImage::from_pixel(640, 427, image::Rgb([255, 0, 0]));
+//! let values = Processor::clip(224).process(&picture)?;
+//! assert_eq!((values.height(), values.width()), (224, 224)); // (3, 224, 224)
+//! # Ok::<(), clip_features::processor::ProcessError>(())
+//! ```
+
+mod config;
+mod filter;
+mod geometry;
+mod pixel_values;
+mod resize;
+
+use ::image::RgbImage;
+use thiserror::Error;
+
+pub use config::{ConfigError, Normalize, ProcessorConfig, Size};
+pub use filter::Filter;
+pub use geometry::{Geometry, SourceBox};
+pub use pixel_values::PixelValues;
+pub use resize::{Window, resize};
+
+use pixel_values::Tables;
+
+/// The most pixels that an output may have where the config names no fixed size: as many as Pillow opens.
+const MAX_OUTPUT_PIXELS: u64 = 178_956_970;
+
+/// Why a picture has no pixel values.
+#[derive(Debug, Error)]
+pub enum ProcessError {
+    /// The picture, or what the resize makes of it, has no pixels or too many.
+    #[error("a picture of {width}x{height} pixels cannot be resized as the processor asks")]
+    Size {
+        /// The picture's width.
+        width: u32,
+        /// The picture's height.
+        height: u32,
+    },
+}
+
+/// A CLIP image processor.
+#[derive(Clone, Debug)]
+pub struct Processor {
+    config: ProcessorConfig,
+    tables: Tables,
+}
+
+impl Processor {
+    /// A processor that does what `config` says.
+    pub fn new(config: ProcessorConfig) -> Self {
+        let tables = Tables::new(&config);
+        Self { config, tables }
+    }
+
+    /// CLIP's own processor at `image_size` (224, 336, …), for checkpoints without a `preprocessor_config.json`.
+    pub fn clip(image_size: u32) -> Self {
+        Self::new(ProcessorConfig::clip(image_size))
+    }
+
+    /// What this processor does.
+    pub fn config(&self) -> &ProcessorConfig {
+        &self.config
+    }
+
+    /// Height and width of every output; none if they depend on the picture.
+    pub fn output_size(&self) -> Option<(u32, u32)> {
+        match (self.config.crop, self.config.resize) {
+            (Some(crop), _) => Some(crop),
+            (None, Some(Size::Exact { height, width })) => Some((height, width)),
+            _ => None,
+        }
+    }
+
+    /// How a picture of `width` × `height` passes through.
+    ///
+    /// # Errors
+    /// When the picture, or what the resize makes of it, has no pixels or too many.
+    pub fn geometry(&self, width: u32, height: u32) -> Result<Geometry, ProcessError> {
+        Geometry::new(&self.config, width, height)
+            .filter(|geometry| {
+                u64::from(geometry.output.0) * u64::from(geometry.output.1) <= MAX_OUTPUT_PIXELS
+            })
+            .ok_or(ProcessError::Size { width, height })
+    }
+
+    /// The pixel values `(3, height, width)` of a picture.
+    ///
+    /// # Errors
+    /// As for [`Processor::geometry`].
+    pub fn process(&self, rgb: &RgbImage) -> Result<PixelValues, ProcessError> {
+        let geometry = self.geometry(rgb.width(), rgb.height())?;
+        let (resized, output) = (geometry.resized, geometry.output);
+        let visible = resize(rgb, resized.0, resized.1, self.config.resample, &geometry.window());
+        Ok(self.tables.apply(&visible, geometry.placement(), output.1 as usize, output.0 as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flat_picture_has_one_value_per_channel() {
+        let picture = RgbImage::from_pixel(300, 200, ::image::Rgb([10, 20, 30]));
+        let values = Processor::clip(32).process(&picture).expect("processes");
+        let tables = Tables::new(&ProcessorConfig::clip(32));
+        let small = tables.apply(
+            &RgbImage::from_pixel(32, 32, ::image::Rgb([10, 20, 30])),
+            geometry::Placement { top: 0, left: 0 },
+            32,
+            32,
+        );
+        assert_eq!(values, small);
+    }
+
+    #[test]
+    fn an_extreme_aspect_needs_no_extreme_memory() {
+        let picture = RgbImage::from_pixel(1, 60_000, ::image::Rgb([9, 9, 9]));
+        let values = Processor::clip(224).process(&picture).expect("processes");
+        assert_eq!(values.as_slice().len(), 3 * 224 * 224);
+    }
+
+    #[test]
+    fn output_size_is_known_where_the_config_fixes_it() {
+        assert_eq!(Processor::clip(336).output_size(), Some((336, 336)));
+        let free = ProcessorConfig { crop: None, ..ProcessorConfig::clip(224) };
+        assert_eq!(Processor::new(free.clone()).output_size(), None);
+        let exact = ProcessorConfig { resize: Some(Size::Exact { height: 5, width: 6 }), ..free };
+        assert_eq!(Processor::new(exact).output_size(), Some((5, 6)));
+    }
+}

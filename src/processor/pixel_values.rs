@@ -1,0 +1,138 @@
+//! What the processor hands to the tower.
+
+use ::image::RgbImage;
+
+use super::config::{Normalize, ProcessorConfig};
+use super::geometry::Placement;
+
+/// Preprocessed pixels of one picture: `(3, height, width)`, channel first, row by row, in f32.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PixelValues {
+    height: usize,
+    width: usize,
+    data: Vec<f32>,
+}
+
+impl PixelValues {
+    /// The number of channels: red, green, blue.
+    pub const CHANNELS: usize = 3;
+
+    /// Wraps `data`, of length `3 * height * width`, channel first; none if it has another length.
+    pub fn new(height: usize, width: usize, data: Vec<f32>) -> Option<Self> {
+        (data.len() == Self::CHANNELS * height * width).then_some(Self { height, width, data })
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The values, `(3, height, width)`.
+    pub fn as_slice(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// The values, `(3, height, width)`, without a copy.
+    pub fn into_vec(self) -> Vec<f32> {
+        self.data
+    }
+}
+
+/// Rescaling and normalization as one table of 256 values for each channel.
+#[derive(Clone, Debug)]
+pub(super) struct Tables([[f32; 256]; 3]);
+
+impl Tables {
+    /// The reference multiplies by the factor in f64 and rounds to f32, then subtracts and divides in f32, mean and std being
+    /// rounded to f32 first.
+    pub(super) fn new(config: &ProcessorConfig) -> Self {
+        Self(std::array::from_fn(|channel| {
+            std::array::from_fn(|value| {
+                let value = value as f64;
+                let rescaled = config.rescale.map_or(value as f32, |factor| (value * factor) as f32);
+                match &config.normalize {
+                    Some(Normalize { mean, std }) => (rescaled - mean[channel] as f32) / std[channel] as f32,
+                    None => rescaled,
+                }
+            })
+        }))
+    }
+
+    /// Looks up every pixel of an output of `height` × `width`: those of `visible` at `placement`, zero elsewhere. Zero padding
+    /// happens before the lookup, as in the reference, so the padding is a black pixel's value, not 0.0.
+    pub(super) fn apply(
+        &self,
+        visible: &RgbImage,
+        placement: Placement,
+        height: usize,
+        width: usize,
+    ) -> PixelValues {
+        let row_bytes = visible.width() as usize * 3;
+        let mut data = Vec::with_capacity(3 * height * width);
+        for (channel, table) in self.0.iter().enumerate() {
+            let plane = data.len();
+            data.resize(plane + height * width, table[0]);
+            let first_rows = data[plane..].chunks_exact_mut(width.max(1)).skip(placement.top);
+            for (out, row) in first_rows.zip(visible.as_raw().chunks_exact(row_bytes.max(1))) {
+                for (out, pixel) in out[placement.left..].iter_mut().zip(row.chunks_exact(3)) {
+                    *out = table[usize::from(pixel[channel])];
+                }
+            }
+        }
+        PixelValues { height, width, data }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_follow_the_reference_step_by_step() {
+        let tables = Tables::new(&ProcessorConfig::clip(224));
+        let (mean, std) = (0.457_827_5_f64 as f32, 0.261_302_58_f64 as f32);
+        for value in 0..256usize {
+            let rescaled = (value as f64 * (1.0 / 255.0)) as f32;
+            assert_eq!(tables.0[1][value].to_bits(), ((rescaled - mean) / std).to_bits());
+        }
+    }
+
+    #[test]
+    fn steps_can_be_switched_off() {
+        let mut config = ProcessorConfig::clip(224);
+        config.normalize = None;
+        assert_eq!(Tables::new(&config).0[0][255], 1.0);
+        config.rescale = None;
+        assert_eq!(Tables::new(&config).0[2][200], 200.0);
+    }
+
+    #[test]
+    fn padding_is_a_black_pixel() {
+        let tables = Tables::new(&ProcessorConfig::clip(224));
+        let picture = RgbImage::from_pixel(1, 2, ::image::Rgb([255, 128, 0]));
+        let values = tables.apply(&picture, Placement { top: 1, left: 2 }, 4, 3);
+        for (channel, value) in [255usize, 128, 0].into_iter().enumerate() {
+            for y in 0..4 {
+                for x in 0..3 {
+                    let want = if x == 2 && (1..3).contains(&y) { value } else { 0 };
+                    assert_eq!(
+                        values.as_slice()[channel * 12 + y * 3 + x],
+                        tables.0[channel][want],
+                        "{channel} {y} {x}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_length_is_no_pixel_values() {
+        assert!(PixelValues::new(2, 2, vec![0.0; 11]).is_none());
+        assert!(PixelValues::new(2, 2, vec![0.0; 12]).is_some());
+    }
+}
