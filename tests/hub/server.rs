@@ -146,6 +146,8 @@ impl Answer {
 }
 
 fn serve(host: &'static str, stream: &TcpStream, state: &Mutex<State>, storage: &str) {
+    // Head and body are written one after the other, and neither should wait for the other's acknowledgement.
+    let _ = stream.set_nodelay(true);
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(host, &mut reader) {
         let (answer, fault) = {
@@ -210,8 +212,11 @@ fn answer(request: &Logged, state: &State, storage: &str, fault: Option<&Fault>)
     }
     if let Some(path) = request.path.strip_prefix("/api/resolve-cache/") {
         let (repository, rest) = path.split_at(path.match_indices('/').nth(1).unwrap().0);
-        let file = &state.repositories[repository][rest.rsplit('/').next().unwrap()];
-        return content(&file.content, &small_etag(&file.content), range);
+        let (commit, name) = rest[1..].split_once('/').unwrap();
+        let file = &state.repositories[repository][name];
+        let mut answer = content(&file.content, &small_etag(&file.content), range);
+        answer.headers.push(("X-Repo-Commit".into(), commit.to_owned()));
+        return answer;
     }
     let mut parts = request.path.trim_start_matches('/').splitn(5, '/');
     let mut part = || parts.next().unwrap_or_default().to_owned();
