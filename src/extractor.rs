@@ -51,6 +51,15 @@ impl Tokens {
         }
     }
 
+    /// How many are kept of all tokens of an image.
+    pub fn count(self, tokens: usize) -> usize {
+        match self {
+            Self::All => tokens,
+            Self::Patch => tokens - 1,
+            Self::Cls => 1,
+        }
+    }
+
     /// (B, 1 + N, width) → (B, kept, width).
     fn select(self, x: &Tensor) -> candle_core::Result<Tensor> {
         match self {
@@ -59,6 +68,13 @@ impl Tokens {
             Self::Cls => x.narrow(1, 0, 1),
         }
     }
+}
+
+/// What is wanted of the tower for each image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The tokens to keep of the token tensors.
+    pub tokens: Tokens,
 }
 
 /// Why an image has no features.
@@ -146,23 +162,35 @@ impl Extractor {
     /// The image cannot be decoded or encoded.
     pub fn extract(&self, bytes: &[u8], tokens: Tokens) -> Result<Array, ExtractError> {
         let input = preprocess(bytes, &self.decode, &self.processor)?;
-        Ok(encode(&self.tower, &input.pixel_values, tokens)?)
+        let mut arrays = encode(&self.tower, &[input.pixel_values], &Request { tokens })?;
+        Ok(arrays.remove(0).remove(0))
     }
 }
 
-/// The tower's input → `last_hidden_state` (1, tokens, width).
+/// The tower's inputs → what is asked for: for each image, in order, its tensors, each with a leading dimension of 1.
+/// An image's values do not depend on the others of the batch.
 ///
 /// # Errors
-/// The input is of another size than the tower's, or candle fails.
-pub fn encode(tower: &VisionTower, pixel_values: &PixelValues, tokens: Tokens) -> Result<Array, ModelError> {
-    let shape = (1, 3, pixel_values.height(), pixel_values.width());
-    let input = Tensor::from_slice(pixel_values.as_slice(), shape, &Device::Cpu)?; // (1, 3, H, W)
-    let kept = tokens.select(&tower.forward(&input)?)?.contiguous()?; // (1, kept, width)
-    Ok(Array {
-        name: TensorKind::LastHiddenState.name().to_owned(),
-        shape: kept.dims().to_vec(),
-        values: kept.flatten_all()?.to_vec1()?,
-    })
+/// An input is of another size than the tower's, or candle fails.
+pub fn encode(
+    tower: &VisionTower,
+    batch: &[PixelValues],
+    request: &Request,
+) -> Result<Vec<Vec<Array>>, ModelError> {
+    let edge = tower.config().image_size;
+    let mut values = Vec::with_capacity(batch.len() * 3 * edge * edge);
+    for pixel_values in batch {
+        tower.check(pixel_values.height(), pixel_values.width())?;
+        values.extend_from_slice(pixel_values.as_slice());
+    }
+    let input = Tensor::from_vec(values, (batch.len(), 3, edge, edge), &Device::Cpu)?; // (B, 3, H, W)
+    let kept = request.tokens.select(&tower.forward(&input)?)?.contiguous()?; // (B, kept, width)
+    let array = |image: usize| {
+        let one = kept.narrow(0, image, 1)?; // (1, kept, width)
+        let name = TensorKind::LastHiddenState.name().to_owned();
+        Ok(vec![Array { name, shape: one.dims().to_vec(), values: one.flatten_all()?.to_vec1()? }])
+    };
+    (0..batch.len()).map(array).collect()
 }
 
 /// The tower's input as an array (1, 3, height, width).

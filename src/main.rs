@@ -1,7 +1,12 @@
 //! Arguments → plan → run → exit code.
 
 mod cli;
+mod inputs;
+mod interrupt;
+mod preflight;
 mod run;
+mod sink;
+mod writer;
 
 use std::process::ExitCode;
 

@@ -156,6 +156,16 @@ impl ModelCache {
     }
 }
 
+/// What is plainly wrong with a cached file. Whether tensors hold together is for those to say who read them.
+pub(super) fn damage(path: &Path) -> Option<String> {
+    if path.extension().is_some_and(|extension| extension == "json") {
+        let text = fs::read(path).ok()?;
+        let error = serde_json::from_slice::<serde::de::IgnoredAny>(&text).err()?;
+        return Some(format!("not valid JSON: {error}"));
+    }
+    path.metadata().is_ok_and(|found| found.len() == 0).then(|| "empty".to_owned())
+}
+
 /// What a user can do about a damaged file of the cache, or `None` if `path` is no file of a snapshot.
 pub fn refetch_hint(path: &Path) -> Option<String> {
     let names: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();

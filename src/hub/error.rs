@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use thiserror::Error;
 
 use super::{ModelId, Revision};
+use crate::model::ModelError;
 
 /// Why a model's files could not be had. No variant holds the token or a signed URL.
 #[derive(Debug, Error)]
@@ -38,7 +39,7 @@ pub enum HubError {
     /// Offline, and a file is not in the cache.
     #[error(
         "{model}: {file} of revision {revision} is not in the cache {} and downloads are turned off\nhint: run once \
-         without --offline and HF_HUB_OFFLINE, or use --model DIR for a checkpoint on disk, or --random-weights",
+         without --offline, --dry-run and HF_HUB_OFFLINE, or use --model DIR for a checkpoint on disk, or --random-weights",
         cache.display()
     )]
     NotCached {
@@ -195,6 +196,9 @@ pub enum HubError {
         /// What is wrong.
         reason: String,
     },
+    /// The index of shards cannot be followed.
+    #[error(transparent)]
+    Index(#[from] ModelError),
     /// The cache's disk is full.
     #[error("{}: no space left on the disk, {needed} more bytes are needed\nhint: make room, or use --cache-dir on \
          another disk; what has arrived is kept and continued", path.display())]

@@ -31,10 +31,12 @@ mod remote;
 mod retry;
 mod settings;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use cache::{Cached, ModelCache};
+use cache::{Cached, ModelCache, damage};
 use remote::Remote;
+
+use crate::model::vision_shards;
 
 pub use cache::refetch_hint;
 pub use error::HubError;
@@ -49,8 +51,14 @@ const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
-/// Says which shards of an index (`model.safetensors.index.json`) are needed, by their names in it.
-pub type SelectShards<'a> = &'a dyn Fn(&Path) -> Result<Vec<String>, String>;
+/// Which of a model's files are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The configs of the tower and of the image processor.
+    Configs,
+    /// The vision tower's weights as well.
+    Weights,
+}
 
 /// A model's files at one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +71,7 @@ pub struct Snapshot {
     pub commit: String,
 }
 
-/// Gives a model's configs and, with `shards`, its weights.
+/// Gives the wanted files of a model.
 ///
 /// Files that are in the cache cost no request; `events` is told of those that are fetched.
 ///
@@ -73,14 +81,14 @@ pub fn fetch(
     model: &ModelId,
     revision: &Revision,
     settings: &Settings,
-    shards: Option<SelectShards<'_>>,
+    wanted: Wanted,
     events: &dyn Fn(Event<'_>),
 ) -> Result<Snapshot, HubError> {
     let cache = ModelCache::new(&settings.cache, model, settings.symlinks);
     let commit = cache.commit(revision);
     let is_remembered = commit.is_some() && !revision.is_commit();
     let run = |commit| {
-        Session { cache: &cache, model, revision, settings, events, remote: None, commit }.run(shards)
+        Session { cache: &cache, model, revision, settings, events, remote: None, commit }.run(wanted)
     };
     match run(commit) {
         // The branch was rewritten, and the commit that the cache knows is gone from the hub.
@@ -103,11 +111,11 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn run(mut self, shards: Option<SelectShards<'_>>) -> Result<Snapshot, HubError> {
+    fn run(mut self, wanted: Wanted) -> Result<Snapshot, HubError> {
         self.require(CONFIG)?;
         self.processor()?;
-        if let Some(shards) = shards {
-            self.weights(shards)?;
+        if wanted == Wanted::Weights {
+            self.weights()?;
         }
         let commit = self.known_commit().to_owned();
         Ok(Snapshot { directory: self.cache.snapshot(&commit), model: self.model.clone(), commit })
@@ -125,19 +133,21 @@ impl<'a> Session<'a> {
         if is_found { Ok(()) } else { Err(self.file_not_found(PROCESSORS[1])) }
     }
 
-    fn weights(&mut self, shards: SelectShards<'_>) -> Result<(), HubError> {
+    fn weights(&mut self) -> Result<(), HubError> {
         // An index in the cache says enough: there is no need to ask for a single file as well.
         let is_sharded = self.is_cached(INDEX) && !self.is_cached(WEIGHTS);
         if !is_sharded && self.obtain(WEIGHTS)?.is_some() {
             return Ok(());
         }
         let Some(index) = self.obtain(INDEX)? else { return Err(self.no_weights()?) };
-        let corrupt = |reason| HubError::Corrupt { path: index.clone(), reason };
-        for shard in shards(&index).map_err(corrupt)? {
-            if !names::is_file_name(&shard) {
-                return Err(corrupt(format!("shard name {shard:?} is not a plain file name")));
-            }
-            self.require(&shard)?;
+        for shard in vision_shards(&index)? {
+            let name =
+                shard.file_name().and_then(|name| name.to_str()).filter(|name| names::is_file_name(name));
+            let Some(name) = name else {
+                let reason = format!("shard name {:?} is not a plain file name", shard.display());
+                return Err(HubError::Corrupt { path: index, reason });
+            };
+            self.require(name)?;
         }
         Ok(())
     }
@@ -171,10 +181,12 @@ impl<'a> Session<'a> {
     /// A file's path in the snapshot; `None` if the model has no such file.
     fn obtain(&mut self, file: &str) -> Result<Option<PathBuf>, HubError> {
         match self.find(file) {
-            Cached::Present(path) if path.metadata().is_ok_and(|found| found.len() == 0) => {
-                return Err(HubError::Corrupt { path, reason: "the cached file is empty".to_owned() });
+            Cached::Present(path) => {
+                return match damage(&path) {
+                    None => Ok(Some(path)),
+                    Some(reason) => Err(HubError::Corrupt { path, reason }),
+                };
             }
-            Cached::Present(path) => return Ok(Some(path)),
             Cached::Absent => return Ok(None),
             Cached::Unknown => {}
         }

@@ -26,6 +26,12 @@ impl Item {
         Self { source: Source::File(path), name }
     }
 
+    /// A place that could not be looked into.
+    pub fn unreadable(path: PathBuf, reason: String) -> Self {
+        let name = inner_path(&path);
+        Self { source: Source::Unreadable(path, reason), name }
+    }
+
     /// The image on standard input.
     pub fn stdin() -> Self {
         Self { source: Source::Stdin, name: "stdin".into() }

@@ -20,7 +20,8 @@ pub enum Separator {
 
 /// A list of paths, read as it comes: a producer may still be writing it.
 pub struct List {
-    reader: Box<dyn BufRead + Send>,
+    path: PathBuf,
+    reader: Option<Box<dyn BufRead + Send>>,
     separator: Separator,
 }
 
@@ -35,30 +36,33 @@ impl List {
         } else {
             Box::new(BufReader::new(File::open(path)?))
         };
-        Ok(Self { reader, separator })
+        Ok(Self { path: path.to_owned(), reader: Some(reader), separator })
     }
 
     #[cfg(test)]
     fn of(bytes: &'static [u8], separator: Separator) -> Self {
-        Self { reader: Box::new(bytes), separator }
+        Self { path: "list".into(), reader: Some(Box::new(bytes)), separator }
     }
 }
 
-/// Empty lines are passed over; an error of the reader ends the list.
+/// Empty lines are passed over; an error of the reader is one unreadable item, the last.
 impl Iterator for List {
-    type Item = io::Result<Item>;
+    type Item = Item;
 
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next(&mut self) -> Option<Item> {
         let end = match self.separator {
             Separator::Newline => b'\n',
             Separator::Nul => b'\0',
         };
         loop {
             let mut bytes = Vec::new();
-            match self.reader.read_until(end, &mut bytes) {
+            match self.reader.as_mut()?.read_until(end, &mut bytes) {
                 Ok(0) => return None,
                 Ok(_) => {}
-                Err(error) => return Some(Err(error)),
+                Err(error) => {
+                    self.reader = None;
+                    return Some(Item::unreadable(self.path.clone(), error.to_string()));
+                }
             }
             if bytes.last() == Some(&end) {
                 bytes.pop();
@@ -67,21 +71,27 @@ impl Iterator for List {
                 bytes.pop();
             }
             if !bytes.is_empty() {
-                return Some(path_of(bytes).map(Item::file));
+                return Some(item_of(bytes));
             }
         }
     }
 }
 
 #[cfg(unix)]
-#[allow(clippy::unnecessary_wraps)] // other systems have names that bytes cannot spell
-fn path_of(bytes: Vec<u8>) -> io::Result<PathBuf> {
-    Ok(<OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes).into())
+fn item_of(bytes: Vec<u8>) -> Item {
+    Item::file(<OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes).into())
 }
 
+/// Other systems have names that bytes cannot spell.
 #[cfg(not(unix))]
-fn path_of(bytes: Vec<u8>) -> io::Result<PathBuf> {
-    String::from_utf8(bytes).map(|path| OsString::from(path).into()).map_err(io::Error::other)
+fn item_of(bytes: Vec<u8>) -> Item {
+    match String::from_utf8(bytes) {
+        Ok(path) => Item::file(OsString::from(path).into()),
+        Err(error) => {
+            let path = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            Item::unreadable(path.into(), "the path in the list is no UTF-8".into())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -89,7 +99,7 @@ mod tests {
     use super::*;
 
     fn paths(list: List) -> Vec<String> {
-        list.map(|item| item.unwrap().source.to_string()).collect()
+        list.map(|item| item.source.to_string()).collect()
     }
 
     #[test]

@@ -1,11 +1,6 @@
 //! The images of a directory.
 
-use std::{
-    ffi::OsStr,
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsStr, fs::File, io::Read, path::Path};
 
 use walkdir::{DirEntry, WalkDir};
 
@@ -21,12 +16,10 @@ const EXTENSIONS: [&str; 15] = [
 /// What a directory holds.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Its images, sorted by path.
+    /// Its images, sorted by path, and in their places what could not be looked into.
     pub items: Vec<Item>,
     /// How many other files were passed over.
     pub others: usize,
-    /// What could not be looked into, with the reason.
-    pub unreadable: Vec<(PathBuf, String)>,
 }
 
 /// Finds the images in a directory and those below it, in the order of their names. Hidden files and directories are
@@ -51,7 +44,7 @@ pub fn walk(root: &Path) -> Found {
                     Some(ancestor) => format!("a link back to {}", ancestor.display()),
                     None => error.io_error().map_or_else(|| error.to_string(), ToString::to_string),
                 };
-                found.unreadable.push((path, reason));
+                found.items.push(Item::unreadable(path, reason));
             }
         }
     }
@@ -99,7 +92,6 @@ mod tests {
         let names: Vec<_> = found.items.iter().map(|item| item.name.to_str().unwrap()).collect();
         assert_eq!(names, ["a.dat", "b.PNG", "sub/deep/e.webp", "sub.jpg"]);
         assert_eq!(found.others, 1);
-        assert!(found.unreadable.is_empty());
     }
 
     #[cfg(unix)]
@@ -109,7 +101,8 @@ mod tests {
         fs::write(directory.path().join("a.png"), "").unwrap();
         std::os::unix::fs::symlink(directory.path(), directory.path().join("loop")).unwrap();
         let found = walk(directory.path());
-        assert_eq!(found.items.len(), 1);
-        assert!(found.unreadable[0].1.starts_with("a link back to"));
+        assert_eq!(found.items[0].name, Path::new("a.png"));
+        assert_eq!(found.items.len(), 2);
+        assert!(found.items[1].source.read().unwrap_err().to_string().starts_with("a link back to"));
     }
 }

@@ -87,6 +87,17 @@ impl VisionConfig {
         raw.check()
     }
 
+    /// Whether `pixel_values` of this size fit the tower.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check(&self, height: usize, width: usize) -> Result<(), ModelError> {
+        if height == self.image_size && width == self.image_size {
+            return Ok(());
+        }
+        Err(ModelError::PixelShape { expected: self.image_size, height, width })
+    }
+
     /// Patches along one edge.
     pub fn grid(&self) -> usize {
         self.image_size / self.patch_size

@@ -11,7 +11,7 @@ use super::{
     archive_names::ArchiveNames,
     file::{hidden_sibling, parent, sync_directory},
     finished,
-    journal::{Journal, Line},
+    journal::{JOURNAL, Journal, Line},
     resume::{Resumed, entry, shard_path},
     safetensors::Entry,
     shard::{Shard, data_start},
@@ -74,7 +74,7 @@ impl Archive {
             return Err(OutputError::NoDirectory { path: names.path, directory });
         }
         fs::create_dir_all(&directory).map_err(io_error)?;
-        let (mut journal, lines) = Journal::open(&directory.join("journal.jsonl"))?;
+        let (mut journal, lines) = Journal::open(&directory.join(JOURNAL))?;
         let resumed =
             if overwrite { None } else { Resumed::from(&lines, &directory, &names, dtype, &settings)? };
         let resumed = match resumed {

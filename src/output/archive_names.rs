@@ -1,8 +1,15 @@
 //! The names of an archive's files.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
-use super::Format;
+use super::{
+    Format,
+    file::hidden_sibling,
+    journal::{JOURNAL, Line},
+};
 
 /// Where an archive goes, and in how many pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +23,17 @@ pub struct ArchiveNames {
 }
 
 impl ArchiveNames {
+    /// The images that an interrupted run has completed, by its journal; nothing is touched.
+    pub fn peek(&self) -> HashSet<String> {
+        let journal = hidden_sibling(&self.path, ".partial").join(JOURNAL);
+        let text = std::fs::read_to_string(journal).unwrap_or_default();
+        let keys = text.lines().filter_map(|line| match serde_json::from_str(line) {
+            Ok(Line::Image { key, .. }) => Some(key),
+            _ => None,
+        });
+        keys.collect()
+    }
+
     /// The files of an archive of so many shards: the target itself, or `x-00001-of-00003.npy` and so on.
     pub(super) fn shards(&self, count: usize) -> Vec<PathBuf> {
         if count == 1 {

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Metadata, OutputError, file::lock, safetensors::Entry};
 
+/// The journal's name in an unfinished archive.
+pub(super) const JOURNAL: &str = "journal.jsonl";
+
 /// One line of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

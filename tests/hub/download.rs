@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use clip_features::hub::{Settings, fetch};
+use clip_features::hub::{Settings, Wanted, fetch};
 
 use crate::{
     server::{COMMIT, Fault, sha256, small_etag},
-    support::{CONFIG, LEN, MODEL, PROCESSOR, TOKEN, World, count, settings, vision_shards, weights},
+    support::{CONFIG, LEN, MODEL, PROCESSOR, TOKEN, World, count, settings, weights},
 };
 
 #[test]
@@ -107,11 +107,11 @@ fn only_the_shards_of_the_vision_tower_are_fetched() {
 fn configs_alone_cost_no_weights() {
     let world = World::new();
     let (model, revision) = (MODEL.parse().unwrap(), "main".parse().unwrap());
-    let snapshot = fetch(&model, &revision, &world.settings, None, &|_| {}).unwrap();
+    let snapshot = fetch(&model, &revision, &world.settings, Wanted::Configs, &|_| {}).unwrap();
     assert!(snapshot.directory.join("preprocessor_config.json").is_file());
     assert_eq!(count(&world.hub.take_log(), "safetensors"), 0);
     // What is missing is fetched when it is wanted.
-    let whole = fetch(&model, &revision, &world.settings, Some(&vision_shards), &|_| {}).unwrap();
+    let whole = fetch(&model, &revision, &world.settings, Wanted::Weights, &|_| {}).unwrap();
     assert_eq!(whole.directory, snapshot.directory);
     assert_eq!(count(&world.hub.take_log(), "config.json"), 0);
 }

@@ -2,9 +2,11 @@
 
 use std::{process::Command, thread, time::Duration};
 
+use clip_features::hub::Wanted;
+
 use crate::{
     server::Fault,
-    support::{LEN, MODEL, World, count, settings, vision_shards, weights},
+    support::{LEN, MODEL, World, count, settings, weights},
 };
 
 #[test]
@@ -14,7 +16,7 @@ fn threads_that_start_at_once_download_once() {
     let directories: Vec<_> = thread::scope(|scope| {
         let fetch = || {
             let (model, revision) = (MODEL.parse().unwrap(), "main".parse().unwrap());
-            clip_features::hub::fetch(&model, &revision, &world.settings, Some(&vision_shards), &|_| {})
+            clip_features::hub::fetch(&model, &revision, &world.settings, Wanted::Weights, &|_| {})
         };
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(fetch)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap().unwrap().directory).collect()
@@ -57,7 +59,6 @@ fn one_of_the_processes() {
     let (endpoint, cache) = task.split_once(' ').unwrap();
     let settings = settings(endpoint, cache.as_ref(), &[]);
     let (model, revision) = (MODEL.parse().unwrap(), "main".parse().unwrap());
-    let snapshot =
-        clip_features::hub::fetch(&model, &revision, &settings, Some(&vision_shards), &|_| {}).unwrap();
+    let snapshot = clip_features::hub::fetch(&model, &revision, &settings, Wanted::Weights, &|_| {}).unwrap();
     assert_eq!(std::fs::read(snapshot.directory.join("model.safetensors")).unwrap(), weights(LEN));
 }

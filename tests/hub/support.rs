@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use clip_features::hub::{Event, HubError, Settings, Snapshot, fetch};
+use clip_features::hub::{Event, HubError, Settings, Snapshot, Wanted, fetch};
 use tempfile::TempDir;
 
 use crate::server::{Hub, Logged};
@@ -59,7 +59,7 @@ impl World {
         self.events.borrow_mut().clear();
         let on_event = |event: Event<'_>| self.events.borrow_mut().push(format!("{event:?}"));
         let (model, revision) = (MODEL.parse().unwrap(), revision.parse().unwrap());
-        fetch(&model, &revision, &self.settings, Some(&vision_shards), &on_event)
+        fetch(&model, &revision, &self.settings, Wanted::Weights, &on_event)
     }
 
     /// Fetches, and gives the error's text.
@@ -85,20 +85,6 @@ pub(crate) fn settings(endpoint: &str, cache: &Path, variables: &[(&str, &str)])
     };
     let settings = Settings::from_lookup(Some(cache.to_owned()), lookup).unwrap();
     Settings { first_pause: Duration::from_millis(1), ..settings }
-}
-
-/// The shards of the tensors of a vision tower.
-pub(crate) fn vision_shards(index: &Path) -> Result<Vec<String>, String> {
-    let text = std::fs::read_to_string(index).map_err(|error| error.to_string())?;
-    let index: serde_json::Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-    let map = index["weight_map"].as_object().ok_or("no weight_map")?;
-    let mut shards: Vec<_> = map
-        .iter()
-        .filter(|(tensor, _)| tensor.starts_with("vision_model."))
-        .map(|(_, file)| file.as_str().unwrap().to_owned())
-        .collect();
-    shards.dedup();
-    Ok(shards)
 }
 
 /// The requests of a kind, such as `GET /lfs/`.
