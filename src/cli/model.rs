@@ -1,6 +1,6 @@
 //! `--model` and its companions: which model is meant, and how its files are had.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use clip_features::{
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_path_that_exists_is_a_path_and_all_else_an_id() {
         assert!(
-            matches!(settle("-m src/cli").unwrap(), ModelChoice::Here(ModelSpec::Local(path)) if path == PathBuf::from("src/cli"))
+            matches!(settle("-m src/cli").unwrap(), ModelChoice::Here(ModelSpec::Local(path)) if path == Path::new("src/cli"))
         );
         for (line, expected) in
             [("", DEFAULT), ("-m acme/clip", "acme/clip"), ("-m src/nothing", "src/nothing")]

@@ -1,6 +1,7 @@
 //! The hub module against a hub on the loopback.
 
 mod cached;
+mod command;
 mod download;
 mod processes;
 mod refusals;
