@@ -96,15 +96,24 @@ enum Prepared {
 /// Reads, decodes and preprocesses an image on a worker thread; none if its output is complete.
 pub type Prepare = dyn Fn(&Item) -> Result<Option<Preprocessed>, Failure> + Send + Sync;
 
-/// Runs the tower: the tensors of each image, in order, and the time it took.
-pub type Encode<E> = dyn FnMut(Vec<PixelValues>) -> Result<(Vec<Vec<Array>>, Duration), E>;
+/// What the tower gives for a batch.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    /// The tensors of each image, in order.
+    pub images: Vec<Vec<Array>>,
+    /// How long the forward pass took.
+    pub elapsed: Duration,
+}
+
+/// Runs the tower on a batch.
+pub type Encode<'a, E> = dyn FnMut(Vec<PixelValues>) -> Result<Encoded, E> + 'a;
 
 /// The stages that a caller supplies. `E` ends the run.
 pub struct Stages<'a, E> {
     /// See [`Prepare`].
     pub prepare: Arc<Prepare>,
     /// See [`Encode`].
-    pub encode: &'a mut Encode<E>,
+    pub encode: &'a mut Encode<'a, E>,
     /// Takes each image's outcome, in order.
     pub write: &'a mut (dyn FnMut(Item, Outcome) -> Result<(), E> + Send),
 }
@@ -214,7 +223,7 @@ impl Queue<'_> {
 fn encode_all<E>(
     queue: &mut Queue<'_>,
     batch: usize,
-    encode: &mut Encode<E>,
+    encode: &mut Encode<'_, E>,
     results: &Sender<(Item, Outcome)>,
 ) -> Result<(), E> {
     while let Some(first) = queue.wait() {
@@ -238,7 +247,7 @@ fn encode_all<E>(
 
 fn encode_batch<E>(
     gathered: VecDeque<(Item, Prepared)>,
-    encode: &mut Encode<E>,
+    encode: &mut Encode<'_, E>,
 ) -> Result<Vec<(Item, Outcome)>, E> {
     let mut inputs = Vec::new();
     let mut results = Vec::new();
@@ -258,12 +267,12 @@ fn encode_batch<E>(
         return Ok(results);
     }
     let count = inputs.len() as u32;
-    let (encoded, elapsed) = encode(inputs)?;
-    let mut encoded = encoded.into_iter();
+    let Encoded { images, elapsed } = encode(inputs)?;
+    let mut images = images.into_iter();
     for (_, outcome) in &mut results {
         if let Outcome::Done { arrays, encode, .. } = outcome {
             *encode = elapsed / count;
-            *arrays = encoded.next().expect("the tower gives tensors for each of its inputs");
+            *arrays = images.next().expect("the tower gives tensors for each of its inputs");
         }
     }
     Ok(results)

@@ -12,8 +12,8 @@ use clip_features::{
     image::DecodeOptions,
     input::Item,
     model::{Model, ModelError, ModelSpec, VisionConfig, VisionTower, Weights},
-    output::{Array, Metadata},
-    pipeline::{self, Failure, Layout, Prepare, Stage, Stages},
+    output::Metadata,
+    pipeline::{self, Encoded, Failure, Layout, Prepare, Stage, Stages},
     processor::{PixelValues, Processor},
 };
 
@@ -214,11 +214,12 @@ fn encoder<'a>(
     tower: Option<&'a UnloadedTower>,
     plan: &'a Plan,
     load: &'a OnceLock<Duration>,
-) -> impl FnMut(Vec<PixelValues>) -> Result<(Vec<Vec<Array>>, Duration), Ended> + 'a {
+) -> impl FnMut(Vec<PixelValues>) -> Result<Encoded, Ended> + 'a {
     let mut loaded: Option<VisionTower> = None;
     move |batch| {
         let Some(UnloadedTower { config, weights }) = tower else {
-            return Ok((batch.into_iter().map(|values| vec![pixel_array(values)]).collect(), Duration::ZERO));
+            let images = batch.into_iter().map(|values| vec![pixel_array(values)]).collect();
+            return Ok(Encoded { images, ..Encoded::default() });
         };
         let ready = match &mut loaded {
             Some(ready) => ready,
@@ -230,7 +231,7 @@ fn encoder<'a>(
             }
         };
         let started = Instant::now();
-        let arrays = encode(ready, &batch, &plan.request).map_err(Ended::refused)?;
-        Ok((arrays, started.elapsed()))
+        let images = encode(ready, &batch, &plan.request).map_err(Ended::refused)?;
+        Ok(Encoded { images, elapsed: started.elapsed() })
     }
 }

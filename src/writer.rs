@@ -114,12 +114,8 @@ impl Writer<'_> {
         let path = item.source.to_string();
         self.progress.say("error", &format!("{}: {}", printable(&path), failure.reason));
         self.progress.step(|tally| tally.failed += 1);
-        let record = Report {
-            path,
-            status: "failed",
-            features: None,
-            failure: Some(FailureFacts { stage: failure.stage.name(), reason: &failure.reason }),
-        };
+        let record =
+            Report { path, status: "failed", features: None, failure: Some(FailureFacts::of(failure)) };
         if let (Some(file), Some(path)) = (&mut self.failures, &self.plan.failures) {
             writeln!(file, "{}", record.json()).map_err(|error| cannot_write(path, &error))?;
         }
