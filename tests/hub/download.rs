@@ -1,6 +1,6 @@
 //! What is fetched, from where, and who is told the token.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 
 use clip_features::hub::{Settings, Wanted, fetch};
 
@@ -159,4 +159,21 @@ fn settings_nested_in_processor_config_are_fetched() {
     world.hub.add(MODEL, "processor_config.json", br#"{"image_processor": {}}"#, false);
     let snapshot = world.fetch().unwrap();
     assert!(snapshot.directory.join("processor_config.json").is_file());
+}
+
+#[test]
+fn threads_that_start_at_once_download_once() {
+    let world = World::new();
+    world.hub.fail("GET /lfs/", 1, Fault::Slow(10, Duration::from_millis(50)));
+    let directories: Vec<_> = thread::scope(|scope| {
+        let fetch = || {
+            let (model, revision) = (MODEL.parse().unwrap(), "main".parse().unwrap());
+            fetch(&model, &revision, &world.settings, Wanted::Weights, &|_| {})
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(fetch)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap().unwrap().directory).collect()
+    });
+    assert!(directories.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(count(&world.hub.take_log(), "GET /lfs/"), 1);
+    assert_eq!(fs::read(directories[0].join("model.safetensors")).unwrap(), weights(LEN));
 }

@@ -3,7 +3,6 @@
 mod cached;
 mod command;
 mod download;
-mod processes;
 mod refusals;
 mod server;
 mod support;
