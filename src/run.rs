@@ -70,7 +70,7 @@ fn try_run(plan: &Plan) -> Result<Exit, Ended> {
     let _ = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build_global();
     // Everything that can be refused is looked at before the work, so that a mistake costs no time.
     let wanted = if plan.tensor == TensorKind::PixelValues { Wanted::Configs } else { Wanted::Weights };
-    let spec = plan.model.obtain(wanted, plan.quiet).map_err(Ended::refused)?;
+    let spec = plan.model.obtain(wanted).map_err(Ended::refused)?;
     let opened = Opened::open(plan, &spec).map_err(Ended::model)?;
     let image_bytes =
         opened.shape.as_ref().map(|shape| (shape.iter().product::<usize>() * plan.dtype.size()) as u64);

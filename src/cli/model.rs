@@ -8,7 +8,7 @@ use clip_features::{
     model::ModelSpec,
 };
 
-use super::Args;
+use super::{Args, args::ProgressMode};
 
 const DEFAULT: &str = "openai/clip-vit-large-patch14";
 
@@ -18,7 +18,7 @@ pub(crate) enum ModelChoice {
     /// On disk, or made up.
     Here(ModelSpec),
     /// On the hub or in its cache. With a seed, only its architecture is wanted.
-    Hub { id: ModelId, revision: Revision, settings: Settings, seed: Option<u64> },
+    Hub { id: ModelId, revision: Revision, settings: Settings, seed: Option<u64>, is_silent: bool },
 }
 
 impl ModelChoice {
@@ -48,7 +48,8 @@ impl ModelChoice {
         // A dry run does nothing, so it downloads nothing.
         settings.offline |= args.offline || args.dry_run;
         let revision = args.revision.clone().unwrap_or_default();
-        Ok(Self::Hub { id, revision, settings, seed: args.random_weights })
+        let is_silent = args.quiet || args.progress == ProgressMode::Never;
+        Ok(Self::Hub { id, revision, settings, seed: args.random_weights, is_silent })
     }
 
     fn refuse_revision(args: &Args, reason: &str) -> Result<()> {
@@ -59,13 +60,15 @@ impl ModelChoice {
     }
 
     /// Has the model's files on disk, downloading what is missing.
-    pub(crate) fn obtain(&self, wanted: Wanted, quiet: bool) -> Result<ModelSpec, HubError> {
-        let (id, revision, settings, seed) = match self {
+    pub(crate) fn obtain(&self, wanted: Wanted) -> Result<ModelSpec, HubError> {
+        let (id, revision, settings, seed, is_silent) = match self {
             Self::Here(spec) => return Ok(spec.clone()),
-            Self::Hub { id, revision, settings, seed } => (id, revision, settings, seed),
+            Self::Hub { id, revision, settings, seed, is_silent } => {
+                (id, revision, settings, seed, *is_silent)
+            }
         };
         let wanted = if seed.is_some() { Wanted::Configs } else { wanted };
-        let reporter = if quiet { Reporter::silent() } else { Reporter::new() };
+        let reporter = if is_silent { Reporter::silent() } else { Reporter::new() };
         let Snapshot { directory, model, commit } =
             hub::fetch(id, revision, settings, wanted, &|event| reporter.report(event))?;
         Ok(match *seed {

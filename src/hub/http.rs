@@ -134,26 +134,25 @@ impl<'a> Client<'a> {
         let is_connecting = match &error {
             Error::HostNotFound | Error::ConnectionFailed | Error::ConnectProxyFailed(_) => true,
             Error::Timeout(timeout) => matches!(timeout, Timeout::Connect | Timeout::Resolve),
-            Error::Io(error) => matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionRefused
-                    | io::ErrorKind::HostUnreachable
-                    | io::ErrorKind::NetworkUnreachable
-                    | io::ErrorKind::NetworkDown
-                    | io::ErrorKind::AddrNotAvailable
-            ),
-            // A certificate that is not trusted will not be trusted a second later.
+            // A certificate that is not trusted now will not be trusted a second later.
             Error::Tls(_) | Error::Rustls(_) => return Failure::Unreachable { host, reason },
+            Error::Io(error) => match error.kind() {
+                io::ErrorKind::InvalidData => return Failure::Unreachable { host, reason },
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::TimedOut
+                | io::ErrorKind::WouldBlock => false,
+                // All else happens before there is a connection: no such host, no route, refused.
+                _ => true,
+            },
             _ => false,
         };
-        match error {
-            Error::Io(error)
-                if error.get_ref().is_some_and(|inner| inner.to_string().contains("certificate")) =>
-            {
-                Failure::Unreachable { host, reason }
-            }
-            _ if is_connecting && !self.answered.get() => Failure::Unreachable { host, reason },
-            _ => Failure::Transient { host, reason, after: None },
+        if is_connecting && !self.answered.get() {
+            Failure::Unreachable { host, reason }
+        } else {
+            Failure::Transient { host, reason, after: None }
         }
     }
 }

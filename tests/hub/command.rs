@@ -246,7 +246,8 @@ fn the_token_is_printed_nowhere() {
 
 #[test]
 fn a_download_is_told_where_no_terminal_is_and_quiet_is_quiet() {
-    for (quiet, expected) in [(&[][..], "downloading model.safetensors"), (&["--quiet"], "")] {
+    let told = "downloading model.safetensors";
+    for (quiet, expected) in [(&[][..], told), (&["--quiet"], ""), (&["--progress", "never"], "")] {
         let world = World::new("vision");
         // Not a checkpoint, but large.
         world.hub.add(TINY, "model.safetensors", &weights(2_000_000), true);
