@@ -8,6 +8,7 @@ pub mod extractor;
 pub mod hub;
 pub mod image;
 pub mod input;
+pub mod kernels;
 pub mod model;
 pub mod output;
 pub mod pipeline;
