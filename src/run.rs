@@ -8,6 +8,7 @@ use std::{
 use candle_core::Device;
 use clip_features::{
     extractor::{ExtractError, TensorKind, encode, pixel_array, preprocess},
+    hub::{Wanted, refetch_hint},
     image::DecodeOptions,
     input::Item,
     model::{Model, ModelError, ModelSpec, VisionConfig, VisionTower, Weights},
@@ -40,6 +41,15 @@ impl Ended {
     fn refused(error: impl std::error::Error) -> Self {
         Self::Refused(error.to_string())
     }
+
+    /// The model is to blame. A damaged file of the hub's cache can be had again.
+    fn model(error: ModelError) -> Self {
+        let hint = match &error {
+            ModelError::Corrupt { path, .. } => refetch_hint(path),
+            _ => None,
+        };
+        Self::Refused(hint.map_or_else(|| error.to_string(), |hint| format!("{error}\nhint: {hint}")))
+    }
 }
 
 /// Runs a plan and gives the exit code.
@@ -59,7 +69,9 @@ fn try_run(plan: &Plan) -> Result<Exit, Ended> {
     // Fails only if the pool is there already, and nothing has computed yet.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build_global();
     // Everything that can be refused is looked at before the work, so that a mistake costs no time.
-    let opened = Opened::open(plan).map_err(Ended::refused)?;
+    let wanted = if plan.tensor == TensorKind::PixelValues { Wanted::Configs } else { Wanted::Weights };
+    let spec = plan.model.obtain(wanted).map_err(Ended::refused)?;
+    let opened = Opened::open(plan, &spec).map_err(Ended::model)?;
     let image_bytes =
         opened.shape.as_ref().map(|shape| (shape.iter().product::<usize>() * plan.dtype.size()) as u64);
     let mut images = images(&plan.inputs, &plan.target).map_err(Ended::Refused)?;
@@ -86,7 +98,7 @@ fn try_run(plan: &Plan) -> Result<Exit, Ended> {
         grid: opened.tower.as_ref().map(|tower| [tower.config.grid(); 2]),
         load: &load,
     };
-    if opened.tower.is_some() && matches!(plan.model, ModelSpec::Random { .. }) && !plan.quiet {
+    if opened.tower.is_some() && matches!(spec, ModelSpec::Random { .. }) && !plan.quiet {
         writer.progress.say("warning", "random weights: the features mean nothing");
     }
     let workers = match opened.tower {
@@ -122,8 +134,8 @@ struct Opened {
 }
 
 impl Opened {
-    fn open(plan: &Plan) -> Result<Self, ModelError> {
-        let model = Model::open(&plan.model)?;
+    fn open(plan: &Plan, spec: &ModelSpec) -> Result<Self, ModelError> {
+        let model = Model::open(spec)?;
         let processor = model.processor()?;
         let tower = match plan.tensor {
             TensorKind::PixelValues => None,
@@ -155,6 +167,9 @@ struct UnloadedTower {
 fn settings(plan: &Plan, model: &Model, processor: &Processor, fingerprint: Option<&str>) -> Metadata {
     let mut settings = Metadata::new();
     settings.insert("model", model.name());
+    if let Some(commit) = model.commit() {
+        settings.insert("revision", commit);
+    }
     settings.insert("tensor", plan.tensor.name());
     settings.insert("processor", processor.config().describe());
     settings.insert("alpha", plan.decode.alpha.name());
@@ -210,8 +225,7 @@ fn encoder<'a>(
             Some(ready) => ready,
             none => {
                 let started = Instant::now();
-                let ready =
-                    VisionTower::load(config.clone(), weights, &Device::Cpu).map_err(Ended::refused)?;
+                let ready = VisionTower::load(config.clone(), weights, &Device::Cpu).map_err(Ended::model)?;
                 let _ = load.set(started.elapsed());
                 none.insert(ready)
             }

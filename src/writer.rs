@@ -91,6 +91,7 @@ impl Writer<'_> {
                 grid: self.grid,
                 image: ImageFacts::of(picture),
                 model: self.stored.settings.get("model").unwrap_or_default(),
+                revision: self.stored.settings.get("revision"),
                 weights: self.stored.settings.get("weights"),
                 output: output.clone().or_else(|| Some(self.plan.target.path()?.display().to_string())),
                 seconds: Seconds {

@@ -10,11 +10,10 @@ use clip_features::{
     extractor::{Request, TensorKind, Tokens},
     image::DecodeOptions,
     input::Separator,
-    model::ModelSpec,
     output::{ArchiveNames, Dtype, Format, TreeNames},
 };
 
-use super::{Args, args::ProgressMode};
+use super::{Args, ModelChoice, args::ProgressMode};
 
 /// Where images come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +57,7 @@ impl Target {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) inputs: Inputs,
-    pub(crate) model: ModelSpec,
+    pub(crate) model: ModelChoice,
     pub(crate) decode: DecodeOptions,
     pub(crate) tensor: TensorKind,
     pub(crate) request: Request,
@@ -81,13 +80,7 @@ impl Plan {
     pub(crate) fn settle(args: Args) -> Result<Self> {
         let inputs = inputs(&args);
         let target = target(&args, &inputs)?;
-        let model = match (args.model, args.random_weights) {
-            (directory, Some(seed)) => ModelSpec::Random { seed, directory },
-            (Some(path), None) => ModelSpec::Local(path),
-            (None, None) => bail!(
-                "no model given\nhint: --model DIR for a checkpoint on disk, --random-weights to try the tool without one"
-            ),
-        };
+        let model = ModelChoice::settle(&args)?;
         let is_npy = match &target {
             Target::File(_, format) | Target::Stdout(format) => *format == Format::Npy,
             Target::Tree(names) => names.format == Format::Npy,
@@ -246,14 +239,6 @@ mod tests {
     }
 
     #[test]
-    fn random_weights_take_a_seed_only_with_an_equals_sign() {
-        let model = |line: &str| Plan::settle(Args::try_parse_from(line.split(' ')).unwrap()).unwrap().model;
-        assert_eq!(model("x --random-weights a.png"), ModelSpec::Random { seed: 0, directory: None });
-        let seven = ModelSpec::Random { seed: 7, directory: Some("dir".into()) };
-        assert_eq!(model("x --random-weights=7 -m dir a.png"), seven);
-    }
-
-    #[test]
     fn the_target_follows_from_the_name_and_the_inputs() {
         let target = |line: &str| match settle(line).unwrap().target {
             Target::Nothing => "nothing".to_owned(),
@@ -295,7 +280,5 @@ mod tests {
             assert!(message.contains(part), "{line}: {message}");
             assert!(message.contains("\nhint: "), "{line}: {message}");
         }
-        let message = Plan::settle(Args::try_parse_from(["x", "a.png"]).unwrap()).unwrap_err().to_string();
-        assert!(message.contains("no model given"), "{message}");
     }
 }
