@@ -150,7 +150,7 @@ fn read_header(bytes: &[u8]) -> Result<Header, DecodeError> {
             }
             // Start of frame, of every kind; Pillow takes DHP for one as well.
             0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | 0xde => {
-                frame(segment(&mut reader)?, &mut header)?
+                frame(segment(&mut reader)?, &mut header)?;
             }
             0xdb => quantization(segment(&mut reader)?)?,
             0xe1 => {

@@ -160,8 +160,10 @@ mod tests {
             RgbImage::from_fn(image.height(), image.width(), |x, y| *image.get_pixel(y, x))
         }
         if filter == Filter::Nearest {
+            // By repeated addition: one rounding per step, so not the same as a product.
             let at = |index: u32, input: u32, output: u32| {
-                ((f64::from(index) + 0.5) * f64::from(input) / f64::from(output)) as u32
+                let step = f64::from(input) / f64::from(output);
+                (0..index).fold(step * 0.5, |position, _| position + step) as u32
             };
             return RgbImage::from_fn(width, height, |x, y| {
                 *source.get_pixel(at(x, source.width(), width), at(y, source.height(), height))
