@@ -17,15 +17,17 @@ mod geometry;
 mod passes;
 mod pixel_values;
 mod resize;
+mod size;
 
 use ::image::RgbImage;
 use thiserror::Error;
 
-pub use config::{ConfigError, Normalize, ProcessorConfig, Size};
+pub use config::{ConfigError, Normalize, ProcessorConfig};
 pub use filter::Filter;
 pub use geometry::{Geometry, SourceBox};
 pub use pixel_values::PixelValues;
 pub use resize::{Window, resize};
+pub use size::Size;
 
 use pixel_values::Tables;
 
