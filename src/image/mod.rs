@@ -12,6 +12,7 @@
 //! ```
 
 mod bmp;
+mod bmp_rle;
 mod error;
 mod gif;
 mod gif_lzw;
