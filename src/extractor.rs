@@ -5,61 +5,13 @@ use thiserror::Error;
 
 use crate::{
     image::{DecodeError, DecodeOptions, Decoded, decode},
-    model::{Model, ModelError, VisionTower},
+    model::{Model, ModelError, Outputs, VisionConfig, VisionTower},
     output::Array,
     processor::{PixelValues, ProcessError, Processor},
+    request::Request,
 };
 
-/// A tensor that can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum TensorKind {
-    /// The tower's output, every token
-    LastHiddenState,
-    /// The tower's input, [1, 3, 224, 224]; loads no weights
-    PixelValues,
-}
-
-impl TensorKind {
-    /// The name that transformers gives it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LastHiddenState => "last_hidden_state",
-            Self::PixelValues => "pixel_values",
-        }
-    }
-}
-
-/// The tokens to keep of (B, 1 + N, width).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Tokens {
-    /// The class token, then the patches row by row
-    All,
-    /// The patches alone, as LLaVA's `patch`
-    Patch,
-    /// The class token alone
-    Cls,
-}
-
-impl Tokens {
-    /// The name on the command line and in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Patch => "patch",
-            Self::Cls => "cls",
-        }
-    }
-
-    /// (B, 1 + N, width) → (B, kept, width).
-    fn select(self, x: &Tensor) -> candle_core::Result<Tensor> {
-        match self {
-            Self::All => Ok(x.clone()),
-            Self::Patch => x.narrow(1, 1, x.dim(1)? - 1),
-            Self::Cls => x.narrow(1, 0, 1),
-        }
-    }
-}
+pub use crate::request::{TensorKind, Tokens};
 
 /// Why an image has no features.
 #[derive(Debug, Error)]
@@ -116,53 +68,121 @@ pub fn preprocess(
 /// A processor and a loaded tower.
 ///
 /// ```no_run
-/// use clip_features::{Extractor, Tokens, model::{Model, ModelSpec}};
+/// use clip_features::{Extractor, Request, model::{Model, ModelSpec}};
 ///
 /// let model = Model::open(&ModelSpec::Local("clip-vit-large-patch14".into()))?;
-/// let extractor = Extractor::load(&model, Default::default())?;
-/// let features = extractor.extract(&std::fs::read("photo.jpg")?, Tokens::All)?;
-/// assert_eq!(features.shape, [1, 257, 1024]);
+/// let extractor = Extractor::load(&model, Default::default(), Request::default())?;
+/// let features = extractor.extract(&std::fs::read("photo.jpg")?)?;
+/// assert_eq!(features[0].shape, [1, 257, 1024]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct Extractor {
     processor: Processor,
     decode: DecodeOptions,
+    request: Request,
     tower: VisionTower,
 }
 
 impl Extractor {
-    /// Loads a model's weights.
+    /// Loads as much of a model's weights as the request needs.
     ///
     /// # Errors
-    /// See [`Model::processor`] and [`Model::tower`].
-    pub fn load(model: &Model, decode: DecodeOptions) -> Result<Self, ModelError> {
-        Ok(Self { processor: model.processor()?, decode, tower: model.tower(&Device::Cpu)? })
+    /// See [`Model::processor`], [`Request::wanted`] and [`Model::tower`].
+    pub fn load(model: &Model, decode: DecodeOptions, request: Request) -> Result<Self, ModelError> {
+        let wanted = request.wanted(&model.config()?)?;
+        let tower = model.tower(&wanted, &Device::Cpu)?;
+        Ok(Self { processor: model.processor()?, decode, request, tower })
     }
 
-    /// Bytes of an image → `last_hidden_state` (1, tokens, width).
+    /// Bytes of an image → the tensors asked for, each with a leading dimension of 1.
     ///
     /// # Errors
     /// The image cannot be decoded or encoded.
-    pub fn extract(&self, bytes: &[u8], tokens: Tokens) -> Result<Array, ExtractError> {
+    pub fn extract(&self, bytes: &[u8]) -> Result<Vec<Array>, ExtractError> {
         let input = preprocess(bytes, &self.decode, &self.processor)?;
-        Ok(encode(&self.tower, &input.pixel_values, tokens)?)
+        Ok(encode(&self.tower, &[input.pixel_values], &self.request)?.remove(0))
     }
 }
 
-/// The tower's input → `last_hidden_state` (1, tokens, width).
+/// The inputs of some images → for each image, in order, the tensors asked for, each with a leading dimension
+/// of 1.
 ///
 /// # Errors
-/// The input is of another size than the tower's, or candle fails.
-pub fn encode(tower: &VisionTower, pixel_values: &PixelValues, tokens: Tokens) -> Result<Array, ModelError> {
-    let shape = (1, 3, pixel_values.height(), pixel_values.width());
-    let input = Tensor::from_slice(pixel_values.as_slice(), shape, &Device::Cpu)?; // (1, 3, H, W)
-    let kept = tokens.select(&tower.forward(&input)?)?.contiguous()?; // (1, kept, width)
-    Ok(Array {
-        name: TensorKind::LastHiddenState.name().to_owned(),
-        shape: kept.dims().to_vec(),
-        values: kept.flatten_all()?.to_vec1()?,
-    })
+/// An input is of a size that the tower does not take, the tower was loaded for less, or candle fails.
+pub fn encode(
+    tower: &VisionTower,
+    batch: &[PixelValues],
+    request: &Request,
+) -> Result<Vec<Vec<Array>>, ModelError> {
+    let wanted = request.wanted(tower.config())?;
+    let mut encoded = Vec::with_capacity(batch.len());
+    // Without a crop, pictures can differ in size.
+    for images in batch.chunk_by(|a, b| (a.height(), a.width()) == (b.height(), b.width())) {
+        let (height, width) = (images[0].height(), images[0].width());
+        let mut pixels = Vec::with_capacity(images.len() * 3 * height * width);
+        images.iter().for_each(|image| pixels.extend_from_slice(image.as_slice()));
+        let input = Tensor::from_vec(pixels, (images.len(), 3, height, width), &Device::Cpu)?; // (B, 3, H, W)
+        let outputs = tower.outputs(&input, &wanted)?;
+        for (index, image) in images.iter().enumerate() {
+            encoded.push(arrays(tower.config(), &outputs, index, image, request)?);
+        }
+    }
+    Ok(encoded)
+}
+
+/// The tensors asked for of one image of a batch.
+fn arrays(
+    config: &VisionConfig,
+    outputs: &Outputs,
+    index: usize,
+    image: &PixelValues,
+    request: &Request,
+) -> Result<Vec<Array>, ModelError> {
+    let plain = |kind: TensorKind, tensor: &Option<Tensor>| -> Result<Array, ModelError> {
+        let tensor = tensor.as_ref().ok_or(ModelError::NotLoaded)?;
+        Ok(array(kind.name().to_owned(), tensor.narrow(0, index, 1)?)?)
+    };
+    let tokens = |name: String, tensor: Option<&Tensor>| -> Result<Array, ModelError> {
+        let tensor = tensor.ok_or(ModelError::NotLoaded)?.narrow(0, index, 1)?; // (1, T, width)
+        let kept = if request.grid { Tokens::Patch } else { request.tokens };
+        let (first, kept) = kept.span(config, tensor.dim(1)?);
+        let mut tokens = array(name, tensor.narrow(1, first, kept)?)?;
+        if request.grid {
+            let patch = config.patch_size;
+            tokens.shape = vec![1, image.height() / patch, image.width() / patch, tokens.shape[2]];
+        }
+        Ok(tokens)
+    };
+    let mut arrays = Vec::new();
+    for &kind in &request.tensors {
+        match kind {
+            TensorKind::LastHiddenState => {
+                arrays.push(tokens(kind.name().to_owned(), outputs.last_hidden_state.as_ref())?);
+            }
+            TensorKind::HiddenStates => {
+                for layer in request.layers_of(kind, config)? {
+                    let state = outputs.hidden_states.get(&layer);
+                    arrays.push(tokens(format!("{}.{layer}", kind.name()), state)?);
+                }
+            }
+            TensorKind::Attentions => {
+                for layer in request.layers_of(kind, config)? {
+                    let attention = outputs.attentions.get(&layer).ok_or(ModelError::NotLoaded)?;
+                    let name = format!("{}.{layer}", kind.name());
+                    arrays.push(array(name, attention.narrow(0, index, 1)?)?);
+                }
+            }
+            TensorKind::PoolerOutput => arrays.push(plain(kind, &outputs.pooler_output)?),
+            TensorKind::ImageEmbeds => arrays.push(plain(kind, &outputs.image_embeds)?),
+            TensorKind::PixelValues => arrays.push(pixel_array(image.clone())),
+        }
+    }
+    Ok(arrays)
+}
+
+fn array(name: String, tensor: Tensor) -> candle_core::Result<Array> {
+    Ok(Array { name, shape: tensor.dims().to_vec(), values: tensor.flatten_all()?.to_vec1()? })
 }
 
 /// The tower's input as an array (1, 3, height, width).

@@ -9,5 +9,7 @@ pub mod input;
 pub mod model;
 pub mod output;
 pub mod processor;
+pub mod request;
 
-pub use extractor::{Extractor, Tokens};
+pub use extractor::Extractor;
+pub use request::{Request, Tokens};

@@ -8,6 +8,7 @@ use std::{
 
 use candle_core::Device;
 use clip_features::{
+    Request,
     extractor::{Preprocessed, TensorKind, encode, pixel_array, preprocess},
     model::{Model, ModelError, ModelSpec, VisionConfig, VisionTower, Weights},
     output::{Metadata, OutputFile},
@@ -55,7 +56,7 @@ fn try_run(plan: &Plan) -> Result<(), Failure> {
     let processor = model.processor().map_err(Failure::refused)?;
     let tower = match plan.tensor {
         TensorKind::PixelValues => None,
-        TensorKind::LastHiddenState => Some(UnloadedTower::open(&model).map_err(Failure::refused)?),
+        _ => Some(UnloadedTower::open(&model).map_err(Failure::refused)?),
     };
     let output = match &plan.target {
         Target::File(path, _) => Some(OutputFile::create(path).map_err(Failure::refused)?),
@@ -84,8 +85,11 @@ fn try_run(plan: &Plan) -> Result<(), Failure> {
             let loaded = tower.load().map_err(Failure::refused)?;
             times.load = Some(seconds(started.elapsed()));
             let started = Instant::now();
-            let array =
-                encode(&loaded, &pixel_values, plan.tokens).map_err(|error| Failure::image(&name, error))?;
+            let request = Request { tokens: plan.tokens, ..Request::default() };
+            let array = encode(&loaded, &[pixel_values], &request)
+                .map_err(|error| Failure::image(&name, error))?
+                .remove(0)
+                .remove(0);
             times.encode = Some(seconds(started.elapsed()));
             array
         }

@@ -3,7 +3,7 @@
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{config::VisionConfig, linear::Linear};
+use super::{config::VisionConfig, family::Family, layer_scale::load_scaled, linear::Linear};
 
 /// The attention half of a block.
 #[derive(Debug)]
@@ -16,12 +16,20 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    pub(crate) fn load(config: &VisionConfig, vb: &VarBuilder) -> Result<Self> {
+    /// Reads the attention of the block at `vb`; `scale` (width) multiplies its output.
+    pub(crate) fn load(config: &VisionConfig, vb: &VarBuilder, scale: Option<&Tensor>) -> Result<Self> {
         let width = config.hidden_size;
-        let parts = ["q_proj", "k_proj", "v_proj"].map(|name| vb.pp(name));
+        let names = Family::block_names(config);
+        let parts = names.qkv.map(|name| vb.pp(name));
+        let qkv_proj = if config.qkv_bias {
+            Linear::load_stacked(width, width, &parts)?
+        } else {
+            let weights = parts.map(|vb| vb.get((width, width), "weight"));
+            Linear::new(Tensor::cat(&weights.into_iter().collect::<Result<Vec<_>>>()?, 0)?, None)
+        };
         Ok(Self {
-            qkv_proj: Linear::load_stacked(width, width, &parts)?,
-            out_proj: Linear::load(width, width, &vb.pp("out_proj"))?,
+            qkv_proj,
+            out_proj: load_scaled(width, width, &vb.pp(names.out), scale)?,
             heads: config.num_attention_heads,
             head_dim: config.head_dim(),
         })
@@ -31,6 +39,25 @@ impl Attention {
     pub(crate) fn forward_added(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         let qkv = self.qkv_proj.forward(x)?; // (B, T, 3·width)
         self.out_proj.forward_added(&self.mix(&qkv)?, residual)
+    }
+
+    /// The same, and the attention after its softmax, (B, heads, T, T).
+    ///
+    /// The scores are computed a second time, so that an output has the same bytes whether or not its attention
+    /// was asked for.
+    pub(crate) fn forward_observed(&self, x: &Tensor, residual: &Tensor) -> Result<(Tensor, Tensor)> {
+        let qkv = self.qkv_proj.forward(x)?; // (B, T, 3·width)
+        let output = self.out_proj.forward_added(&self.mix(&qkv)?, residual)?;
+        Ok((output, self.weights(&qkv)?))
+    }
+
+    /// `qkv` (B, T, 3·width) → softmax(q kᵀ / √head_dim), (B, heads, T, T).
+    fn weights(&self, qkv: &Tensor) -> Result<Tensor> {
+        let (batch, tokens, _) = qkv.dims3()?;
+        let qkv = qkv.reshape((batch, tokens, 3, self.heads, self.head_dim))?;
+        let part = |index| qkv.narrow(2, index, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous(); // (B, H, T, d)
+        let q = (part(0)? * (self.head_dim as f64).powf(-0.5))?;
+        candle_nn::ops::softmax(&q.matmul(&part(1)?.t()?)?, D::Minus1) // (B, H, T, T)
     }
 
     /// `qkv` (B, T, 3·width) → the mixed values of all heads side by side, (B, T, width).

@@ -84,6 +84,31 @@ pub enum ModelError {
         /// The shape given.
         found: Vec<usize>,
     },
+    /// A tensor that this tower does not give.
+    #[error("{tensor}: {reason}\nhint: {hint}")]
+    NoSuchTensor {
+        /// The tensor asked for.
+        tensor: &'static str,
+        /// Why there is none.
+        reason: String,
+        /// The way out.
+        hint: String,
+    },
+    /// A layer that the tower does not have.
+    #[error("layer {layer}: {tensor} has layers {first} to {last}, negative ones counted from the end")]
+    NoSuchLayer {
+        /// The tensor whose layer was asked for.
+        tensor: &'static str,
+        /// The index asked for.
+        layer: i64,
+        /// The lowest valid index.
+        first: i64,
+        /// The highest valid index.
+        last: i64,
+    },
+    /// A tensor that a tower gives, but that it was not loaded for.
+    #[error("the tower was loaded for less than is asked of it")]
+    NotLoaded,
     /// Candle's own error.
     #[error("{0}")]
     Candle(candle_core::Error),

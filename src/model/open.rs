@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use candle_core::Device;
 
 use super::{
-    Checkpoint, ModelError, ModelFiles, RandomWeights, VisionConfig, VisionTower, Weights,
+    Checkpoint, ModelError, ModelFiles, RandomWeights, VisionConfig, VisionTower, Wanted, Weights,
     files::nested_image_processor,
 };
 use crate::processor::{Processor, ProcessorConfig};
@@ -103,11 +103,11 @@ impl Model {
         }
     }
 
-    /// Loads the tower onto a device.
+    /// Loads what the wanted tensors need of the tower onto a device.
     ///
     /// # Errors
-    /// Those of [`Model::config`], [`Model::weights`] and [`VisionTower::load`].
-    pub fn tower(&self, device: &Device) -> Result<VisionTower, ModelError> {
-        VisionTower::load(self.config()?, &self.weights()?, device)
+    /// Those of [`Model::config`], [`Model::weights`] and [`VisionTower::load_for`].
+    pub fn tower(&self, wanted: &Wanted, device: &Device) -> Result<VisionTower, ModelError> {
+        VisionTower::load_for(wanted, self.config()?, &self.weights()?, device)
     }
 }
