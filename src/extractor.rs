@@ -1,17 +1,16 @@
 //! Bytes of an image → features: what the binary does, for another Rust program to call.
 
+use ::image::RgbImage;
 use candle_core::{Device, Tensor};
 use thiserror::Error;
 
 use crate::{
     image::{DecodeError, DecodeOptions, Decoded, decode},
-    model::{Model, ModelError, Outputs, VisionConfig, VisionTower},
+    model::{Model, ModelError, Outputs, VisionTower},
     output::Array,
-    processor::{PixelValues, ProcessError, Processor},
-    request::Request,
+    processor::{Geometry, PixelValues, ProcessError, Processor},
+    request::{Part, Request, TensorKind},
 };
-
-pub use crate::request::{TensorKind, Tokens};
 
 /// Why an image has no features.
 #[derive(Debug, Error)]
@@ -46,11 +45,16 @@ pub struct Picture {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
+    /// Its way through the processor.
+    pub geometry: Geometry,
+    /// The pixels themselves, if they were to be kept.
+    pub rgb: Option<RgbImage>,
     /// What may surprise: a picture that is read, but not as one would expect.
     pub warnings: Vec<String>,
 }
 
-/// Decodes an image and makes the tower's input of it, exactly as the reference's processor does.
+/// Decodes an image and makes the tower's input of it, exactly as the reference's processor does. With `keep`, the
+/// picture's pixels are given back too.
 ///
 /// # Errors
 /// The bytes are no picture that can be decoded, or one that cannot be resized.
@@ -58,10 +62,13 @@ pub fn preprocess(
     bytes: &[u8],
     options: &DecodeOptions,
     processor: &Processor,
+    keep: bool,
 ) -> Result<Preprocessed, ExtractError> {
     let Decoded { rgb, format, warnings } = decode(bytes, options)?;
     let pixel_values = processor.process(&rgb)?;
-    let picture = Picture { format, width: rgb.width(), height: rgb.height(), warnings };
+    let geometry = processor.geometry(rgb.width(), rgb.height())?;
+    let (width, height) = rgb.dimensions();
+    let picture = Picture { format, width, height, geometry, rgb: keep.then_some(rgb), warnings };
     Ok(Preprocessed { pixel_values, picture })
 }
 
@@ -100,7 +107,7 @@ impl Extractor {
     /// # Errors
     /// The image cannot be decoded or encoded.
     pub fn extract(&self, bytes: &[u8]) -> Result<Vec<Array>, ExtractError> {
-        let input = preprocess(bytes, &self.decode, &self.processor)?;
+        let input = preprocess(bytes, &self.decode, &self.processor, false)?;
         Ok(encode(&self.tower, &[input.pixel_values], &self.request)?.remove(0))
     }
 }
@@ -125,7 +132,7 @@ pub fn encode(
         let input = Tensor::from_vec(pixels, (images.len(), 3, height, width), &Device::Cpu)?; // (B, 3, H, W)
         let outputs = tower.outputs(&input, &wanted)?;
         for (index, image) in images.iter().enumerate() {
-            encoded.push(arrays(tower.config(), &outputs, index, image, request)?);
+            encoded.push(arrays(tower, &outputs, index, image, request)?);
         }
     }
     Ok(encoded)
@@ -133,56 +140,33 @@ pub fn encode(
 
 /// The tensors asked for of one image of a batch.
 fn arrays(
-    config: &VisionConfig,
+    tower: &VisionTower,
     outputs: &Outputs,
     index: usize,
     image: &PixelValues,
     request: &Request,
 ) -> Result<Vec<Array>, ModelError> {
-    let plain = |kind: TensorKind, tensor: &Option<Tensor>| -> Result<Array, ModelError> {
-        let tensor = tensor.as_ref().ok_or(ModelError::NotLoaded)?;
-        Ok(array(kind.name().to_owned(), tensor.narrow(0, index, 1)?)?)
-    };
-    let tokens = |name: String, tensor: Option<&Tensor>| -> Result<Array, ModelError> {
-        let tensor = tensor.ok_or(ModelError::NotLoaded)?.narrow(0, index, 1)?; // (1, T, width)
-        let kept = if request.grid { Tokens::Patch } else { request.tokens };
-        let (first, kept) = kept.span(config, tensor.dim(1)?);
-        let mut tokens = array(name, tensor.narrow(1, first, kept)?)?;
-        if request.grid {
-            let patch = config.patch_size;
-            tokens.shape = vec![1, image.height() / patch, image.width() / patch, tokens.shape[2]];
+    let config = tower.config();
+    let shape = |kind| request.shape(kind, config, image.height(), image.width());
+    let one = |part: Part| -> Result<Array, ModelError> {
+        let tensor = match part.kind {
+            TensorKind::LastHiddenState => outputs.last_hidden_state.as_ref(),
+            TensorKind::HiddenStates => part.layer.and_then(|layer| outputs.hidden_states.get(&layer)),
+            TensorKind::Attentions => part.layer.and_then(|layer| outputs.attentions.get(&layer)),
+            TensorKind::PoolerOutput => outputs.pooler_output.as_ref(),
+            TensorKind::ImageEmbeds => outputs.image_embeds.as_ref(),
+            TensorKind::PixelValues => return Ok(pixel_array(image.clone())),
+        };
+        let mut tensor = tensor.ok_or(ModelError::NotLoaded)?.narrow(0, index, 1)?; // (1, …)
+        if part.kind.has_tokens() {
+            let patches = tensor.dim(1)? - config.prefix_tokens();
+            let (first, kept) = request.kept_tokens().span(config, patches);
+            tensor = tensor.narrow(1, first, kept)?; // (1, kept, width)
         }
-        Ok(tokens)
+        let values = tensor.flatten_all()?.to_vec1()?;
+        Ok(Array { name: part.name(), shape: shape(part.kind), values })
     };
-    let mut arrays = Vec::new();
-    for &kind in &request.tensors {
-        match kind {
-            TensorKind::LastHiddenState => {
-                arrays.push(tokens(kind.name().to_owned(), outputs.last_hidden_state.as_ref())?);
-            }
-            TensorKind::HiddenStates => {
-                for layer in request.layers_of(kind, config)? {
-                    let state = outputs.hidden_states.get(&layer);
-                    arrays.push(tokens(format!("{}.{layer}", kind.name()), state)?);
-                }
-            }
-            TensorKind::Attentions => {
-                for layer in request.layers_of(kind, config)? {
-                    let attention = outputs.attentions.get(&layer).ok_or(ModelError::NotLoaded)?;
-                    let name = format!("{}.{layer}", kind.name());
-                    arrays.push(array(name, attention.narrow(0, index, 1)?)?);
-                }
-            }
-            TensorKind::PoolerOutput => arrays.push(plain(kind, &outputs.pooler_output)?),
-            TensorKind::ImageEmbeds => arrays.push(plain(kind, &outputs.image_embeds)?),
-            TensorKind::PixelValues => arrays.push(pixel_array(image.clone())),
-        }
-    }
-    Ok(arrays)
-}
-
-fn array(name: String, tensor: Tensor) -> candle_core::Result<Array> {
-    Ok(Array { name, shape: tensor.dims().to_vec(), values: tensor.flatten_all()?.to_vec1()? })
+    request.parts(config)?.into_iter().map(one).collect()
 }
 
 /// The tower's input as an array (1, 3, height, width).

@@ -1,13 +1,16 @@
 //! Every vision token of a CLIP tower: images in, `last_hidden_state` out, with the reference's numbers.
 //!
 //! The reference is transformers' `CLIPVisionModel` behind `CLIPImageProcessorPil`. Data flows one way:
-//! [`input`] → [`image`] → [`processor`] → [`model`] → [`output`]; [`Extractor`] is the whole way for one image.
+//! [`input`] → [`image`] → [`processor`] → [`model`] → [`output`]; [`pipeline`] runs them
+//! over many images, and [`Extractor`] is the whole way for one.
 
 pub mod extractor;
+pub mod heatmap;
 pub mod image;
 pub mod input;
 pub mod model;
 pub mod output;
+pub mod pipeline;
 pub mod processor;
 pub mod request;
 

@@ -1,7 +1,12 @@
 //! Arguments → plan → run → exit code.
 
 mod cli;
+mod inputs;
+mod interrupt;
+mod preflight;
 mod run;
+mod sink;
+mod writer;
 
 use std::process::ExitCode;
 
@@ -11,7 +16,7 @@ use cli::{Args, Exit, Plan};
 
 fn main() -> ExitCode {
     let exit = match Plan::settle(Args::parse()) {
-        Ok(plan) => run::run(&plan),
+        Ok(plan) => run::run(plan),
         Err(error) => {
             cli::say("error", &error.to_string());
             Exit::Refused

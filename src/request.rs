@@ -1,6 +1,6 @@
 //! What is asked of a model: which tensors, of which layers, which of their tokens.
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::str::FromStr;
 
 use crate::model::{ModelError, VisionConfig, Wanted};
 
@@ -68,11 +68,11 @@ impl Tokens {
         }
     }
 
-    /// The first token that is kept, and how many, of `total`.
-    pub(crate) fn span(self, config: &VisionConfig, total: usize) -> (usize, usize) {
+    /// The first token that is kept and how many are, of an image of so many patches.
+    pub(crate) fn span(self, config: &VisionConfig, patches: usize) -> (usize, usize) {
         match self {
-            Self::All => (0, total),
-            Self::Patch => (config.prefix_tokens(), total - config.prefix_tokens()),
+            Self::All => (0, config.prefix_tokens() + patches),
+            Self::Patch => (config.prefix_tokens(), patches),
             Self::Cls => (0, config.class_tokens),
         }
     }
@@ -151,6 +151,25 @@ impl std::fmt::Display for Layers {
     }
 }
 
+/// One tensor of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What it is.
+    pub kind: TensorKind,
+    /// Its index, of a tensor that has layers.
+    pub layer: Option<usize>,
+}
+
+impl Part {
+    /// Its name in files and reports, such as `hidden_states.23`.
+    pub fn name(self) -> String {
+        match self.layer {
+            Some(layer) => format!("{}.{layer}", self.kind.name()),
+            None => self.kind.name().to_owned(),
+        }
+    }
+}
+
 /// What is wanted of each image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -184,36 +203,64 @@ impl Request {
                 hint: "its tokens are patches alone; pooler_output stands for the image".into(),
             });
         }
-        let has = |kind| self.tensors.contains(&kind);
-        let layers = |kind| -> Result<BTreeSet<usize>, ModelError> {
-            Ok(if has(kind) { self.layers_of(kind, config)?.into_iter().collect() } else { BTreeSet::new() })
-        };
-        Ok(Wanted {
-            last_hidden_state: has(TensorKind::LastHiddenState),
-            hidden_states: layers(TensorKind::HiddenStates)?,
-            attentions: layers(TensorKind::Attentions)?,
-            pooler_output: has(TensorKind::PoolerOutput),
-            image_embeds: has(TensorKind::ImageEmbeds),
-        })
+        let mut wanted = Wanted::default();
+        for Part { kind, layer } in self.parts(config)? {
+            match (kind, layer) {
+                (TensorKind::LastHiddenState, _) => wanted.last_hidden_state = true,
+                (TensorKind::HiddenStates, layer) => wanted.hidden_states.extend(layer),
+                (TensorKind::Attentions, layer) => wanted.attentions.extend(layer),
+                (TensorKind::PoolerOutput, _) => wanted.pooler_output = true,
+                (TensorKind::ImageEmbeds, _) => wanted.image_embeds = true,
+                (TensorKind::PixelValues, _) => {}
+            }
+        }
+        Ok(wanted)
     }
 
-    /// The indices of a kind's layers, in the order asked for.
+    /// The tensors one by one, layers in the order asked for.
     ///
     /// # Errors
     /// A layer is out of range.
-    pub(crate) fn layers_of(
-        &self,
-        kind: TensorKind,
-        config: &VisionConfig,
-    ) -> Result<Vec<usize>, ModelError> {
-        let count = match kind {
-            TensorKind::HiddenStates => config.num_hidden_layers + 1,
-            TensorKind::Attentions => config.num_hidden_layers,
-            _ => 0,
-        };
-        match &self.layers {
-            Some(layers) => layers.resolve(kind.name(), count),
-            None => Ok((0..count).collect()),
+    pub fn parts(&self, config: &VisionConfig) -> Result<Vec<Part>, ModelError> {
+        let mut parts = Vec::new();
+        for &kind in &self.tensors {
+            let count = match kind {
+                TensorKind::HiddenStates => config.num_hidden_layers + 1,
+                TensorKind::Attentions => config.num_hidden_layers,
+                _ => {
+                    parts.push(Part { kind, layer: None });
+                    continue;
+                }
+            };
+            let layers = match &self.layers {
+                Some(layers) => layers.resolve(kind.name(), count)?,
+                None => (0..count).collect(),
+            };
+            parts.extend(layers.into_iter().map(|layer| Part { kind, layer: Some(layer) }));
+        }
+        Ok(parts)
+    }
+
+    /// The tokens that are kept: a grid is of patches.
+    pub fn kept_tokens(&self) -> Tokens {
+        if self.grid { Tokens::Patch } else { self.tokens }
+    }
+
+    /// The shape of a part for an image whose input is `height` × `width`.
+    pub fn shape(&self, kind: TensorKind, config: &VisionConfig, height: usize, width: usize) -> Vec<usize> {
+        let (rows, columns) = (height / config.patch_size, width / config.patch_size);
+        let tokens = config.prefix_tokens() + rows * columns;
+        match kind {
+            TensorKind::LastHiddenState | TensorKind::HiddenStates if self.grid => {
+                vec![1, rows, columns, config.hidden_size]
+            }
+            TensorKind::LastHiddenState | TensorKind::HiddenStates => {
+                vec![1, self.tokens.span(config, rows * columns).1, config.hidden_size]
+            }
+            TensorKind::Attentions => vec![1, config.num_attention_heads, tokens, tokens],
+            TensorKind::PoolerOutput => vec![1, config.hidden_size],
+            TensorKind::ImageEmbeds => vec![1, config.projection_dim.unwrap_or(0)],
+            TensorKind::PixelValues => vec![1, 3, height, width],
         }
     }
 

@@ -2,31 +2,47 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use clip_features::{
-    extractor::{TensorKind, Tokens},
+    heatmap::Cell,
     image::{Alpha, ExifOrientation},
     output::{Dtype, Format},
+    processor::Fit,
+    request::{Layers, TensorKind, Tokens},
 };
 
 const EXAMPLES: &str = "\
 Examples:
-  clip-features --model DIR photo.jpg                   print the shape of the features
-  clip-features --model DIR photo.jpg -o photo.npy      write them, [1, 257, 1024] for ViT-L/14
-  cat photo.jpg | clip-features --model DIR - -o -      bytes in, .npy out
-  clip-features --random-weights photo.jpg              the full ViT-L/14 without a download
+  clip-features -m DIR photo.jpg                   print the shape of the features
+  clip-features -m DIR photo.jpg -o photo.npy      write them, [1, 257, 1024] for ViT-L/14
+  clip-features -m DIR photos/ -o features/        features/<same relative path>.npy, one an image
+  clip-features -m DIR photos/ -o x.safetensors    one archive, one tensor an image
+  clip-features -m DIR photos/ -o x.npy            one stack [N, 257, 1024] and x.index.jsonl
+  cat photo.jpg | clip-features -m DIR - -o -      bytes in, .npy out
+  find . -name '*.jpg' -print0 | clip-features -m DIR --files-from - -0 --json -o features/
+  clip-features --random-weights photo.jpg         the full ViT-L/14 without a download
 
 Exit codes:
-  0  done
-  1  the image failed
-  2  wrong usage, or the model or the output could not be opened";
+  0    all done
+  1    some images failed, each named on standard error
+  2    wrong usage, or the model or the output could not be opened
+  130  interrupted; the same command goes on where it was";
 
-/// Every vision token of a CLIP tower: image in, last_hidden_state out
+/// Every vision token of a CLIP tower: images in, last_hidden_state out
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Args {
-    /// Image file, or - to read an image's bytes from standard input
-    pub(crate) input: PathBuf,
+    /// Image files, directories (searched recursively), or - for one image's bytes on standard input
+    #[arg(value_name = "INPUT", required_unless_present = "files_from")]
+    pub(crate) inputs: Vec<PathBuf>,
+
+    /// Read the images' paths from a file, one a line, or from standard input with -
+    #[arg(long, value_name = "FILE", conflicts_with = "inputs", help_heading = "Inputs")]
+    pub(crate) files_from: Option<PathBuf>,
+
+    /// Paths in --files-from end in NUL bytes, as find -print0 writes them
+    #[arg(short = '0', long, requires = "files_from", help_heading = "Inputs")]
+    pub(crate) null: bool,
 
     /// Checkpoint directory as transformers saves it, or a .safetensors file beside its configs
     #[arg(short, long, value_name = "DIR|FILE", help_heading = "Model")]
@@ -37,13 +53,38 @@ pub(crate) struct Args {
           help_heading = "Model")]
     pub(crate) random_weights: Option<u64>,
 
-    /// Tensor to give
-    #[arg(long, value_enum, default_value = "last_hidden_state", value_name = "NAME", help_heading = "What")]
-    pub(crate) tensor: TensorKind,
+    /// Tensor to give; can be repeated [default: last_hidden_state, or with --layer hidden_states]
+    #[arg(long, value_enum, value_name = "NAME", help_heading = "What")]
+    pub(crate) tensor: Vec<TensorKind>,
 
-    /// Tokens to keep of a token tensor [default: all]
+    /// Layers of hidden_states and attentions, as Python indexes transformers' tuples: -2, or -2,-1, or 0..=24
+    /// [default: all]. Blocks above are neither read nor run
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "What")]
+    pub(crate) layer: Option<Layers>,
+
+    /// Tokens to keep of last_hidden_state and hidden_states [default: all]
     #[arg(long, value_enum, value_name = "WHICH", help_heading = "What")]
     pub(crate) tokens: Option<Tokens>,
+
+    /// Give the patches as [1, rows, columns, width] rather than as a list of tokens
+    #[arg(long, help_heading = "What")]
+    pub(crate) grid: bool,
+
+    /// Draw the norm of each patch token over the picture, as a PNG file
+    #[arg(long, value_name = "FILE", help_heading = "What")]
+    pub(crate) heatmap: Option<PathBuf>,
+
+    /// Draw the cosine of each patch token to this one instead
+    #[arg(long, value_name = "ROW,COLUMN", requires = "heatmap", help_heading = "What")]
+    pub(crate) query: Option<Cell>,
+
+    /// How a picture becomes a square
+    #[arg(long, value_enum, default_value = "crop", value_name = "HOW", help_heading = "Image")]
+    pub(crate) fit: Fit,
+
+    /// Edge of the tower's input in pixels, if not the model's own; position embeddings are interpolated
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_384), help_heading = "Image")]
+    pub(crate) image_size: Option<u32>,
 
     /// Transparency: composite over white as transformers 5 does, or drop it as transformers 4 and LLaVA do
     #[arg(long, value_enum, default_value = "white", value_name = "HOW", help_heading = "Image")]
@@ -61,11 +102,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Compute")]
     pub(crate) threads: Option<u16>,
 
-    /// Write the tensor to a .npy or .safetensors file, or to standard output with -
+    /// Images that the tower takes at once; the features do not depend on it [default: by the threads]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Compute")]
+    pub(crate) batch_size: Option<u16>,
+
+    /// Where to write: a directory, an archive .npy or .safetensors, or - for standard output
     #[arg(short, long, value_name = "PATH", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Format to write [default: by the file's extension; npy on standard output]
+    /// Format to write [default: by the extension; npy in a directory and on standard output]
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Output")]
     pub(crate) format: Option<Format>,
 
@@ -73,11 +118,89 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE", help_heading = "Output")]
     pub(crate) dtype: Dtype,
 
-    /// Report as a JSON object on one line, also beside -o FILE
+    /// Split an archive into files of at most this size, such as 2GB or 500MiB
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, help_heading = "Output")]
+    pub(crate) shard_size: Option<u64>,
+
+    /// Name outputs in a directory cat.jpg.npy rather than cat.npy
+    #[arg(long, help_heading = "Output")]
+    pub(crate) keep_extension: bool,
+
+    /// Start anew where outputs are, rather than skip what is complete
+    #[arg(long, help_heading = "Output")]
+    pub(crate) overwrite: bool,
+
+    /// Report each image as a JSON object on a line, also beside -o
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 
-    /// Print no warnings
+    /// Print no warnings, no progress and no summary
     #[arg(short, long, help_heading = "Output")]
     pub(crate) quiet: bool,
+
+    /// Progress on standard error: a bar on a terminal, else a line every 30 seconds
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN", help_heading = "Output")]
+    pub(crate) progress: ProgressMode,
+
+    /// Stop at the first image that fails
+    #[arg(long, conflicts_with = "max_failures", help_heading = "Batch")]
+    pub(crate) fail_fast: bool,
+
+    /// Stop when this many images have failed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Batch")]
+    pub(crate) max_failures: Option<u64>,
+
+    /// Also write each failure to this file, as a JSON object on a line
+    #[arg(long, value_name = "FILE", help_heading = "Batch")]
+    pub(crate) failures: Option<PathBuf>,
+
+    /// Print what would be done, and the disk space it needs, and do nothing
+    #[arg(long, help_heading = "Batch")]
+    pub(crate) dry_run: bool,
+}
+
+/// When progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    Auto,
+    /// Also a line at the start where standard error is no terminal
+    Always,
+    Never,
+}
+
+/// A size in bytes: digits, and a unit by thousands (KB, MB, GB, TB) or by 1024 (KiB, MiB, GiB, TiB).
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "t" | "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return Err("expected a number with a unit such as MB, GB, MiB or GiB".into()),
+    };
+    let number: f64 = digits.parse().map_err(|_| "expected a number, such as 2GB".to_owned())?;
+    let bytes = number * unit as f64;
+    if (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err("expected a positive size".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_size;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in
+            [("500", 500), ("2GB", 2_000_000_000), ("1.5 MiB", 0), ("1.5MiB", 1_572_864), ("1k", 1000)]
+        {
+            assert_eq!(parse_size(text).unwrap_or(0), bytes, "{text}");
+        }
+        for text in ["", "GB", "-1", "0", "2XB", "nan", "inf"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
 }

@@ -6,30 +6,71 @@ use std::{
     time::Duration,
 };
 
-use clip_features::extractor::Picture;
+use clip_features::{extractor::Picture, pipeline::Failure};
 use serde::Serialize;
 
 /// The facts of one image, one line in either form.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report<'a> {
     pub(crate) path: String,
+    /// `done`, `skipped` or `failed`.
+    pub(crate) status: &'static str,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(crate) features: Option<Features<'a>>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<FailureFacts<'a>>,
+}
+
+/// What an image that was extracted has.
+#[derive(Debug, Serialize)]
+pub(crate) struct Features<'a> {
     pub(crate) tensor: &'a str,
     pub(crate) shape: &'a [usize],
     pub(crate) dtype: &'a str,
     /// Which tokens, of a token tensor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tokens: Option<&'a str>,
-    /// Rows and columns of the patch grid, of a token tensor.
+    /// The tokens in the order in which they stand, of a token tensor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) layout: Option<TokenCounts>,
+    /// Rows and columns of the patches, of a tensor that the tower gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) grid: Option<[usize; 2]>,
+    /// Left, top, right and bottom of the picture's part that the patches show, in its pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) grid_box: Option<[f64; 4]>,
+    /// The same of the part that the processor took; beyond the picture where it padded.
+    pub(crate) crop_box: [f64; 4],
     pub(crate) image: ImageFacts,
     pub(crate) model: &'a str,
     /// The weights' fingerprint, of a tensor that they made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weights: Option<&'a str>,
+    /// The file, or the archive, that holds the tensor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output: Option<String>,
     pub(crate) seconds: Seconds,
+}
+
+/// How many tokens of each kind a tensor has.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct TokenCounts {
+    pub(crate) cls: usize,
+    pub(crate) registers: usize,
+    pub(crate) patches: usize,
+}
+
+/// Why an image failed; also a line of `--failures`.
+#[derive(Debug, Serialize)]
+pub(crate) struct FailureFacts<'a> {
+    pub(crate) stage: &'static str,
+    pub(crate) reason: &'a str,
+}
+
+impl<'a> FailureFacts<'a> {
+    pub(crate) fn of(failure: &'a Failure) -> Self {
+        Self { stage: failure.stage.name(), reason: &failure.reason }
+    }
 }
 
 /// The picture as it was decoded.
@@ -48,22 +89,24 @@ impl ImageFacts {
 }
 
 /// Wall-clock times.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Seconds {
     /// Reading, decoding, resizing, normalizing.
     pub(crate) preprocess: f64,
-    /// Loading the weights, where they were needed.
+    /// Loading the weights, on the first image that needed them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) load: Option<f64>,
-    /// The forward pass, where there was one.
+    /// The image's share of its batch's forward pass, where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) encode: Option<f64>,
 }
 
 impl Report<'_> {
-    /// `photo.jpg  last_hidden_state  [1, 257, 1024]  f32`
-    pub(crate) fn text(&self) -> String {
-        format!("{}  {}  {:?}  {}", printable(&self.path), self.tensor, self.shape, self.dtype)
+    /// `photo.jpg  last_hidden_state  [1, 257, 1024]  f32`; none for an image without features, which standard error
+    /// speaks of.
+    pub(crate) fn text(&self) -> Option<String> {
+        let Features { tensor, shape, dtype, .. } = self.features.as_ref()?;
+        Some(format!("{}  {tensor}  {shape:?}  {dtype}", printable(&self.path)))
     }
 
     /// The same facts and more, as one line of JSON.

@@ -1,5 +1,15 @@
 //! Where an image's bytes come from.
 
+mod distinct;
+mod item;
+mod list;
+mod walk;
+
+pub use distinct::{Distinct, Seen, distinct};
+pub use item::Item;
+pub use list::{List, Separator};
+pub use walk::{Found, walk};
+
 use std::{
     fmt,
     fs::{self, File},
@@ -14,12 +24,14 @@ use thiserror::Error;
 const LARGEST_FILE: u64 = 2 << 30;
 
 /// One image to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// A file.
     File(PathBuf),
     /// The bytes on standard input.
     Stdin,
+    /// A place that could not be looked into when the inputs were listed, with the reason.
+    Unreadable(PathBuf, String),
 }
 
 /// Why an image's bytes could not be read; the message does not repeat the path.
@@ -29,6 +41,9 @@ pub enum InputError {
     /// The system refused.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The reason was found when the inputs were listed.
+    #[error("{0}")]
+    Unreadable(String),
     /// A directory where a file is needed.
     #[error("is a directory, expected an image file")]
     IsDirectory,
@@ -51,6 +66,7 @@ impl Source {
     pub fn read(&self) -> Result<Vec<u8>, InputError> {
         let mut bytes = Vec::new();
         match self {
+            Self::Unreadable(_, reason) => return Err(InputError::Unreadable(reason.clone())),
             Self::File(path) => {
                 let metadata = fs::metadata(path)?;
                 if metadata.is_dir() {
@@ -82,7 +98,7 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => path.display().fmt(formatter),
+            Self::File(path) | Self::Unreadable(path, _) => path.display().fmt(formatter),
             Self::Stdin => formatter.write_str("-"),
         }
     }

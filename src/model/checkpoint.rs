@@ -15,13 +15,10 @@ use rayon::prelude::*;
 use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
-use super::ModelError;
+use super::{ModelError, outputs::PROJECTION};
 
 /// The prefix of the vision tower's tensors in a full CLIPModel.
 const VISION: &str = "vision_model.";
-
-/// The projection's weight, which stands beside the tower.
-const PROJECTION: &str = "visual_projection.weight";
 
 /// The prefixes under which classes with more than the tower save it: a full CLIPModel or SiglipModel, a DINOv2
 /// with a classifier.

@@ -29,6 +29,9 @@ pub struct VisionConfig {
     pub mlp: Mlp,
     /// Edge of the square image that the position embeddings were made for, in pixels.
     pub image_size: usize,
+    /// Whether images of other sizes are taken, the position embeddings interpolated: transformers'
+    /// `interpolate_pos_encoding`, which DINOv2 always has.
+    pub interpolate_pos_encoding: bool,
     /// Edge of a square patch, in pixels.
     pub patch_size: usize,
     /// Class tokens, which stand first: one or none.
@@ -64,6 +67,7 @@ impl VisionConfig {
             intermediate_size: 4096,
             mlp: Mlp::Plain(Activation::QuickGelu),
             image_size: 224,
+            interpolate_pos_encoding: false,
             patch_size: 14,
             class_tokens: 1,
             register_tokens: 0,
@@ -88,6 +92,22 @@ impl VisionConfig {
     /// Parses the text of a `config.json`; the error is the reason alone.
     pub(crate) fn from_json(text: &str) -> Result<Self, String> {
         family::config(serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}"))?)
+    }
+
+    /// Whether `pixel_values` of this size fit the tower.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check(&self, height: usize, width: usize) -> Result<(), ModelError> {
+        let fits = if self.interpolate_pos_encoding {
+            height.min(width) >= self.patch_size
+        } else {
+            (height, width) == (self.image_size, self.image_size)
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(ModelError::PixelShape { expected: self.image_size, height, width })
     }
 
     /// Patches along one edge of an image of `image_size`.

@@ -4,15 +4,13 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::{
-    ModelError, Weights,
+    ModelError,
     config::VisionConfig,
     family::AttentionPool,
     layer_norm::LayerNorm,
     linear::Linear,
-    outputs::{Outputs, Wanted},
+    outputs::{Outputs, PROJECTION, Wanted},
 };
-
-const PROJECTION: &str = "visual_projection";
 
 /// The parts after the last block, each only if something wanted needs it.
 #[derive(Debug)]
@@ -54,7 +52,7 @@ impl Head {
         };
         let visual_projection = match config.projection_dim {
             Some(dim) if wanted.image_embeds => {
-                let weight = root.get((dim, width), &format!("{PROJECTION}.weight"))?;
+                let weight = root.get((dim, width), PROJECTION)?;
                 Some(Linear::new(weight, None))
             }
             _ => None,
@@ -100,35 +98,4 @@ impl Head {
         }
         Ok(())
     }
-}
-
-/// Says why a tower has no such tensor, before anything is loaded.
-pub(crate) fn check(
-    config: &VisionConfig,
-    weights: &Weights,
-    wanted: &Wanted,
-) -> std::result::Result<(), ModelError> {
-    let family = config.family.name();
-    let refuse = |tensor, reason: String, hint: &str| {
-        Err(ModelError::NoSuchTensor { tensor, reason, hint: hint.to_owned() })
-    };
-    if wanted.pools() && config.class_tokens == 0 && !config.attention_pool {
-        return refuse(
-            "pooler_output",
-            "the config says vision_use_head false".into(),
-            "ask for last_hidden_state",
-        );
-    }
-    if wanted.image_embeds {
-        if config.projection_dim.is_none() {
-            let hint = "its pooler_output is what stands for the image";
-            return refuse("image_embeds", format!("{family} has no {PROJECTION}"), hint);
-        }
-        if !weights.contains(&format!("{PROJECTION}.weight")) {
-            let hint =
-                "save the model as CLIPModel or CLIPVisionModelWithProjection, or ask for pooler_output";
-            return refuse("image_embeds", format!("the checkpoint has no {PROJECTION}.weight"), hint);
-        }
-    }
-    Ok(())
 }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Tensor;
 
-use super::VisionConfig;
+use super::{ModelError, VisionConfig, Weights};
+
+/// The weight of the projection to `image_embeds`, which stands beside the tower.
+pub(super) const PROJECTION: &str = "visual_projection.weight";
 
 /// What is wanted of a tower. It decides how much of the tower is loaded and run: nothing above the highest block
 /// that a wanted tensor needs.
@@ -36,6 +39,37 @@ impl Wanted {
         let states = self.hidden_states.last().copied().unwrap_or(0);
         let attentions = self.attentions.last().map_or(0, |index| index + 1);
         states.max(attentions)
+    }
+
+    /// Whether the tower can give all of it.
+    ///
+    /// # Errors
+    /// It cannot, and why.
+    pub fn check(&self, config: &VisionConfig, weights: &Weights) -> Result<(), ModelError> {
+        let refuse = |tensor, reason: String, hint: &str| {
+            Err(ModelError::NoSuchTensor { tensor, reason, hint: hint.to_owned() })
+        };
+        let last = config.num_hidden_layers;
+        if self.depth(config) > last {
+            let (layer, last) = (self.depth(config) as i64, last as i64);
+            return Err(ModelError::NoSuchLayer { tensor: "hidden_states", layer, first: -last - 1, last });
+        }
+        if self.pools() && config.class_tokens == 0 && !config.attention_pool {
+            let reason = "the config says vision_use_head false, so nothing pools the tokens".into();
+            return refuse("pooler_output", reason, "ask for last_hidden_state");
+        }
+        if self.image_embeds {
+            if config.projection_dim.is_none() {
+                let reason = format!("{} has no visual_projection", config.family.name());
+                return refuse("image_embeds", reason, "pooler_output is what stands for its images");
+            }
+            if !weights.contains(PROJECTION) {
+                let reason = format!("the checkpoint has no {PROJECTION}");
+                let hint = "CLIPModel and CLIPVisionModelWithProjection save it; pooler_output needs none";
+                return refuse("image_embeds", reason, hint);
+            }
+        }
+        Ok(())
     }
 
     /// Whether anything after the last block is wanted.

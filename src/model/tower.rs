@@ -9,7 +9,7 @@ use super::{
     embeddings::Embeddings,
     encoder::Encoder,
     family::Family,
-    head::{self, Head},
+    head::Head,
     layer_norm::LayerNorm,
     outputs::{Outputs, Wanted},
 };
@@ -21,7 +21,6 @@ pub struct VisionTower {
     pre_norm: Option<LayerNorm>,
     encoder: Encoder,
     head: Head,
-    interpolates: bool,
     config: VisionConfig,
 }
 
@@ -45,12 +44,8 @@ impl VisionTower {
         weights: &Weights,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        head::check(&config, weights, wanted)?;
+        wanted.check(&config, weights)?;
         let depth = wanted.depth(&config);
-        if depth > config.num_hidden_layers {
-            let (tensor, last) = ("hidden_states", config.num_hidden_layers as i64);
-            return Err(ModelError::NoSuchLayer { tensor, layer: depth as i64, first: -last - 1, last });
-        }
         let root = VarBuilder::from_backend(Box::new(weights), DType::F32, device.clone());
         let vb = root.pp("vision_model");
         let pre_norm = config
@@ -62,21 +57,21 @@ impl VisionTower {
             pre_norm: pre_norm.transpose()?,
             encoder: Encoder::load(&config, depth, &vb)?,
             head: Head::load(&config, wanted, &root, &vb)?,
-            interpolates: config.family.always_interpolates(),
             config,
         })
-    }
-
-    /// Takes images of any size, the position embeddings interpolated: transformers'
-    /// `interpolate_pos_encoding=True`. DINOv2 always does.
-    #[must_use]
-    pub fn interpolating(self) -> Self {
-        Self { interpolates: true, ..self }
     }
 
     /// The sizes that the tower was built with.
     pub fn config(&self) -> &VisionConfig {
         &self.config
+    }
+
+    /// Whether `pixel_values` of this size fit.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check(&self, height: usize, width: usize) -> Result<(), ModelError> {
+        self.config.check(height, width)
     }
 
     /// `pixel_values` (B, 3, H, W) → `last_hidden_state` (B, tokens, hidden_size).
@@ -88,7 +83,7 @@ impl VisionTower {
         Ok(outputs.last_hidden_state.expect("a wanted output is given"))
     }
 
-    /// `pixel_values` (B, 3, H, W) → the wanted tensors. H and W are `image_size` unless the tower interpolates.
+    /// `pixel_values` (B, 3, H, W) → the wanted tensors. H and W are `image_size` unless the config interpolates.
     ///
     /// # Errors
     /// `pixel_values` has a shape that the tower does not take, the tower was loaded for less, or candle fails.
@@ -116,15 +111,8 @@ impl VisionTower {
     /// # Errors
     /// As [`VisionTower::outputs`].
     pub fn embeddings(&self, pixel_values: &Tensor) -> Result<Tensor, ModelError> {
-        let VisionConfig { image_size, patch_size, .. } = self.config;
-        let fits = match *pixel_values.dims() {
-            [_, 3, height, width] if self.interpolates => height.min(width) >= patch_size,
-            [_, 3, height, width] => (height, width) == (image_size, image_size),
-            _ => false,
-        };
-        if !fits {
-            return Err(ModelError::PixelShape { expected: image_size, found: pixel_values.dims().to_vec() });
-        }
+        let (_, _, height, width) = pixel_values.dims4()?;
+        self.check(height, width)?;
         Ok(self.embeddings.forward(pixel_values)?)
     }
 }

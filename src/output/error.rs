@@ -22,6 +22,36 @@ pub enum OutputError {
         /// The target.
         path: PathBuf,
     },
+    /// Another process holds its lock.
+    #[error("{}: another process is writing it", path.display())]
+    Busy {
+        /// The target.
+        path: PathBuf,
+    },
+    /// There is an output of other settings, or of unknown origin, where this one should go.
+    #[error("{}: {reason}\nhint: --overwrite starts anew, another -o keeps both", path.display())]
+    Taken {
+        /// The target.
+        path: PathBuf,
+        /// What is there.
+        reason: String,
+    },
+    /// An image's output would lie outside the directory, or on another image's.
+    #[error("{}: {reason}", path.display())]
+    Misplaced {
+        /// The output.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Files of an interrupted run that do not hold together.
+    #[error("{}: {reason}\nhint: --overwrite starts anew", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not hold together.
+        reason: String,
+    },
     /// The system refused.
     #[error("{}: cannot be written: {source}", path.display())]
     Io {

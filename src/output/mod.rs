@@ -1,16 +1,31 @@
 //! Tensors → bytes that the Python ecosystem opens, in files that are whole or absent.
 
-mod atomic;
+mod archive;
+mod archive_names;
 mod dtype;
 mod error;
+mod file;
+mod finished;
+mod journal;
+mod manifest;
 mod metadata;
+mod name;
 mod npy;
+mod resume;
 mod safetensors;
+mod shard;
+mod space;
+mod tree;
 
-pub use atomic::OutputFile;
+pub use archive::Archive;
+pub use archive_names::ArchiveNames;
 pub use dtype::Dtype;
 pub use error::OutputError;
+pub use file::OutputFile;
 pub use metadata::Metadata;
+pub use name::key;
+pub use space::free_space;
+pub use tree::{Tree, TreeNames};
 
 use std::{
     io::{self, Write},
@@ -47,20 +62,21 @@ impl Format {
         }
     }
 
-    /// Writes one tensor as a whole file of this format. An `.npy` has no room for `metadata`.
+    /// Writes tensors as a whole file of this format. An `.npy` holds one, and has no room for `metadata`; several
+    /// make several files, one after the other, as `numpy.load` reads them in turn.
     ///
     /// # Errors
     /// `writer` fails.
     pub fn write(
         self,
         writer: &mut dyn Write,
-        array: &Array,
+        arrays: &[Array],
         dtype: Dtype,
         metadata: &Metadata,
     ) -> io::Result<()> {
         match self {
-            Self::Npy => npy::write(writer, array, dtype),
-            Self::Safetensors => safetensors::write(writer, array, dtype, metadata),
+            Self::Npy => arrays.iter().try_for_each(|array| npy::write(writer, array, dtype)),
+            Self::Safetensors => safetensors::write(writer, arrays, dtype, metadata),
         }
     }
 }

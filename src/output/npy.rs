@@ -13,6 +13,17 @@ pub(super) fn write(writer: &mut dyn Write, array: &Array, dtype: Dtype) -> io::
     dtype.write(writer, &array.values)
 }
 
+/// Bytes of [`stack_header`], whatever the number of rows.
+pub(super) const STACK_HEADER: usize = 128;
+
+/// Everything before the elements of a stack of `rows` rows.
+pub(super) fn stack_header(rows: usize, row: &[usize], dtype: Dtype) -> io::Result<Vec<u8>> {
+    let shape: Vec<usize> = [rows].into_iter().chain(row.iter().copied()).collect();
+    let header = header(&shape, dtype)?;
+    // 128 bytes hold a dozen dimensions; more than three or four no tensor here has.
+    if header.len() == STACK_HEADER { Ok(header) } else { Err(io::Error::other("too many dimensions")) }
+}
+
 /// Everything before the elements.
 fn header(shape: &[usize], dtype: Dtype) -> io::Result<Vec<u8>> {
     const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
@@ -29,7 +40,7 @@ fn header(shape: &[usize], dtype: Dtype) -> io::Result<Vec<u8>> {
     };
     let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
     let unpadded = MAGIC.len() + 2 + dict.len() + 1;
-    let padding = unpadded.next_multiple_of(ALIGNMENT) - unpadded;
+    let padding = unpadded.next_multiple_of(ALIGNMENT).max(STACK_HEADER) - unpadded;
     let length = u16::try_from(dict.len() + padding + 1).map_err(io::Error::other)?;
     let mut header = MAGIC.to_vec();
     header.extend(length.to_le_bytes());

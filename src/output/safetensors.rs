@@ -5,43 +5,64 @@
 
 use std::io::{self, Write};
 
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::{Array, Dtype, Metadata};
 
-/// Writes a file with one tensor.
+/// A tensor's line in the header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) shape: Vec<usize>,
+}
+
+impl Entry {
+    pub(super) fn bytes(&self, dtype: Dtype) -> u64 {
+        (self.shape.iter().product::<usize>() * dtype.size()) as u64
+    }
+}
+
+/// Writes a file of whole tensors.
 pub(super) fn write(
     writer: &mut dyn Write,
-    array: &Array,
+    arrays: &[Array],
     dtype: Dtype,
     metadata: &Metadata,
 ) -> io::Result<()> {
-    writer.write_all(&header(array, dtype, metadata))?;
-    dtype.write(writer, &array.values)
+    let entry = |array: &Array| Entry { key: array.name.clone(), shape: array.shape.clone() };
+    let text = header_text(&arrays.iter().map(entry).collect::<Vec<_>>(), dtype, metadata);
+    writer.write_all(&frame(&text, text.len().next_multiple_of(ALIGNMENT)))?;
+    arrays.iter().try_for_each(|array| dtype.write(writer, &array.values))
 }
 
-/// Length and header, padded so that the elements start at a multiple of 8 bytes.
-fn header(array: &Array, dtype: Dtype, metadata: &Metadata) -> Vec<u8> {
+/// The tensors' bytes start at a multiple of this.
+pub(super) const ALIGNMENT: usize = 8;
+
+/// The header's JSON, for tensors that lie one after the other.
+pub(super) fn header_text(entries: &[Entry], dtype: Dtype, metadata: &Metadata) -> String {
     let name = match dtype {
         Dtype::F32 => "F32",
         Dtype::F16 => "F16",
         Dtype::Bf16 => "BF16",
     };
-    // serde_json's map is sorted by key, and "__metadata__" is found by name, so order does not matter.
-    let text = json!({
-        "__metadata__": metadata,
-        array.name.as_str(): {
-            "dtype": name,
-            "shape": array.shape,
-            "data_offsets": [0, array.values.len() * dtype.size()],
-        },
-    })
-    .to_string();
-    let length = text.len().next_multiple_of(8);
-    let mut header = (length as u64).to_le_bytes().to_vec();
-    header.extend(text.bytes());
-    header.resize(8 + length, b' ');
-    header
+    let mut header = Map::from_iter([("__metadata__".to_owned(), json!(metadata))]);
+    let mut start = 0;
+    for entry in entries {
+        let end = start + entry.bytes(dtype);
+        let line = json!({"dtype": name, "shape": entry.shape, "data_offsets": [start, end]});
+        header.insert(entry.key.clone(), line);
+        start = end;
+    }
+    Value::Object(header).to_string()
+}
+
+/// Length and header, padded with spaces to `room` bytes after the length.
+pub(super) fn frame(text: &str, room: usize) -> Vec<u8> {
+    let mut bytes = (room as u64).to_le_bytes().to_vec();
+    bytes.extend(text.bytes());
+    bytes.resize(8 + room, b' ');
+    bytes
 }
 
 #[cfg(test)]
@@ -60,7 +81,7 @@ mod tests {
             (Dtype::Bf16, vec![0x80, 0x3f, 0, 0xc0, 0, 0x3f]),
         ] {
             let mut file = Vec::new();
-            write(&mut file, &array, dtype, &metadata).unwrap();
+            write(&mut file, std::slice::from_ref(&array), dtype, &metadata).unwrap();
             let read = ::safetensors::SafeTensors::deserialize(&file).unwrap();
             let tensor = read.tensor("last_hidden_state").unwrap();
             assert_eq!(tensor.shape(), [1, 3]);

@@ -66,6 +66,7 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
         intermediate_size: fields.intermediate_size,
         mlp: Mlp::Plain(Activation::from_name(&fields.hidden_act)?),
         image_size: square("image_size", &fields.image_size)?,
+        interpolate_pos_encoding: false,
         patch_size: square("patch_size", &fields.patch_size)?,
         class_tokens: 1,
         register_tokens: 0,

@@ -86,6 +86,7 @@ pub(super) fn config(fields: Value, family: Family) -> std::result::Result<Visio
         intermediate_size,
         mlp,
         image_size: square("image_size", &fields.image_size)?,
+        interpolate_pos_encoding: true,
         patch_size: square("patch_size", &patch_size)?,
         class_tokens: 1,
         register_tokens: if registers { fields.num_register_tokens } else { 0 },

@@ -16,6 +16,7 @@ use super::{
     embeddings::Embeddings,
     linear::Linear,
 };
+use crate::processor::{ProcessorConfig, ProcessorKind};
 
 pub(crate) use siglip::AttentionPool;
 
@@ -64,9 +65,23 @@ impl Family {
         self != Self::Clip
     }
 
-    /// Whether the tower takes images of any size, its position embeddings interpolated without being asked.
-    pub fn always_interpolates(self) -> bool {
-        matches!(self, Self::Dinov2 | Self::Dinov2WithRegisters)
+    /// The image processor's class.
+    pub(crate) fn processor_kind(self) -> ProcessorKind {
+        match self {
+            Self::Clip => ProcessorKind::Clip,
+            Self::Siglip => ProcessorKind::Siglip,
+            Self::Dinov2 | Self::Dinov2WithRegisters => ProcessorKind::Bit,
+        }
+    }
+
+    /// The image processor that its checkpoints come with.
+    pub(crate) fn processor(self, image_size: u32) -> ProcessorConfig {
+        match self {
+            Self::Clip => ProcessorConfig::clip(image_size),
+            Self::Siglip => ProcessorConfig::siglip(image_size),
+            // Made for larger images than its processor gives it.
+            Self::Dinov2 | Self::Dinov2WithRegisters => ProcessorConfig::dinov2(),
+        }
     }
 
     /// The name of the layer norm before the first block.
@@ -76,7 +91,7 @@ impl Family {
     }
 
     /// The name of the layer norm after the last block.
-    pub(crate) fn final_norm(self) -> &'static str {
+    pub fn final_norm(self) -> &'static str {
         match self {
             Self::Clip | Self::Siglip => "post_layernorm",
             Self::Dinov2 | Self::Dinov2WithRegisters => "layernorm",
