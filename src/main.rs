@@ -3,6 +3,7 @@
 mod cli;
 mod inputs;
 mod interrupt;
+mod opened;
 mod preflight;
 mod run;
 mod sink;

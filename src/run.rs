@@ -8,19 +8,19 @@ use std::{
 use candle_core::Device;
 use clip_features::{
     extractor::{ExtractError, encode, pixel_array, preprocess},
+    hub::{self, refetch_hint},
     image::DecodeOptions,
     input::Item,
-    model::{Model, ModelError, ModelSpec, VisionConfig, VisionTower, Wanted, Weights},
-    output::{Metadata, OutputFile},
+    model::{ModelError, ModelSpec, VisionTower},
     pipeline::{self, Encoded, Failure, Layout, Prepare, Stage, Stages},
-    processor::{PixelValues, Processor},
-    request::{Part, Request, TensorKind},
+    processor::PixelValues,
 };
 
 use crate::{
-    cli::{Exit, Heatmap, Inputs, Plan, Progress, say},
+    cli::{Exit, Inputs, Plan, Progress, say},
     inputs::images,
     interrupt::Interrupt,
+    opened::{Opened, UnloadedTower},
     preflight,
     sink::{Complete, Sink, Stored},
     writer::{Writer, create_failures, print_line},
@@ -41,6 +41,15 @@ impl Ended {
     fn refused(error: impl std::error::Error) -> Self {
         Self::Refused(error.to_string())
     }
+
+    /// The model is to blame. A damaged file of the hub's cache can be had again.
+    fn model(error: ModelError) -> Self {
+        let hint = match &error {
+            ModelError::Corrupt { path, .. } => refetch_hint(path),
+            _ => None,
+        };
+        Self::Refused(hint.map_or_else(|| error.to_string(), |hint| format!("{error}\nhint: {hint}")))
+    }
 }
 
 /// Runs a plan and gives the exit code.
@@ -60,15 +69,14 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
     // Fails only if the pool is there already, and nothing has computed yet.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build_global();
     // Everything that can be refused is looked at before the work, so that a mistake costs no time.
-    let opened = Opened::open(&plan).map_err(Ended::refused)?;
-    plan.target =
-        plan.target.of(opened.parts.iter().map(|part| part.name()).collect()).map_err(Ended::Refused)?;
+    let wanted = if plan.request.needs_tower() { hub::Wanted::Weights } else { hub::Wanted::Configs };
+    let spec = plan.model.obtain(wanted).map_err(Ended::refused)?;
+    let opened = Opened::open(&plan, &spec).map_err(Ended::model)?;
+    plan.target = plan.target.of(opened.names()).map_err(Ended::Refused)?;
     let plan = &plan;
     let tensors = opened.tensors(&plan.request);
-    let image_bytes = tensors
-        .iter()
-        .map(|(_, shape)| Some((shape.as_ref()?.iter().product::<usize>() * plan.dtype.size()) as u64))
-        .sum::<Option<u64>>();
+    let bytes = |shape: &[usize]| (shape.iter().product::<usize>() * plan.dtype.size()) as u64;
+    let image_bytes = tensors.iter().map(|(_, shape)| shape.as_deref().map(bytes)).sum::<Option<u64>>();
     let mut images = images(&plan.inputs, &plan.target).map_err(Ended::Refused)?;
     preflight::check_names(&mut images, &plan.target).map_err(Ended::Refused)?;
     if plan.dry_run {
@@ -78,7 +86,7 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
         return Ok(Exit::Done);
     }
     if let Some(heatmap) = &plan.heatmap {
-        opened.check_heatmap(heatmap)?;
+        opened.check_heatmap(heatmap).map_err(Ended::Refused)?;
     }
     let interrupt = Interrupt::listen();
     let stored = Stored { dtype: plan.dtype, settings: &opened.settings };
@@ -97,7 +105,7 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
         tower: opened.tower.as_ref().map(|tower| &tower.config),
         load: &load,
     };
-    if opened.tower.is_some() && matches!(plan.model, ModelSpec::Random { .. }) && !plan.quiet {
+    if opened.tower.is_some() && matches!(spec, ModelSpec::Random { .. }) && !plan.quiet {
         writer.progress.say("warning", "random weights: the features mean nothing");
     }
     let workers = match opened.tower {
@@ -119,119 +127,6 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
         0 => Exit::Done,
         _ => Exit::SomeFailed,
     })
-}
-
-/// What is known of a run before its first image.
-struct Opened {
-    processor: Processor,
-    /// The tower, unless only its input is wanted.
-    tower: Option<UnloadedTower>,
-    /// The tensors of each image.
-    parts: Vec<Part>,
-    /// What the outputs say of themselves.
-    settings: Metadata,
-}
-
-impl Opened {
-    fn open(plan: &Plan) -> Result<Self, ModelError> {
-        let model = Model::open(&plan.model)?;
-        let processor = model.processor_with(plan.fit, plan.image_size)?;
-        let request = &plan.request;
-        if !request.needs_tower() {
-            let parts = vec![Part { kind: TensorKind::PixelValues, layer: None }];
-            let settings = settings(plan, &model, &processor, None)?;
-            return Ok(Self { processor, tower: None, parts, settings });
-        }
-        let mut config = model.config()?;
-        config.interpolate_pos_encoding |= plan.image_size.is_some();
-        if let Some((height, width)) = processor.output_size() {
-            config.check(height as usize, width as usize)?;
-        }
-        let tower = UnloadedTower { wanted: request.wanted(&config)?, weights: model.weights()?, config };
-        tower.wanted.check(&tower.config, &tower.weights)?;
-        let settings = settings(plan, &model, &processor, Some(&tower))?;
-        Ok(Self { processor, parts: request.parts(&tower.config)?, tower: Some(tower), settings })
-    }
-
-    /// Sees that the picture can be written and its query is a patch, as far as that does not depend on the image.
-    fn check_heatmap(&self, heatmap: &Heatmap) -> Result<(), Ended> {
-        drop(OutputFile::create(&heatmap.path).map_err(Ended::refused)?);
-        match (heatmap.query, self.processor.output_size(), &self.tower) {
-            (Some(query), Some((height, width)), Some(tower)) => {
-                let patch = tower.config.patch_size;
-                query.check(height as usize / patch, width as usize / patch).map_err(Ended::Refused)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Names and shapes of an image's tensors; none for a shape that depends on the picture.
-    fn tensors(&self, request: &Request) -> Vec<(String, Option<Vec<usize>>)> {
-        let size = self.processor.output_size().map(|(height, width)| (height as usize, width as usize));
-        let shape = |kind, (height, width)| match &self.tower {
-            Some(tower) => request.shape(kind, &tower.config, height, width),
-            None => vec![1, 3, height, width],
-        };
-        self.parts.iter().map(|part| (part.name(), size.map(|size| shape(part.kind, size)))).collect()
-    }
-}
-
-/// A tower whose config and headers have been checked, and whose weights are still on disk.
-struct UnloadedTower {
-    wanted: Wanted,
-    config: VisionConfig,
-    weights: Weights,
-}
-
-/// What the outputs say of themselves, all but the image.
-fn settings(
-    plan: &Plan,
-    model: &Model,
-    processor: &Processor,
-    tower: Option<&UnloadedTower>,
-) -> Result<Metadata, ModelError> {
-    let request = &plan.request;
-    let mut settings = Metadata::new();
-    let names = request.tensors.iter().map(|kind| kind.name()).collect::<Vec<_>>();
-    settings.insert("model", model.name());
-    settings.insert("tensor", names.join(","));
-    settings.insert("processor", processor.config().describe());
-    settings.insert("fit", plan.fit.name());
-    settings.insert("alpha", plan.decode.alpha.name());
-    settings.insert("exif_orientation", plan.decode.exif_orientation.name());
-    settings.insert("dtype", plan.dtype.name());
-    settings.insert("compute_dtype", "f32");
-    let Some(UnloadedTower { config, weights, .. }) = tower else { return Ok(settings) };
-    settings.insert("weights", weights.fingerprint()?);
-    settings.insert("family", config.family.name());
-    settings.insert("patch_size", config.patch_size);
-    settings.insert("interpolate_pos_encoding", config.interpolate_pos_encoding);
-    let has = |kind| request.tensors.contains(&kind);
-    if request.tensors.iter().any(|kind| kind.has_layers()) {
-        settings.insert("layer", request.layers.as_ref().map_or("all".into(), ToString::to_string));
-    } else if has(TensorKind::LastHiddenState) {
-        settings.insert("layer", "-1");
-    }
-    if request.tensors.iter().any(|kind| kind.has_tokens()) {
-        let layout = if request.grid { "grid" } else { "list" };
-        settings.insert("tokens", request.kept_tokens().name());
-        settings.insert("token_layout", layout);
-        settings.insert("class_tokens", config.class_tokens);
-        settings.insert("register_tokens", config.register_tokens);
-        // What transformers applies to last_hidden_state; hidden_states have none in any family.
-        let normalized = has(TensorKind::LastHiddenState) && config.family.normalizes_output();
-        settings.insert(
-            "norm",
-            match (normalized, has(TensorKind::HiddenStates)) {
-                (false, _) => "none".to_owned(),
-                (true, false) => config.family.final_norm().to_owned(),
-                (true, true) => {
-                    format!("{} on last_hidden_state, none on hidden_states", config.family.final_norm())
-                }
-            },
-        );
-    }
-    Ok(settings)
 }
 
 /// The first stage, on worker threads.
@@ -275,7 +170,7 @@ fn encoder<'a>(
             none => {
                 let started = Instant::now();
                 let ready = VisionTower::load_for(wanted, config.clone(), weights, &Device::Cpu)
-                    .map_err(Ended::refused)?;
+                    .map_err(Ended::model)?;
                 let _ = load.set(started.elapsed());
                 none.insert(ready)
             }

@@ -106,6 +106,7 @@ impl Writer<'_> {
                 crop_box: picture.geometry.crop_box().edges(),
                 image: ImageFacts::of(picture),
                 model: self.stored.settings.get("model").unwrap_or_default(),
+                revision: self.stored.settings.get("revision"),
                 weights: self.stored.settings.get("weights"),
                 output: output.or(self.plan.target.path()).map(|path| path.display().to_string()),
                 seconds: Seconds {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use clip_features::{
     heatmap::Cell,
+    hub::Revision,
     image::{Alpha, ExifOrientation},
     output::{Dtype, Format},
     processor::Fit,
@@ -13,13 +14,14 @@ use clip_features::{
 
 const EXAMPLES: &str = "\
 Examples:
-  clip-features -m DIR photo.jpg                   print the shape of the features
-  clip-features -m DIR photo.jpg -o photo.npy      write them, [1, 257, 1024] for ViT-L/14
-  clip-features -m DIR photos/ -o features/        features/<same relative path>.npy, one an image
-  clip-features -m DIR photos/ -o x.safetensors    one archive, one tensor an image
-  clip-features -m DIR photos/ -o x.npy            one stack [N, 257, 1024] and x.index.jsonl
-  cat photo.jpg | clip-features -m DIR - -o -      bytes in, .npy out
-  find . -name '*.jpg' -print0 | clip-features -m DIR --files-from - -0 --json -o features/
+  clip-features photo.jpg                          print the shape of the features
+  clip-features photo.jpg -o photo.npy             write them, [1, 257, 1024] for ViT-L/14
+  clip-features photos/ -o features/               features/<same relative path>.npy, one an image
+  clip-features photos/ -o x.safetensors           one archive, one tensor an image
+  clip-features photos/ -o x.npy                   one stack [N, 257, 1024] and x.index.jsonl
+  cat photo.jpg | clip-features - -o -             bytes in, .npy out
+  find . -name '*.jpg' -print0 | clip-features --files-from - -0 --json -o features/
+  clip-features -m DIR photo.jpg                   another model: a directory, or ORG/NAME of the hub
   clip-features --random-weights photo.jpg         the full ViT-L/14 without a download
 
 Exit codes:
@@ -44,9 +46,22 @@ pub(crate) struct Args {
     #[arg(short = '0', long, requires = "files_from", help_heading = "Inputs")]
     pub(crate) null: bool,
 
-    /// Checkpoint directory as transformers saves it, or a .safetensors file beside its configs
-    #[arg(short, long, value_name = "DIR|FILE", help_heading = "Model")]
+    /// Model of the hub by its name ORG/NAME, checkpoint directory as transformers saves it, or a .safetensors file
+    /// beside its configs [default: openai/clip-vit-large-patch14]
+    #[arg(short, long, value_name = "ID|DIR|FILE", help_heading = "Model")]
     pub(crate) model: Option<PathBuf>,
+
+    /// Branch, tag or full commit hash of a model of the hub [default: main]
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    pub(crate) revision: Option<Revision>,
+
+    /// Where models of the hub are kept, shared with Python [default: as huggingface_hub, ~/.cache/huggingface/hub]
+    #[arg(long, value_name = "DIR", help_heading = "Model")]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// Make no connection: a model of the hub must be in the cache
+    #[arg(long, help_heading = "Model")]
+    pub(crate) offline: bool,
 
     /// Run on made-up weights: ViT-L/14, or the architecture of --model's config.json
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0",

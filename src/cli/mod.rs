@@ -2,6 +2,7 @@
 
 mod args;
 mod exit;
+mod model;
 mod plan;
 mod progress;
 mod report;
@@ -9,6 +10,7 @@ mod request;
 
 pub(crate) use args::Args;
 pub(crate) use exit::Exit;
+pub(crate) use model::ModelChoice;
 pub(crate) use plan::{Heatmap, Inputs, Plan, Target};
 pub(crate) use progress::{Progress, Tally};
 pub(crate) use report::{

@@ -10,13 +10,12 @@ use clip_features::{
     heatmap::Cell,
     image::DecodeOptions,
     input::Separator,
-    model::ModelSpec,
     output::{ArchiveNames, Dtype, Format, TreeNames},
     processor::Fit,
     request::Request,
 };
 
-use super::{Args, args::ProgressMode, request::request};
+use super::{Args, ModelChoice, args::ProgressMode, request::request};
 
 /// Where images come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +93,7 @@ pub(crate) struct Heatmap {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) inputs: Inputs,
-    pub(crate) model: ModelSpec,
+    pub(crate) model: ModelChoice,
     pub(crate) decode: DecodeOptions,
     pub(crate) request: Request,
     pub(crate) fit: Fit,
@@ -121,13 +120,7 @@ impl Plan {
         let inputs = inputs(&args);
         let target = target(&args, &inputs)?;
         let request = request(&args)?;
-        let model = match (args.model, args.random_weights) {
-            (directory, Some(seed)) => ModelSpec::Random { seed, directory },
-            (Some(path), None) => ModelSpec::Local(path),
-            (None, None) => bail!(
-                "no model given\nhint: --model DIR for a checkpoint on disk, --random-weights to try the tool without one"
-            ),
-        };
+        let model = ModelChoice::settle(&args)?;
         let is_npy = match &target {
             Target::File(_, format, _) | Target::Stdout(format) => *format == Format::Npy,
             Target::Tree(names) => names.format == Format::Npy,
@@ -285,14 +278,6 @@ mod tests {
     }
 
     #[test]
-    fn random_weights_take_a_seed_only_with_an_equals_sign() {
-        let model = |line: &str| Plan::settle(Args::try_parse_from(line.split(' ')).unwrap()).unwrap().model;
-        assert_eq!(model("x --random-weights a.png"), ModelSpec::Random { seed: 0, directory: None });
-        let seven = ModelSpec::Random { seed: 7, directory: Some("dir".into()) };
-        assert_eq!(model("x --random-weights=7 -m dir a.png"), seven);
-    }
-
-    #[test]
     fn the_target_follows_from_the_name_and_the_inputs() {
         let target = |line: &str| match settle(line).unwrap().target {
             Target::Nothing => "nothing".to_owned(),
@@ -334,7 +319,5 @@ mod tests {
             assert!(message.contains(part), "{line}: {message}");
             assert!(message.contains("\nhint: "), "{line}: {message}");
         }
-        let message = Plan::settle(Args::try_parse_from(["x", "a.png"]).unwrap()).unwrap_err().to_string();
-        assert!(message.contains("no model given"), "{message}");
     }
 }

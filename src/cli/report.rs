@@ -43,6 +43,9 @@ pub(crate) struct Features<'a> {
     pub(crate) crop_box: [f64; 4],
     pub(crate) image: ImageFacts,
     pub(crate) model: &'a str,
+    /// The commit, of a model of the hub.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) revision: Option<&'a str>,
     /// The weights' fingerprint, of a tensor that they made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weights: Option<&'a str>,

@@ -49,8 +49,11 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
     let mut flags = 0;
     let mut frame = Frame::default();
     let mut complete = false;
-    while reader.rest().len() >= 8 {
+    while !reader.rest().is_empty() {
         let (id, data) = chunk(&mut reader)?;
+        if canvas.is_none() && frame.image.is_some() {
+            break; // what follows a simple picture must be a chunk, but not a particular one
+        }
         match &id {
             b"VP8X" if canvas.is_none() => {
                 let mut fields = Reader::new(data, FORMAT);
@@ -68,9 +71,6 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
             b"EXIF" => metadata.exif = metadata.exif.or(Some(data.to_vec())),
             b"XMP " => metadata.xmp = metadata.xmp.or(Some(data.to_vec())),
             _ => {}
-        }
-        if canvas.is_none() && frame.image.is_some() {
-            break;
         }
     }
     let (kind, data) = frame.image.ok_or_else(|| DecodeError::invalid(FORMAT, "no picture"))?;
@@ -111,7 +111,7 @@ fn chunk<'a>(reader: &mut Reader<'a>) -> Result<([u8; 4], &'a [u8]), DecodeError
     let id = reader.array()?;
     let length = reader.u32_le()? as usize;
     let data = reader.take(length)?;
-    reader.up_to(length % 2);
+    reader.take(length % 2)?;
     Ok((id, data))
 }
 

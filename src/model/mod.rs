@@ -23,7 +23,7 @@ mod tower;
 mod weights;
 
 pub use activation::Activation;
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, vision_shards};
 pub use config::{Mlp, VisionConfig};
 pub use error::ModelError;
 pub use family::Family;

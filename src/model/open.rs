@@ -15,6 +15,15 @@ use crate::processor::{ConfigError, Fit, Processor, ProcessorConfig};
 pub enum ModelSpec {
     /// A checkpoint directory, or a `.safetensors` file beside its configs.
     Local(PathBuf),
+    /// What the hub gave.
+    Hub {
+        /// The directory with its files.
+        directory: PathBuf,
+        /// Its name, `ORG/NAME`.
+        id: String,
+        /// The full hash of the commit.
+        commit: String,
+    },
     /// Made-up weights for ViT-L/14, or for the architecture of a directory's `config.json`.
     Random {
         /// The generator's seed.
@@ -28,6 +37,7 @@ pub enum ModelSpec {
 #[derive(Debug)]
 pub struct Model {
     name: String,
+    commit: Option<String>,
     parts: Parts,
 }
 
@@ -43,23 +53,30 @@ impl Model {
     /// # Errors
     /// See [`ModelFiles::locate`].
     pub fn open(spec: &ModelSpec) -> Result<Self, ModelError> {
-        match spec {
+        let (name, commit, parts) = match spec {
             ModelSpec::Local(path) => {
-                Ok(Self { name: path.display().to_string(), parts: Parts::Files(ModelFiles::locate(path)?) })
+                (path.display().to_string(), None, Parts::Files(ModelFiles::locate(path)?))
             }
-            ModelSpec::Random { seed, directory } => Ok(Self {
-                name: format!("random weights, seed {seed}"),
-                parts: Parts::Random(
-                    RandomWeights::new(*seed),
-                    directory.as_deref().map(ModelFiles::locate).transpose()?,
-                ),
-            }),
-        }
+            ModelSpec::Hub { directory, id, commit } => {
+                (id.clone(), Some(commit.clone()), Parts::Files(ModelFiles::locate(directory)?))
+            }
+            ModelSpec::Random { seed, directory } => {
+                let files = directory.as_deref().map(ModelFiles::locate).transpose()?;
+                let parts = Parts::Random(RandomWeights::new(*seed), files);
+                (format!("random weights, seed {seed}"), None, parts)
+            }
+        };
+        Ok(Self { name, commit, parts })
     }
 
-    /// What to call it: the path it was opened by, or what made its weights.
+    /// What to call it: its name on the hub, the path it was opened by, or what made its weights.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The commit that it was at, of a model of the hub.
+    pub fn commit(&self) -> Option<&str> {
+        self.commit.as_deref()
     }
 
     /// The image processor that its files describe; the family's own for random weights of an architecture that

@@ -1,0 +1,344 @@
+//! Multi-head attention straight from the fused q, k and v.
+
+use rayon::prelude::*;
+
+use super::{
+    Isa, math,
+    memory::{SharedOut, written},
+    scratch::{Scratch, new_call},
+    simd::{Kernel, Simd},
+    threads::parts_per_unit,
+    tile::{DEPTH, MAX_TILE_ROWS, Operands, ROW_STRIDE, even_split, sum_tile, tiles},
+};
+
+/// The sizes of a multi-head attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttentionShape {
+    /// Sequences that attend each to itself.
+    pub batch: usize,
+    /// Tokens of a sequence.
+    pub tokens: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Channels of a head.
+    pub head_dim: usize,
+}
+
+impl AttentionShape {
+    fn width(&self) -> usize {
+        self.heads * self.head_dim
+    }
+}
+
+/// `softmax(q kᵀ / √head_dim) v` of every head, over all tokens, without a mask.
+///
+/// `qkv` is (batch, tokens, 3 · heads · head_dim), in each token q of all heads, then k, then v; the result is
+/// (batch, tokens, heads · head_dim). In rayon's current pool.
+///
+/// # Panics
+/// `qkv` is not as long as the shape says.
+pub fn attention(isa: Isa, qkv: &[f32], shape: AttentionShape) -> Vec<f32> {
+    let AttentionShape { batch, tokens, heads, head_dim } = shape;
+    assert_eq!(qkv.len(), batch * tokens * 3 * shape.width(), "q, k and v of every token");
+    let columns = isa.tile_columns();
+    let keys_len = tokens.div_ceil(columns) * head_dim * columns;
+    let values_len = head_dim.div_ceil(columns) * tokens * columns;
+    let (query_len, score_len) = (blocks_len(head_dim), blocks_len(tokens));
+    let parts: Vec<_> = even_split(tokens, parts_per_unit(batch * heads).min(tokens)).collect();
+    let call = new_call();
+    // SAFETY: the tasks write every head of every token once.
+    unsafe {
+        written(batch * tokens * shape.width(), |y| {
+            // Parts of a head are neighbours, so that a thread seldom has to pack the head again.
+            (0..batch * heads * parts.len()).into_par_iter().with_max_len(1).for_each(|task| {
+                let head = Head { qkv, shape, index: task / parts.len() };
+                let (first_query, queries) = parts[task % parts.len()];
+                Scratch::with(|scratch| {
+                    let (packed, sums, stale) = scratch.prepare(
+                        (call, head.index),
+                        keys_len + values_len,
+                        query_len + score_len + MAX_TILE_ROWS * columns,
+                    );
+                    let (keys, values) = packed.split_at_mut(keys_len);
+                    if stale {
+                        head.pack_keys(columns, keys);
+                        head.pack_values(columns, values);
+                    }
+                    let (query, sums) = sums.split_at_mut(query_len);
+                    let (scores, mixed) = sums.split_at_mut(score_len);
+                    // SAFETY: the length was checked above; these queries' part of `y` is this task's own.
+                    isa.run(Mix { head, first_query, queries, keys, values, query, scores, mixed, y });
+                });
+            });
+        })
+    }
+}
+
+/// The length of a tile's rows of `depth` elements, in the micro-kernel's blocks.
+fn blocks_len(depth: usize) -> usize {
+    depth.div_ceil(DEPTH) * BLOCK
+}
+
+/// From one depth block of a tile's rows to the next.
+const BLOCK: usize = MAX_TILE_ROWS * ROW_STRIDE;
+
+/// One head of one sequence.
+#[derive(Clone, Copy)]
+struct Head<'a> {
+    qkv: &'a [f32],
+    shape: AttentionShape,
+    /// Counted through all sequences.
+    index: usize,
+}
+
+impl<'a> Head<'a> {
+    /// Where the token's channels of this head begin in a tensor of `parts` such tensors side by side.
+    fn offset(&self, token: usize, parts: usize) -> usize {
+        let AttentionShape { tokens, heads, head_dim, .. } = self.shape;
+        let (sequence, head) = (self.index / heads, self.index % heads);
+        (sequence * tokens + token) * parts * self.shape.width() + head * head_dim
+    }
+
+    /// A token's q (part 0), k (1) or v (2).
+    fn part(&self, part: usize, token: usize) -> &'a [f32] {
+        &self.qkv[self.offset(token, 3) + part * self.shape.width()..][..self.shape.head_dim]
+    }
+
+    /// k of every token, transposed into panels (panels, head_dim, columns); missing tokens are zero.
+    fn pack_keys(&self, columns: usize, keys: &mut [f32]) {
+        let AttentionShape { tokens, head_dim, .. } = self.shape;
+        for (panel, keys) in keys.chunks_exact_mut(head_dim * columns).enumerate() {
+            for column in 0..columns {
+                let token = panel * columns + column;
+                let key = if token < tokens { self.part(1, token) } else { &[] };
+                for (channel, step) in keys.chunks_exact_mut(columns).enumerate() {
+                    step[column] = key.get(channel).copied().unwrap_or(0.0);
+                }
+            }
+        }
+    }
+
+    /// v of every token in panels (panels, tokens, columns); missing channels are zero.
+    fn pack_values(&self, columns: usize, values: &mut [f32]) {
+        for (panel, values) in values.chunks_exact_mut(self.shape.tokens * columns).enumerate() {
+            for (token, to) in values.chunks_exact_mut(columns).enumerate() {
+                let value = &self.part(2, token)[panel * columns..];
+                let (to, padding) = to.split_at_mut(value.len().min(columns));
+                to.copy_from_slice(&value[..to.len()]);
+                padding.fill(0.0);
+            }
+        }
+    }
+}
+
+/// One task: the result of some queries of a head.
+struct Mix<'a> {
+    head: Head<'a>,
+    first_query: usize,
+    queries: usize,
+    keys: &'a [f32],
+    values: &'a [f32],
+    /// A tile's queries, then its scores, in blocks; then its mixed values (`TILE_ROWS`, columns).
+    query: &'a mut [f32],
+    scores: &'a mut [f32],
+    mixed: &'a mut [f32],
+    /// (batch, tokens, width)
+    y: SharedOut,
+}
+
+impl Kernel for Mix<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let AttentionShape { tokens, head_dim, .. } = self.head.shape;
+        let columns = 2 * S::LANES;
+        let (query, scores) = (self.query.as_mut_ptr(), self.scores.as_mut_ptr());
+        let mixed = self.mixed.as_mut_ptr();
+        for (start, height) in tiles::<S>(self.queries) {
+            let first = self.first_query + start;
+            // SAFETY: a tile has at most `MAX_TILE_ROWS` rows, for which the three parts have room; a panel of
+            // scores ends in the block where it begins, since `columns` divides `DEPTH`; panels are laid out as
+            // packed, and the result has `head_dim` channels of this head in each token.
+            unsafe {
+                for row in 0..height {
+                    scale_query::<S>(self.head.part(0, first + row), query.add(row * ROW_STRIDE));
+                }
+                for (panel, keys) in self.keys.chunks_exact(head_dim * columns).enumerate() {
+                    let column = panel * columns;
+                    let to = scores.add(column / DEPTH * BLOCK + column % DEPTH);
+                    sum_blocks::<S>(height, query, keys.as_ptr(), head_dim, to, ROW_STRIDE);
+                }
+                let mut inverse_sums = [0f32; MAX_TILE_ROWS];
+                for (row, inverse) in inverse_sums[..height].iter_mut().enumerate() {
+                    *inverse = 1.0 / exponentials::<S>(scores.add(row * ROW_STRIDE), tokens);
+                }
+                for (panel, values) in self.values.chunks_exact(tokens * columns).enumerate() {
+                    sum_blocks::<S>(height, scores, values.as_ptr(), tokens, mixed, columns);
+                    for (row, &inverse) in inverse_sums[..height].iter().enumerate() {
+                        let y = self.y.as_ptr().add(self.head.offset(first + row, 1));
+                        for column in [0, S::LANES] {
+                            let channel = panel * columns + column;
+                            let v = S::mul(S::load(mixed.add(row * columns + column)), S::splat(inverse));
+                            S::store_first(y.wrapping_add(channel), head_dim.saturating_sub(channel), v);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Puts a query times `1 / √head_dim` into blocks.
+#[inline(always)]
+unsafe fn scale_query<S: Simd>(query: &[f32], to: *mut f32) {
+    // SAFETY: the caller's blocks have room for the query; a vector ends in its block, since `LANES` divides
+    // `DEPTH`.
+    unsafe {
+        let scale = S::splat((query.len() as f32).sqrt().recip());
+        for channel in (0..query.len()).step_by(S::LANES) {
+            let v = S::load_first(query.as_ptr().add(channel), query.len() - channel);
+            S::store(to.add(channel / DEPTH * BLOCK + channel % DEPTH), S::mul(v, scale));
+        }
+    }
+}
+
+/// A tile summed over all depth blocks: rows in blocks of [`BLOCK`] times one panel.
+#[inline(always)]
+unsafe fn sum_blocks<S: Simd>(
+    rows: usize,
+    x: *const f32,
+    panel: *const f32,
+    depth: usize,
+    sums: *mut f32,
+    sums_stride: usize,
+) {
+    for start in (0..depth).step_by(DEPTH) {
+        // SAFETY: the caller's layout.
+        unsafe {
+            let weights = panel.add(start * 2 * S::LANES);
+            let operands = Operands {
+                x: x.add(start / DEPTH * BLOCK),
+                weights,
+                depth: DEPTH.min(depth - start),
+                sums,
+                sums_stride,
+                accumulate: start > 0,
+                ahead: weights, // which is in cache already
+                ahead_lines: 0,
+            };
+            sum_tile::<S>(rows, operands);
+        }
+    }
+}
+
+/// Replaces a row of scores, in blocks, by `e^(score - largest score)` and returns their sum.
+#[inline(always)]
+unsafe fn exponentials<S: Simd>(row: *mut f32, count: usize) -> f32 {
+    // SAFETY: the caller's blocks have room for whole vectors; a vector ends in its block, since `LANES` divides
+    // `DEPTH`.
+    unsafe {
+        // What fills up the last vector must neither be the largest nor count in the sum.
+        for i in count..count.next_multiple_of(S::LANES) {
+            *row.add(i / DEPTH * BLOCK + i % DEPTH) = f32::NEG_INFINITY;
+        }
+        let mut largest = S::splat(f32::NEG_INFINITY);
+        for i in (0..count).step_by(S::LANES) {
+            largest = S::max(largest, S::load(row.add(i / DEPTH * BLOCK + i % DEPTH)));
+        }
+        let largest = S::splat(S::largest(largest));
+        let mut sum = S::splat(0.0);
+        for i in (0..count).step_by(S::LANES) {
+            let at = row.add(i / DEPTH * BLOCK + i % DEPTH);
+            let v = math::exp::<S>(S::sub(S::load(at), largest));
+            S::store(at, v);
+            sum = S::add(sum, v);
+        }
+        S::sum(sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{noise, relative_error, same_bytes, same_on_all_threads};
+
+    /// The attention by its definition, in float64.
+    fn plain(qkv: &[f32], shape: AttentionShape) -> Vec<f64> {
+        let AttentionShape { batch, tokens, heads, head_dim } = shape;
+        let width = shape.width();
+        let at = |sequence: usize, token: usize, part: usize, head: usize, channel: usize| {
+            let index = (sequence * tokens + token) * 3 * width + part * width + head * head_dim + channel;
+            f64::from(qkv[index])
+        };
+        let mut y = vec![0.0; batch * tokens * width];
+        for (s, h) in (0..batch).flat_map(|s| (0..heads).map(move |h| (s, h))) {
+            for query in 0..tokens {
+                let score = |key: usize| -> f64 {
+                    (0..head_dim).map(|c| at(s, query, 0, h, c) * at(s, key, 1, h, c)).sum()
+                };
+                let scores: Vec<f64> = (0..tokens).map(|key| score(key) / (head_dim as f64).sqrt()).collect();
+                let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
+                let sum: f64 = weights.iter().sum();
+                for c in 0..head_dim {
+                    let mixed: f64 = (0..tokens).map(|key| weights[key] * at(s, key, 2, h, c)).sum();
+                    y[(s * tokens + query) * width + h * head_dim + c] = mixed / sum;
+                }
+            }
+        }
+        y
+    }
+
+    #[test]
+    fn every_shape_matches_the_plain_attention() {
+        for (batch, tokens, heads, head_dim) in [
+            (1, 1, 1, 1),
+            (2, 5, 3, 4),
+            (1, 17, 2, 64),
+            (1, 50, 3, 80),
+            (2, 33, 1, 31),
+            (1, 257, 2, 64),
+            (1, 300, 1, 33),
+            (1, 20, 1, 300),
+            (0, 4, 2, 8),
+        ] {
+            let shape = AttentionShape { batch, tokens, heads, head_dim };
+            let mut qkv = noise(1, batch * tokens * 3 * shape.width());
+            for value in &mut qkv {
+                *value *= 4.0; // scores far enough apart that the softmax is not flat
+            }
+            let want = plain(&qkv, shape);
+            for &isa in Isa::available() {
+                let error = relative_error(&attention(isa, &qkv, shape), &want);
+                assert!(error < 2e-6, "{isa:?} {shape:?}: {error:e}");
+                println!("{isa:?} {shape:?} {error:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn large_scores_do_not_overflow() {
+        let shape = AttentionShape { batch: 1, tokens: 40, heads: 1, head_dim: 16 };
+        let qkv: Vec<f32> = noise(1, 40 * 48).into_iter().map(|v| v * 100.0).collect();
+        for &isa in Isa::available() {
+            let error = relative_error(&attention(isa, &qkv, shape), &plain(&qkv, shape));
+            assert!(error < 1e-3, "{isa:?}: {error:e}"); // scores near 10^4 are rounded to 10^-3
+        }
+    }
+
+    #[test]
+    fn a_sequence_has_the_same_bytes_in_any_batch() {
+        let alone = AttentionShape { batch: 1, tokens: 70, heads: 3, head_dim: 20 };
+        let image = noise(1, alone.tokens * 3 * alone.width());
+        for &isa in Isa::available() {
+            let want = same_on_all_threads(|| attention(isa, &image, alone));
+            for (batch, place) in [(3, 1), (8, 7)] {
+                let mut qkv = noise(2, batch * image.len());
+                qkv[place * image.len()..][..image.len()].copy_from_slice(&image);
+                let got = same_on_all_threads(|| attention(isa, &qkv, AttentionShape { batch, ..alone }));
+                assert!(same_bytes(&got[place * want.len()..][..want.len()], &want), "{isa:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The instruction sets, and which of them this CPU has.
+
+use std::sync::OnceLock;
+
+use super::simd::{Kernel, Portable, Simd};
+
+/// An instruction set that this CPU has: a value exists only for those that were found at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Isa(Name);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    Portable,
+}
+
+impl Isa {
+    /// What this CPU has, the fastest first.
+    pub fn available() -> &'static [Self] {
+        static FOUND: OnceLock<Vec<Isa>> = OnceLock::new();
+        FOUND.get_or_init(|| {
+            let mut found = Vec::new();
+            #[cfg(target_arch = "x86_64")]
+            {
+                if is_x86_feature_detected!("avx512f") {
+                    found.push(Self(Name::Avx512));
+                }
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    found.push(Self(Name::Avx2));
+                }
+            }
+            #[cfg(target_arch = "aarch64")]
+            if std::arch::is_aarch64_feature_detected!("neon") {
+                found.push(Self(Name::Neon));
+            }
+            found.push(Self(Name::Portable));
+            found
+        })
+    }
+
+    /// The fastest that this CPU has.
+    pub fn best() -> Self {
+        Self::available()[0]
+    }
+
+    /// What it is called: `avx512`, `avx2`, `neon` or `portable`.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Name::Neon => "neon",
+            Name::Portable => "portable",
+        }
+    }
+
+    /// Columns of a register tile: two vectors.
+    pub(super) fn tile_columns(self) -> usize {
+        2 * match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx512 => super::simd::Avx512::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx2 => super::simd::Avx2::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Name::Neon => super::simd::Neon::LANES,
+            Name::Portable => Portable::LANES,
+        }
+    }
+
+    /// Runs a kernel with this instruction set.
+    ///
+    /// # Safety
+    /// What the kernel's fields ask for.
+    pub(super) unsafe fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        // SAFETY: a value of this type exists only where the CPU has the instruction set.
+        unsafe {
+            match self.0 {
+                #[cfg(target_arch = "x86_64")]
+                Name::Avx512 => super::simd::Avx512::enter(kernel),
+                #[cfg(target_arch = "x86_64")]
+                Name::Avx2 => super::simd::Avx2::enter(kernel),
+                #[cfg(target_arch = "aarch64")]
+                Name::Neon => super::simd::Neon::enter(kernel),
+                Name::Portable => Portable::enter(kernel),
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Layer normalisation.
+
+use rayon::prelude::*;
+
+use super::{
+    Isa,
+    memory::{SharedOut, written},
+    simd::{Kernel, Simd},
+    tile::even_split,
+};
+
+/// `(x - mean) / √(variance + eps) · weight + bias` over each row of `x` (rows, width); `weight` and `bias` are
+/// (width). In rayon's current pool.
+///
+/// # Panics
+/// `x` has no whole rows, or `bias` is not as long as `weight`.
+pub fn layer_norm(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
+    let width = weight.len();
+    let rows = x.len() / width;
+    assert_eq!(x.len(), rows * width, "an input of whole rows");
+    assert_eq!(bias.len(), width, "a bias for each weight");
+    /// Fewer elements than this are not worth another task.
+    const TASK: usize = 1 << 15;
+    let tasks = x.len().div_ceil(TASK);
+    // SAFETY: the tasks write every row once.
+    unsafe {
+        written(x.len(), |y| {
+            let parts: Vec<_> = even_split(rows, tasks).collect();
+            parts.into_par_iter().for_each(|(first_row, rows)| {
+                let x = &x[first_row * width..][..rows * width];
+                // SAFETY: the shapes were checked above; this task's rows of `y` are its own.
+                isa.run(Norm { x, first_row, weight, bias, eps, y });
+            });
+        })
+    }
+}
+
+struct Norm<'a> {
+    /// This task's rows.
+    x: &'a [f32],
+    first_row: usize,
+    weight: &'a [f32],
+    bias: &'a [f32],
+    eps: f32,
+    /// (all rows, width)
+    y: SharedOut,
+}
+
+impl Kernel for Norm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let width = self.weight.len();
+        for (row, x) in self.x.chunks_exact(width).enumerate() {
+            // SAFETY: all rows are `width` long, and `y` has this one.
+            unsafe {
+                // Two passes: E[x²] - E[x]² would lose digits to the few large channels of CLIP's residual stream.
+                let mean = sum::<S, false>(x, 0.0) / width as f32;
+                let variance = sum::<S, true>(x, mean) / width as f32;
+                let scale = S::splat(1.0 / (variance + self.eps).sqrt());
+                let mean = S::splat(mean);
+                let y = self.y.as_ptr().add((self.first_row + row) * width);
+                for i in (0..width).step_by(S::LANES) {
+                    let count = width - i;
+                    let centred = S::sub(S::load_first(x.as_ptr().add(i), count), mean);
+                    let weight = S::load_first(self.weight.as_ptr().add(i), count);
+                    let bias = S::load_first(self.bias.as_ptr().add(i), count);
+                    S::store_first(y.add(i), count, S::mul_add(S::mul(centred, scale), weight, bias));
+                }
+            }
+        }
+    }
+}
+
+/// The sum of `x`, or of `(x - mean)²`, over several vectors of partial sums: the more there are, the shorter is
+/// the chain in which rounding errors grow.
+#[inline(always)]
+unsafe fn sum<S: Simd, const SQUARED: bool>(x: &[f32], mean: f32) -> f32 {
+    const CHAINS: usize = 4;
+    unsafe {
+        let mut sums = [S::splat(0.0); CHAINS];
+        let centre = S::splat(mean);
+        let whole = x.chunks_exact(CHAINS * S::LANES);
+        let rest = whole.remainder();
+        for chunk in whole {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: a chunk holds as many vectors as there are sums.
+                let v = S::load(chunk.as_ptr().add(i * S::LANES));
+                *sum = if SQUARED {
+                    let centred = S::sub(v, centre);
+                    S::mul_add(centred, centred, *sum)
+                } else {
+                    S::add(*sum, v)
+                };
+            }
+        }
+        let [a, b, c, d] = sums;
+        let mut total = S::sum(S::add(S::add(a, b), S::add(c, d)));
+        for &x in rest {
+            total += if SQUARED { (x - mean) * (x - mean) } else { x };
+        }
+        total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{noise, relative_error, same_bytes, same_on_all_threads};
+
+    fn plain(x: &[f32], weight: &[f32], bias: &[f32], eps: f64) -> Vec<f64> {
+        let width = weight.len();
+        let mut y = Vec::new();
+        for row in x.chunks_exact(width) {
+            let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
+            let mean = row.iter().sum::<f64>() / width as f64;
+            let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width as f64;
+            for ((x, &weight), &bias) in row.iter().zip(weight).zip(bias) {
+                y.push((x - mean) / (variance + eps).sqrt() * f64::from(weight) + f64::from(bias));
+            }
+        }
+        y
+    }
+
+    #[test]
+    fn every_width_matches_the_plain_norm() {
+        for &isa in Isa::available() {
+            for width in [1, 3, 4, 15, 16, 17, 63, 64, 65, 100, 768, 1024, 1031] {
+                let (weight, bias) = (noise(1, width), noise(2, width));
+                let mut x = noise(3, 37 * width);
+                for x in x.iter_mut().step_by(width.min(256)) {
+                    *x = *x * 100.0 + 40.0; // channels far above the others, as CLIP has them
+                }
+                let got = layer_norm(isa, &x, &weight, &bias, 1e-5);
+                let error = relative_error(&got, &plain(&x, &weight, &bias, 1e-5));
+                assert!(error < 4e-7, "{isa:?} {width}: {error:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_same_bytes_in_any_company() {
+        let width = 200;
+        let (weight, bias, x) = (noise(1, width), noise(2, width), noise(3, 500 * width));
+        for &isa in Isa::available() {
+            let together = same_on_all_threads(|| layer_norm(isa, &x, &weight, &bias, 1e-5));
+            for (x, together) in x.chunks_exact(width).zip(together.chunks_exact(width)) {
+                assert!(same_bytes(&layer_norm(isa, x, &weight, &bias, 1e-5), together), "{isa:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! `y = x Wᵀ + b` over weights packed once, with what follows it fused into its last step.
+
+use std::mem::MaybeUninit;
+
+use rayon::prelude::*;
+
+use super::{
+    Isa,
+    epilogue::{Epilogue, Place, finish_tile},
+    memory::{Aligned, SharedOut, written},
+    scratch::{Scratch, new_call},
+    simd::{Kernel, Simd},
+    threads::row_groups,
+    tile::{DEPTH, Operands, PREFETCHES, ROW_STRIDE, even_split, sum_tile, tiles},
+};
+
+/// A linear layer's weights in the order in which the micro-kernel reads them: panels as wide as a register tile
+/// (the last one padded with zeros), in each panel the inputs in turn. A product so reads its weights as one stream.
+pub struct PackedLinear {
+    isa: Isa,
+    inputs: usize,
+    outputs: usize,
+    /// (panels, inputs, tile columns)
+    panels: Aligned,
+    /// (panels · tile columns)
+    bias: Aligned,
+}
+
+/// A linear layer as checkpoints hold it, row-major.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// (outputs, inputs)
+    pub weight: &'a [f32],
+    /// (outputs), if there is one.
+    pub bias: Option<&'a [f32]>,
+}
+
+impl PackedLinear {
+    /// Packs layers of the same inputs as one, their outputs side by side.
+    ///
+    /// # Panics
+    /// A weight has no whole rows, or a bias not one value for each row.
+    pub fn pack(isa: Isa, inputs: usize, parts: &[Rows]) -> Self {
+        let mut rows: Vec<&[f32]> = Vec::new();
+        let mut biases = Vec::new();
+        for part in parts {
+            let outputs = part.weight.len() / inputs;
+            assert_eq!(part.weight.len(), outputs * inputs, "a weight of whole rows");
+            rows.extend(part.weight.chunks_exact(inputs));
+            match part.bias {
+                Some(bias) => {
+                    assert_eq!(bias.len(), outputs, "a bias for each row");
+                    biases.extend_from_slice(bias);
+                }
+                None => biases.resize(biases.len() + outputs, 0.0),
+            }
+        }
+        let columns = isa.tile_columns();
+        let panels = rows.len().div_ceil(columns);
+        // SAFETY: `pack_panel` writes each panel in full, and there are as many as chunks of rows.
+        let packed = unsafe {
+            Aligned::filled(panels * inputs * columns, |memory| {
+                let panels = memory.par_chunks_exact_mut(inputs * columns);
+                panels
+                    .zip(rows.par_chunks(columns))
+                    .for_each(|(panel, rows)| pack_panel(rows, columns, panel));
+            })
+        };
+        let mut bias = Aligned::zeros(panels * columns);
+        bias.as_mut_slice()[..biases.len()].copy_from_slice(&biases);
+        Self { isa, inputs, outputs: rows.len(), panels: packed, bias }
+    }
+
+    /// Elements of an input row.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Elements of an output row.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// `x` (rows, inputs) → (rows, outputs), in rayon's current pool.
+    ///
+    /// A row's result is the same bytes whatever rows it is computed with and on however many threads.
+    ///
+    /// # Panics
+    /// `x` has no whole rows, or a residual is not as long as the result.
+    pub fn forward(&self, x: &[f32], epilogue: Epilogue) -> Vec<f32> {
+        let rows = x.len() / self.inputs;
+        assert_eq!(x.len(), rows * self.inputs, "an input of whole rows");
+        if let Epilogue::AddResidual(residual) = epilogue {
+            assert_eq!(residual.len(), rows * self.outputs, "a residual as long as the result");
+        }
+        let groups: Vec<_> = even_split(rows, row_groups(rows)).collect();
+        let columns = self.isa.tile_columns();
+        let panels = self.outputs.div_ceil(columns);
+        let call = new_call();
+        // SAFETY: the tasks write every column of every row once.
+        unsafe {
+            written(rows * self.outputs, |y| {
+                // Tasks in a row share the group, so a thread seldom has to pack another one.
+                (0..groups.len() * panels).into_par_iter().with_max_len(1).for_each(|task| {
+                    let group = task / panels;
+                    let (first_row, rows) = groups[group];
+                    let x = &x[first_row * self.inputs..][..rows * self.inputs];
+                    let panel = task % panels;
+                    Scratch::with(|scratch| {
+                        let (packed, sums, stale) =
+                            scratch.prepare((call, group), packed_len(x, self.inputs), rows * columns);
+                        if stale {
+                            pack_rows(x, self.inputs, packed);
+                        }
+                        // SAFETY: the shapes were checked above; this task's part of `y` is its own.
+                        self.isa.run(Panel {
+                            layer: self,
+                            packed,
+                            sums,
+                            first_row,
+                            rows,
+                            panel,
+                            y,
+                            epilogue,
+                        });
+                    });
+                });
+            })
+        }
+    }
+}
+
+/// Transposes rows of weights into a panel, whose missing rows are zero.
+fn pack_panel(rows: &[&[f32]], columns: usize, panel: &mut [MaybeUninit<f32>]) {
+    /// Inputs per pass: a cache line of each row, to an eighth of the panel's block that stays in cache.
+    const PASS: usize = 16;
+    for (pass, block) in panel.chunks_mut(PASS * columns).enumerate() {
+        for column in 0..columns {
+            let values = rows.get(column).map_or(&[][..], |row| &row[pass * PASS..]);
+            for (i, step) in block.chunks_exact_mut(columns).enumerate() {
+                step[column] = MaybeUninit::new(if values.is_empty() { 0.0 } else { values[i] });
+            }
+        }
+    }
+}
+
+/// One task: the product of a group of rows with one panel.
+struct Panel<'a> {
+    layer: &'a PackedLinear,
+    /// The group's rows, as [`pack_rows`] leaves them.
+    packed: &'a [f32],
+    /// (rows, tile columns)
+    sums: &'a mut [f32],
+    first_row: usize,
+    rows: usize,
+    panel: usize,
+    /// (all rows, outputs)
+    y: SharedOut,
+    epilogue: Epilogue<'a>,
+}
+
+impl Kernel for Panel<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { layer: &PackedLinear { inputs, outputs, ref panels, ref bias, .. }, rows, .. } = self;
+        let columns = 2 * S::LANES;
+        let blocks = inputs.div_ceil(DEPTH);
+        for block in 0..blocks {
+            let start = block * DEPTH;
+            let depth = DEPTH.min(inputs - start);
+            // SAFETY: a block's rows lie in `packed` and `sums`, a panel in `panels`; in `y` the tile is that of
+            // these rows and of this panel, whose columns end where the row does.
+            unsafe {
+                let weights = panels.as_ptr().add((self.panel * inputs + start) * columns);
+                let lines = (depth * columns / 16).div_ceil(rows.div_ceil(S::TILE_ROWS)).min(PREFETCHES);
+                for (tile, (row, height)) in tiles::<S>(rows).enumerate() {
+                    let sums = self.sums.as_mut_ptr().add(row * columns);
+                    let operands = Operands {
+                        x: self.packed.as_ptr().add((block * rows + row) * ROW_STRIDE),
+                        weights,
+                        depth,
+                        sums,
+                        sums_stride: columns,
+                        accumulate: block > 0,
+                        ahead: weights.wrapping_add(depth * columns + tile * lines * 16),
+                        ahead_lines: lines,
+                    };
+                    sum_tile::<S>(height, operands);
+                    if block + 1 == blocks {
+                        let offset = (self.first_row + row) * outputs + self.panel * columns;
+                        let place = Place {
+                            y: self.y.as_ptr().add(offset),
+                            offset,
+                            stride: outputs,
+                            rows: height,
+                            columns: columns.min(outputs - self.panel * columns),
+                            bias: bias.as_ptr().add(self.panel * columns),
+                            epilogue: self.epilogue,
+                        };
+                        finish_tile::<S>(sums, &place);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The length of `x` (rows, inputs) as [`pack_rows`] leaves it.
+fn packed_len(x: &[f32], inputs: usize) -> usize {
+    inputs.div_ceil(DEPTH) * (x.len() / inputs) * ROW_STRIDE
+}
+
+/// Copies rows (rows, inputs) into depth blocks (blocks, rows, [`ROW_STRIDE`]).
+fn pack_rows(x: &[f32], inputs: usize, packed: &mut [f32]) {
+    let rows = x.len() / inputs;
+    for (index, block) in packed.chunks_exact_mut(rows * ROW_STRIDE).enumerate() {
+        let start = index * DEPTH;
+        let depth = DEPTH.min(inputs - start);
+        for (row, to) in x.chunks_exact(inputs).zip(block.chunks_exact_mut(ROW_STRIDE)) {
+            to[..depth].copy_from_slice(&row[start..start + depth]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{
+        Activation,
+        testing::{noise, relative_error, same_bytes, same_on_all_threads},
+    };
+
+    /// The layer by its definition, in float64.
+    fn plain(x: &[f32], inputs: usize, weight: &[f32], bias: Option<&[f32]>) -> Vec<f64> {
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+        };
+        let outputs = weight.len() / inputs;
+        let bias = |output: usize| bias.map_or(0.0, |bias| f64::from(bias[output]));
+        x.chunks_exact(inputs)
+            .flat_map(|row| (0..outputs).map(move |o| (row, o)))
+            .map(|(row, o)| dot(row, &weight[o * inputs..][..inputs]) + bias(o))
+            .collect()
+    }
+
+    #[test]
+    fn every_size_matches_the_plain_product() {
+        let magnitudes = |values: &[f32]| -> Vec<f32> { values.iter().map(|v| v.abs()).collect() };
+        for inputs in [1, 3, 16, 31, 255, 256, 257, 588] {
+            for outputs in [1, 7, 16, 31, 32, 33, 70] {
+                let (weight, bias) = (noise(1, outputs * inputs), noise(2, outputs));
+                for rows in [0, 1, 2, 5, 6, 7, 13, 14, 15, 29, 130] {
+                    let x = noise(3, rows * inputs);
+                    let want = plain(&x, inputs, &weight, Some(&bias));
+                    // What a sum's rounding errors are relative to: the sum of its terms' magnitudes.
+                    let scale =
+                        plain(&magnitudes(&x), inputs, &magnitudes(&weight), Some(&magnitudes(&bias)));
+                    for &isa in Isa::available() {
+                        let layer =
+                            PackedLinear::pack(isa, inputs, &[Rows { weight: &weight, bias: Some(&bias) }]);
+                        let got = layer.forward(&x, Epilogue::None);
+                        assert_eq!(got.len(), want.len());
+                        for ((&got, want), scale) in got.iter().zip(&want).zip(&scale) {
+                            let error = (f64::from(got) - want).abs() / scale;
+                            assert!(error < 4e-7, "{isa:?} {rows} x {inputs} -> {outputs}: {error:e}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_deep_sum_is_as_accurate_as_a_short_one() {
+        let (rows, inputs, outputs) = (20, 4096, 48);
+        let (x, weight) = (noise(1, rows * inputs), noise(2, outputs * inputs));
+        for &isa in Isa::available() {
+            let layer = PackedLinear::pack(isa, inputs, &[Rows { weight: &weight, bias: None }]);
+            let got = layer.forward(&x, Epilogue::None);
+            let error = relative_error(&got, &plain(&x, inputs, &weight, None));
+            assert!(error < 5e-7, "{isa:?}: {error:e}");
+        }
+    }
+
+    #[test]
+    fn layers_packed_as_one_lie_side_by_side() {
+        let (rows, inputs) = (9, 50);
+        let x = noise(1, rows * inputs);
+        let weights = [noise(2, 40 * inputs), noise(3, 41 * inputs), noise(4, 5 * inputs)];
+        let bias = noise(5, 41);
+        for &isa in Isa::available() {
+            let parts = [
+                Rows { weight: &weights[0], bias: None },
+                Rows { weight: &weights[1], bias: Some(&bias) },
+                Rows { weight: &weights[2], bias: None },
+            ];
+            let together = PackedLinear::pack(isa, inputs, &parts).forward(&x, Epilogue::None);
+            let apart =
+                parts.map(|part| PackedLinear::pack(isa, inputs, &[part]).forward(&x, Epilogue::None));
+            for (row, together) in together.chunks_exact(86).enumerate() {
+                let apart =
+                    [&apart[0][row * 40..][..40], &apart[1][row * 41..][..41], &apart[2][row * 5..][..5]];
+                assert!(same_bytes(together, &apart.concat()), "{isa:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn epilogues_follow_the_product() {
+        let (rows, inputs, outputs) = (17, 70, 45);
+        let (x, weight, bias) = (noise(1, rows * inputs), noise(2, outputs * inputs), noise(3, outputs));
+        let residual = noise(4, rows * outputs);
+        let sums = plain(&x, inputs, &weight, Some(&bias));
+        for &isa in Isa::available() {
+            let layer = PackedLinear::pack(isa, inputs, &[Rows { weight: &weight, bias: Some(&bias) }]);
+            let added: Vec<f64> = sums.iter().zip(&residual).map(|(s, &r)| s + f64::from(r)).collect();
+            let error = relative_error(&layer.forward(&x, Epilogue::AddResidual(&residual)), &added);
+            assert!(error < 4e-7, "{isa:?}: {error:e}");
+            for activation in [Activation::QuickGelu, Activation::Gelu, Activation::GeluTanh] {
+                let want: Vec<f64> = sums.iter().map(|&s| activation.exact(s)).collect();
+                let error = relative_error(&layer.forward(&x, Epilogue::Activation(activation)), &want);
+                assert!(error < 4e-7, "{isa:?} {activation:?}: {error:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_same_bytes_in_any_company() {
+        let (tokens, inputs, outputs) = (257, 300, 75);
+        let (weight, bias) = (noise(1, outputs * inputs), noise(2, outputs));
+        let image = noise(3, tokens * inputs);
+        for &isa in Isa::available() {
+            let layer = PackedLinear::pack(isa, inputs, &[Rows { weight: &weight, bias: Some(&bias) }]);
+            let forward = |x: &[f32]| {
+                let epilogue = Epilogue::Activation(Activation::QuickGelu);
+                same_on_all_threads(|| layer.forward(x, epilogue))
+            };
+            let alone = forward(&image);
+            for (batch, place) in [(3, 0), (3, 2), (8, 5)] {
+                let mut x = noise(9, batch * tokens * inputs);
+                x[place * image.len()..][..image.len()].copy_from_slice(&image);
+                let batched = forward(&x);
+                assert!(same_bytes(&batched[place * alone.len()..][..alone.len()], &alone), "{isa:?}");
+            }
+            for first in 0..30 {
+                let part = forward(&image[first * inputs..][..31 * inputs]);
+                assert!(same_bytes(&part, &alone[first * outputs..][..31 * outputs]), "{isa:?} from {first}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "an input of whole rows")]
+    fn a_torn_input_is_refused() {
+        let layer = PackedLinear::pack(Isa::best(), 3, &[Rows { weight: &[0.0; 6], bias: None }]);
+        layer.forward(&[0.0; 7], Epilogue::None);
+    }
+
+    #[test]
+    #[should_panic(expected = "a residual as long as the result")]
+    fn a_short_residual_is_refused() {
+        let layer = PackedLinear::pack(Isa::best(), 3, &[Rows { weight: &[0.0; 6], bias: None }]);
+        layer.forward(&[0.0; 6], Epilogue::AddResidual(&[0.0; 3]));
+    }
+}

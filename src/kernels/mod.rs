@@ -1,0 +1,34 @@
+//! What makes the tower fast on a CPU, in float32: matrix products over packed weights with what follows them
+//! fused, attention straight from the fused q, k and v, layer norm, and vectorised exponentials.
+//!
+//! Every result is a pure function of its row of inputs: the order of every sum is fixed, so bytes do not depend on
+//! the batch, the number of threads or the rows beside it. Between instruction sets they may differ.
+
+// Vector instructions, uninitialised results that parallel tasks fill in, and pointers without a bounds check in
+// the innermost loops need it. Shapes are checked once, at the safe functions that this module exports.
+#![allow(unsafe_code)]
+
+mod activation;
+mod attention;
+mod epilogue;
+mod isa;
+mod layer_norm;
+mod linear;
+mod math;
+mod memory;
+mod peak;
+mod scratch;
+mod simd;
+#[cfg(test)]
+mod testing;
+mod threads;
+mod tile;
+
+pub use activation::Activation;
+pub use attention::{AttentionShape, attention};
+pub use epilogue::Epilogue;
+pub use isa::Isa;
+pub use layer_norm::layer_norm;
+pub use linear::{PackedLinear, Rows};
+pub use peak::fma_peak;
+pub use threads::physical_cores;

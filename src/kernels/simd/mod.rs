@@ -1,0 +1,126 @@
+//! The few vector operations that the kernels are written in, once per instruction set.
+//!
+//! A kernel is a [`Kernel`] whose `run` is generic over [`Simd`] and inlined into [`Simd::enter`], the one
+//! function per instruction set that is compiled with its features switched on. That keeps every algorithm in one
+//! place: the instruction sets differ in these operations, in the number of lanes and of registers, and nowhere
+//! else.
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+#[cfg(target_arch = "aarch64")]
+pub(super) use neon::Neon;
+pub(super) use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+/// The widest vector of any instruction set here, in f32 lanes.
+pub(super) const MAX_LANES: usize = 16;
+
+/// Vectors of f32 on one instruction set.
+///
+/// # Safety
+/// All functions may only be called on a CPU that has the instruction set, and only where they are inlined into
+/// [`Simd::enter`]. Loads and stores take `LANES` elements, aligned or not; their pointers must be valid for that.
+pub(super) trait Simd: Sized + 'static {
+    /// One vector.
+    type V: Copy;
+    /// f32 values in a vector.
+    const LANES: usize;
+    /// Rows of the register tile, as many as the registers hold beside two vectors of weights and one of input.
+    const TILE_ROWS: usize;
+
+    /// Runs a kernel compiled for this instruction set, as a function of its own.
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output;
+
+    unsafe fn splat(value: f32) -> Self::V;
+    unsafe fn load(from: *const f32) -> Self::V;
+    unsafe fn store(to: *mut f32, v: Self::V);
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b + c`, rounded once where the instruction set can.
+    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The larger one; `b` where `b` is NaN.
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// The smaller one; `b` where `b` is NaN.
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// The lanes' bits shifted left by 23, which moves an integer into a float's exponent.
+    unsafe fn shift_left_23(v: Self::V) -> Self::V;
+    /// `if_negative` where `v`'s sign bit is set, else `otherwise`.
+    unsafe fn select_negative(v: Self::V, if_negative: Self::V, otherwise: Self::V) -> Self::V;
+    /// Asks for the cache line at `address`, which need not be valid, in the second-level cache.
+    unsafe fn prefetch(address: *const f32);
+
+    /// The first `count` elements, at most `LANES`; the other lanes are zero.
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self::V {
+        if count >= Self::LANES {
+            return unsafe { Self::load(from) };
+        }
+        let mut lanes = [0f32; MAX_LANES];
+        // SAFETY: `count` elements are readable by contract and fit the array, which holds a vector.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count);
+            Self::load(lanes.as_ptr())
+        }
+    }
+
+    /// Stores the first `count` lanes, at most `LANES`.
+    #[inline(always)]
+    unsafe fn store_first(to: *mut f32, count: usize, v: Self::V) {
+        if count >= Self::LANES {
+            return unsafe { Self::store(to, v) };
+        }
+        let lanes = unsafe { Self::to_array(v) };
+        // SAFETY: `count` elements are writable by contract.
+        unsafe { std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count) };
+    }
+
+    /// The lanes, zeros behind them.
+    #[inline(always)]
+    unsafe fn to_array(v: Self::V) -> [f32; MAX_LANES] {
+        let mut lanes = [0f32; MAX_LANES];
+        // SAFETY: the array holds a vector.
+        unsafe { Self::store(lanes.as_mut_ptr(), v) };
+        lanes
+    }
+
+    /// The sum of all lanes, pairwise.
+    #[inline(always)]
+    unsafe fn sum(v: Self::V) -> f32 {
+        let mut lanes = unsafe { Self::to_array(v) };
+        let mut width = Self::LANES;
+        while width > 1 {
+            width /= 2;
+            for lane in 0..width {
+                lanes[lane] += lanes[lane + width];
+            }
+        }
+        lanes[0]
+    }
+
+    /// The largest lane.
+    #[inline(always)]
+    unsafe fn largest(v: Self::V) -> f32 {
+        let lanes = unsafe { Self::to_array(v) };
+        lanes[..Self::LANES].iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+}
+
+/// A computation written once for every instruction set.
+pub(super) trait Kernel {
+    /// What it computes.
+    type Output;
+
+    /// Must be `#[inline(always)]`, and so must all that it calls with vectors: only code inlined into
+    /// [`Simd::enter`] is compiled with the instruction set's features.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set; besides, what the kernel's fields ask for.
+    unsafe fn run<S: Simd>(self) -> Self::Output;
+}

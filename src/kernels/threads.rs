@@ -1,0 +1,52 @@
+//! How many threads, and how work is cut for them.
+//!
+//! All parallel work runs in rayon's current pool, the one that candle uses as well, so that there is one set of
+//! threads and nobody spins against anybody else.
+
+use std::thread::available_parallelism;
+
+/// The cores to use by default: the physical ones, because two threads on one core share its multipliers, and no
+/// more than the CPU affinity and a container's quota allow.
+pub fn physical_cores() -> usize {
+    let allowed = available_parallelism().map_or(1, usize::from);
+    num_cpus::get_physical().clamp(1, allowed)
+}
+
+/// The fewest rows worth a pass over all weights.
+const FEWEST_ROWS: usize = 64;
+/// The most rows whose depth block stays in a second-level cache of 512 KB, beside the weights.
+const MOST_ROWS: usize = 272;
+
+/// Into how many groups to cut the rows of a product. The threads share the columns of one group; with a group for
+/// each thread none packs what another packs too.
+pub(super) fn row_groups(rows: usize) -> usize {
+    rayon::current_num_threads().min(rows / FEWEST_ROWS).max(rows.div_ceil(MOST_ROWS))
+}
+
+/// Into how many parts to cut each of `units` units of work, so that the threads can share them evenly.
+pub(super) fn parts_per_unit(units: usize) -> usize {
+    /// Tasks per thread that leave little idle at the end.
+    const TASKS: usize = 4;
+    (TASKS * rayon::current_num_threads()).div_ceil(units.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_core_and_no_more_than_allowed() {
+        assert!((1..=available_parallelism().unwrap().get()).contains(&physical_cores()));
+    }
+
+    #[test]
+    fn groups_are_neither_thin_nor_thick() {
+        let groups = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| [0, 1, 50, 257, 771, 2056].map(row_groups))
+        };
+        assert_eq!(groups(1), [0, 1, 1, 1, 3, 8]);
+        assert_eq!(groups(2), [0, 1, 1, 2, 3, 8]);
+        assert_eq!(groups(16), [0, 1, 1, 4, 12, 16]);
+    }
+}
