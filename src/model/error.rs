@@ -77,7 +77,7 @@ pub enum ModelError {
     /// An input that does not fit the tower.
     #[error(
         "pixel_values of {height}x{width} do not fit the tower, which takes {expected}x{expected}\n\
-         hint: config.json's image_size and preprocessor_config.json's crop_size must agree"
+         hint: config.json's image_size and preprocessor_config.json's crop_size must agree; --image-size N sets both"
     )]
     PixelShape {
         /// The tower's image size.
