@@ -21,7 +21,7 @@ Examples:
   clip-features photos/ -o x.npy                   one stack [N, 257, 1024] and x.index.jsonl
   cat photo.jpg | clip-features - -o -             bytes in, .npy out
   find . -name '*.jpg' -print0 | clip-features --files-from - -0 --json -o features/
-  clip-features -m DIR photo.jpg                   another model: a directory, or ORG/NAME of the hub
+  clip-features -m DIR photo.jpg                   another model: a directory, or ORG/NAME
   clip-features --random-weights photo.jpg         the full ViT-L/14 without a download
 
 Exit codes:
