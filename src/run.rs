@@ -79,8 +79,8 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
     let image_bytes = tensors.iter().map(|(_, shape)| shape.as_deref().map(bytes)).sum::<Option<u64>>();
     let mut images = images(&plan.inputs, &plan.target).map_err(Ended::Refused)?;
     preflight::check_names(&mut images, &plan.target).map_err(Ended::Refused)?;
+    let complete = Complete::peek(&plan.target, &opened.settings, plan.overwrite);
     if plan.dry_run {
-        let complete = Complete::peek(&plan.target);
         let text = preflight::describe(plan, &opened.settings, &images, &complete, &tensors, image_bytes);
         print_line(text.trim_end())?;
         return Ok(Exit::Done);
@@ -88,11 +88,11 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
     if let Some(heatmap) = &plan.heatmap {
         opened.check_heatmap(heatmap).map_err(Ended::Refused)?;
     }
+    preflight::check_space(&images, &plan.target, &complete, image_bytes).map_err(Ended::Refused)?;
     let interrupt = Interrupt::listen();
     let stored = Stored { dtype: plan.dtype, settings: &opened.settings };
     let (sink, complete) = Sink::open(&plan.target, stored, images.known(), image_bytes, plan.overwrite)
         .map_err(Ended::refused)?;
-    preflight::check_space(&images, &plan.target, &complete, image_bytes).map_err(Ended::Refused)?;
 
     let load = OnceLock::new();
     let mut writer = Writer {
@@ -120,7 +120,7 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
         Stages { prepare, encode: &mut encode, write: &mut |item, outcome| writer.take(item, outcome) };
     let ran = pipeline::run(images.into_iter(), layout, interrupt.channel(), stages);
     let interrupted = interrupt.happened();
-    let tally = writer.end(interrupted || ran.is_err(), !matches!(plan.inputs, Inputs::One(_)))?;
+    let tally = writer.end(&ran, interrupted, !matches!(plan.inputs, Inputs::One(_)))?;
     ran?;
     Ok(match tally.failed {
         _ if interrupted => Exit::Interrupted,

@@ -34,12 +34,12 @@ pub(crate) enum Complete {
 }
 
 impl Complete {
-    /// What an earlier run has completed, without touching it.
-    pub(crate) fn peek(target: &Target) -> Self {
+    /// What an earlier run has completed that this one can keep, without touching it.
+    pub(crate) fn peek(target: &Target, settings: &Metadata, overwrite: bool) -> Self {
         match target {
-            Target::Tree(names) => Self::Files(names.clone()),
-            Target::Archive(names) => Self::Keys(names.peek()),
-            Target::Nothing | Target::File(..) | Target::Stdout(_) => Self::Never,
+            Target::Tree(names) if !overwrite => Self::Files(names.clone()),
+            Target::Archive(names) if !overwrite => Self::Keys(names.peek(settings)),
+            _ => Self::Never,
         }
     }
 

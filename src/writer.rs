@@ -208,14 +208,28 @@ impl Writer<'_> {
     }
 
     /// Completes the target, unless the run was cut short, and says how it went.
-    pub(crate) fn end(self, cut_short: bool, is_batch: bool) -> Result<Tally, Ended> {
+    pub(crate) fn end(
+        self,
+        ran: &Result<(), Ended>,
+        interrupted: bool,
+        is_batch: bool,
+    ) -> Result<Tally, Ended> {
         let tally = self.progress.tally();
         self.progress.clear();
+        let cut_short = interrupted || ran.is_err();
         if !cut_short {
             self.sink.finish().map_err(|error| Ended::Refused(error.to_string()))?;
         }
-        if is_batch && !self.plan.quiet {
-            self.progress.say(if cut_short { "stopped" } else { "finished" }, &self.progress.summary());
+        if !is_batch || self.plan.quiet || matches!(ran, Err(Ended::ReaderGone)) {
+            return Ok(tally);
+        }
+        let summary = self.progress.summary();
+        match self.plan.target {
+            _ if !cut_short => self.progress.say("finished", &summary),
+            Target::Tree(_) | Target::Archive(_) => {
+                self.progress.say("stopped", &format!("{summary}; the same command goes on where it was"));
+            }
+            _ => self.progress.say("stopped", &summary),
         }
         Ok(tally)
     }

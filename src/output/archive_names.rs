@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{
-    Format,
+    Format, Metadata,
     file::hidden_sibling,
+    finished,
     journal::{JOURNAL, Line},
 };
 
@@ -25,10 +26,13 @@ pub struct ArchiveNames {
 }
 
 impl ArchiveNames {
-    /// The images that an interrupted run has completed, by its journal; nothing is touched.
-    pub fn peek(&self) -> HashSet<String> {
+    /// The images that are complete, in an unfinished archive by its journal; nothing is touched. One of other
+    /// settings counts as empty.
+    pub fn peek(&self, settings: &Metadata) -> HashSet<String> {
         let journal = hidden_sibling(&self.path, ".partial").join(JOURNAL);
-        let text = std::fs::read_to_string(journal).unwrap_or_default();
+        let Ok(text) = std::fs::read_to_string(journal) else {
+            return finished::read(self, settings).ok().flatten().unwrap_or_default();
+        };
         let keys = text.lines().filter_map(|line| match serde_json::from_str(line) {
             Ok(Line::Image { key, .. }) => Some(key),
             _ => None,
