@@ -16,6 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   clip-features photo.jpg                          print the shape of the features
   clip-features photo.jpg -o photo.npy             write them, [1, 257, 1024] for ViT-L/14
+  clip-features photo.jpg --layer -2 --tokens patch   what LLaVA takes, [1, 256, 1024]
   clip-features photos/ -o features/               features/<same relative path>.npy, one an image
   clip-features photos/ -o x.safetensors           one archive, one tensor an image
   clip-features photos/ -o x.npy                   one stack [N, 257, 1024] and x.index.jsonl
