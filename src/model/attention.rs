@@ -3,7 +3,10 @@
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{config::VisionConfig, family::Family, layer_scale::load_scaled, linear::Linear};
+use super::{
+    config::VisionConfig, cpu, family::Family, layer_norm::LayerNorm, layer_scale::load_scaled, linear::Linear,
+};
+use crate::kernels::{AttentionShape, Epilogue, attention};
 
 /// The attention half of a block.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ impl Attention {
             Linear::load_stacked(width, width, &parts)?
         } else {
             let weights = parts.map(|vb| vb.get((width, width), "weight"));
-            Linear::new(Tensor::cat(&weights.into_iter().collect::<Result<Vec<_>>>()?, 0)?, None)
+            Linear::stack(&weights.into_iter().collect::<Result<Vec<_>>>()?, None)?
         };
         Ok(Self {
             qkv_proj,
@@ -35,20 +38,26 @@ impl Attention {
         })
     }
 
-    /// `residual + out_proj(softmax(q kᵀ / √head_dim) v)`; `x` and `residual` are (B, T, width).
-    pub(crate) fn forward_added(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        let qkv = self.qkv_proj.forward(x)?; // (B, T, 3·width)
-        self.out_proj.forward_added(&self.mix(&qkv)?, residual)
+    /// `x + out_proj(softmax(q kᵀ / √head_dim) v)`, q, k and v of `norm(x)`, (B, T, width).
+    pub(crate) fn forward_added(&self, norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
+        if let (Some(norm), Some(qkv_proj), Some(out_proj)) =
+            (norm.packed(), self.qkv_proj.packed(), self.out_proj.packed())
+        {
+            let (batch, tokens, _) = x.dims3()?;
+            let shape = AttentionShape { batch, tokens, heads: self.heads, head_dim: self.head_dim };
+            return cpu::map_rows(x, out_proj.outputs(), |x| {
+                let qkv = qkv_proj.forward(&norm.forward(x), Epilogue::None); // (B·T, 3·width)
+                let mixed = attention(out_proj.isa(), &qkv, shape); // (B·T, width)
+                out_proj.forward(&mixed, Epilogue::AddResidual(x))
+            });
+        }
+        let qkv = self.qkv_proj.forward(&norm.forward(x)?)?; // (B, T, 3·width)
+        self.out_proj.forward_added(&self.mix(&qkv)?, x)
     }
 
-    /// The same, and the attention after its softmax, (B, heads, T, T).
-    ///
-    /// The scores are computed a second time, so that an output has the same bytes whether or not its attention
-    /// was asked for.
-    pub(crate) fn forward_observed(&self, x: &Tensor, residual: &Tensor) -> Result<(Tensor, Tensor)> {
-        let qkv = self.qkv_proj.forward(x)?; // (B, T, 3·width)
-        let output = self.out_proj.forward_added(&self.mix(&qkv)?, residual)?;
-        Ok((output, self.weights(&qkv)?))
+    /// The attention of `norm(x)` after its softmax, (B, heads, T, T).
+    pub(crate) fn observe(&self, norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
+        self.weights(&self.qkv_proj.forward(&norm.forward(x)?)?)
     }
 
     /// `qkv` (B, T, 3·width) → softmax(q kᵀ / √head_dim), (B, heads, T, T).
@@ -63,12 +72,8 @@ impl Attention {
     /// `qkv` (B, T, 3·width) → the mixed values of all heads side by side, (B, T, width).
     fn mix(&self, qkv: &Tensor) -> Result<Tensor> {
         let (batch, tokens, _) = qkv.dims3()?;
-        let qkv = qkv.reshape((batch, tokens, 3, self.heads, self.head_dim))?;
-        let part = |index| qkv.narrow(2, index, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous(); // (B, H, T, d)
-        let (q, k, v) = (part(0)?, part(1)?, part(2)?);
-        let q = (q * (self.head_dim as f64).powf(-0.5))?;
-        let scores = q.matmul(&k.t()?)?; // (B, H, T, T)
-        let attention = candle_nn::ops::softmax(&scores, D::Minus1)?; // (B, H, T, T)
-        attention.matmul(&v)?.transpose(1, 2)?.flatten_from(2) // (B, T, width)
+        let parts = qkv.reshape((batch, tokens, 3, self.heads, self.head_dim))?;
+        let v = parts.narrow(2, 2, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous()?; // (B, H, T, d)
+        self.weights(qkv)?.matmul(&v)?.transpose(1, 2)?.flatten_from(2) // (B, T, width)
     }
 }

@@ -36,14 +36,8 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.attention.forward_added(&self.layer_norm1.forward(x)?, x)?; // (B, T, width)
-        self.mlp.forward_added(&self.layer_norm2.forward(&x)?, &x) // (B, T, width)
-    }
-
-    /// The same, and the block's attention (B, heads, T, T).
-    fn forward_observed(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let (x, attention) = self.attention.forward_observed(&self.layer_norm1.forward(x)?, x)?;
-        Ok((self.mlp.forward_added(&self.layer_norm2.forward(&x)?, &x)?, attention))
+        let x = self.attention.forward_added(&self.layer_norm1, x)?; // (B, T, width)
+        self.mlp.forward_added(&self.layer_norm2, &x) // (B, T, width)
     }
 }
 
@@ -78,13 +72,12 @@ impl Encoder {
         let mut x = x;
         for (index, block) in self.blocks[..depth].iter().enumerate() {
             outputs.keep_hidden_state(index, &x, wanted);
-            x = if wanted.attentions.contains(&index) {
-                let (next, attention) = block.forward_observed(&x)?;
-                outputs.attentions.insert(index, attention);
-                next
-            } else {
-                block.forward(&x)?
-            };
+            if wanted.attentions.contains(&index) {
+                // Beside the block rather than inside it, so that an output has the same bytes whether or not its
+                // attention was asked for.
+                outputs.attentions.insert(index, block.attention.observe(&block.layer_norm1, &x)?);
+            }
+            x = block.forward(&x)?;
         }
         outputs.keep_hidden_state(depth, &x, wanted);
         Ok(x)

@@ -53,7 +53,7 @@ impl Head {
         let visual_projection = match config.projection_dim {
             Some(dim) if wanted.image_embeds => {
                 let weight = root.get((dim, width), PROJECTION)?;
-                Some(Linear::new(weight, None))
+                Some(Linear::new(weight, None)?)
             }
             _ => None,
         };

@@ -15,5 +15,5 @@ pub(crate) fn load_scaled(
 ) -> Result<Linear> {
     let Some(scale) = scale else { return Linear::load(in_dim, out_dim, vb) };
     let weight = vb.get((out_dim, in_dim), "weight")?.broadcast_mul(&scale.reshape((out_dim, 1))?)?;
-    Ok(Linear::new(weight, Some((vb.get(out_dim, "bias")? * scale)?)))
+    Linear::new(weight, Some((vb.get(out_dim, "bias")? * scale)?))
 }

@@ -5,9 +5,12 @@ use candle_nn::VarBuilder;
 
 use super::{
     config::{Mlp as Kind, VisionConfig},
+    cpu,
+    layer_norm::LayerNorm,
     layer_scale::load_scaled,
     linear::Linear,
 };
+use crate::kernels::Epilogue;
 
 /// The MLP half of a block.
 #[derive(Debug)]
@@ -37,8 +40,18 @@ impl Mlp {
         })
     }
 
-    /// `residual + fc2(activation(fc1(x)))`; `x` and `residual` are (B, T, width).
-    pub(crate) fn forward_added(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    /// `x + fc2(activation(fc1(norm(x))))`, (B, T, width).
+    pub(crate) fn forward_added(&self, norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
+        if let (Kind::Plain(activation), Some(norm), Some(fc1), Some(fc2)) =
+            (self.kind, norm.packed(), self.fc1.packed(), self.fc2.packed())
+        {
+            return cpu::map_rows(x, fc2.outputs(), |x| {
+                let inner = fc1.forward_activated(&norm.forward(x), activation); // (B·T, inner)
+                fc2.forward(&inner, Epilogue::AddResidual(x))
+            });
+        }
+        let residual = x;
+        let x = &norm.forward(x)?;
         let inner = match self.kind {
             Kind::Plain(activation) => self.fc1.forward_activated(x, activation)?, // (B, T, inner)
             Kind::SwiGlu => {

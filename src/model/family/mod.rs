@@ -162,7 +162,7 @@ fn patch_embedding(config: &VisionConfig, vb: &VarBuilder, bias: bool) -> Result
     let VisionConfig { hidden_size: width, patch_size: p, .. } = *config;
     let kernel = vb.get((width, 3, p, p), "weight")?.reshape((width, 3 * p * p))?;
     let bias = bias.then(|| vb.get(width, "bias")).transpose()?;
-    Ok(Linear::new(kernel, bias))
+    Linear::new(kernel, bias)
 }
 
 /// Splits position embeddings (1 + N, width): the class token with its own added, (1, width), and the patches'

@@ -99,7 +99,7 @@ impl AttentionPool {
         let bias = attention.get(3 * width, "in_proj_bias")?;
         let part = |start, parts| -> Result<Linear> {
             let weight = weight.narrow(0, start * width, parts * width)?.contiguous()?;
-            Ok(Linear::new(weight, Some(bias.narrow(0, start * width, parts * width)?.contiguous()?)))
+            Linear::new(weight, Some(bias.narrow(0, start * width, parts * width)?.contiguous()?))
         };
         let query = part(0, 1)?.forward(&vb.get((1, 1, width), "probe")?)?; // (1, 1, width)
         let query = query.reshape((1, heads, 1, head_dim))?;
@@ -122,6 +122,6 @@ impl AttentionPool {
         let scores = query.matmul(&part(0)?.t()?)?; // (B, H, 1, T)
         let mixed = candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&part(1)?)?; // (B, H, 1, d)
         let x = self.out_proj.forward(&mixed.reshape((batch, 1, width))?)?; // (B, 1, width)
-        self.mlp.forward_added(&self.layernorm.forward(&x)?, &x)
+        self.mlp.forward_added(&self.layernorm, &x)
     }
 }
