@@ -213,6 +213,19 @@ mod tests {
     }
 
     #[test]
+    fn an_older_spelling_that_disagrees_is_refused() {
+        let text = |patch_size: u32| {
+            format!(
+                r#"{{"model_type": "clip", "vision_config": {{"patch_size": 14}},
+                    "vision_config_dict": {{"patch_size": {patch_size}}}}}"#
+            )
+        };
+        assert_eq!(VisionConfig::from_json(&text(14)).unwrap().patch_size, 14);
+        let reason = VisionConfig::from_json(&text(16)).unwrap_err();
+        assert!(reason.contains("patch_size is 14 in vision_config, but 16 in vision_config_dict"), "{reason}");
+    }
+
+    #[test]
     fn the_tower_of_a_full_model_is_under_vision_config() {
         let text = r#"{"model_type": "clip", "hidden_size": 1, "projection_dim": 768, "vision_config": {
             "model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096,

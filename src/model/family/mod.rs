@@ -149,6 +149,13 @@ fn vision_config(root: &Value) -> Option<&Value> {
 /// The fields of the tower in a full model's config; without any, its class's defaults hold.
 fn nested(root: Value, expected: &str) -> std::result::Result<Value, String> {
     let fields = vision_config(&root).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    // transformers reads one or the other, by the class that is loaded; where they agree, so do all classes.
+    let older = root.get("vision_config_dict").and_then(Value::as_object);
+    for (field, value) in older.into_iter().flatten() {
+        if let Some(newer) = fields.get(field).filter(|newer| *newer != value) {
+            return Err(format!("{field} is {newer} in vision_config, but {value} in vision_config_dict"));
+        }
+    }
     match fields.get("model_type").and_then(Value::as_str) {
         Some(inner) if inner != expected => {
             Err(format!("vision_config has model_type {inner:?}, expected {expected:?}"))
