@@ -1,7 +1,8 @@
 //! The model of a run, opened: everything that can be refused is looked at before the work.
 
+use candle_core::Device;
 use clip_features::{
-    model::{Model, ModelError, ModelSpec, VisionConfig, Wanted, Weights},
+    model::{Model, ModelError, ModelSpec, VisionConfig, VisionTower, Wanted, Weights},
     output::{Metadata, OutputFile},
     processor::Processor,
     request::{Part, Request, TensorKind},
@@ -77,6 +78,13 @@ pub(crate) struct UnloadedTower {
     pub(crate) weights: Weights,
 }
 
+impl UnloadedTower {
+    /// Reads the weights.
+    pub(crate) fn load(&self) -> Result<VisionTower, ModelError> {
+        VisionTower::load_for(&self.wanted, self.config.clone(), &self.weights, &Device::Cpu)
+    }
+}
+
 /// What the outputs say of themselves, all but the image.
 fn settings(
     plan: &Plan,
@@ -101,8 +109,7 @@ fn settings(
     let Some(UnloadedTower { config, weights, .. }) = tower else { return Ok(settings) };
     settings.insert("weights", weights.fingerprint()?);
     settings.insert("family", config.family.name());
-    settings.insert("patch_size", config.patch_size);
-    settings.insert("interpolate_pos_encoding", config.interpolate_pos_encoding);
+    settings.insert("config", config.describe());
     let has = |kind| request.tensors.contains(&kind);
     if request.tensors.iter().any(|kind| kind.has_layers()) {
         settings.insert("layer", request.layers.as_ref().map_or("all".into(), ToString::to_string));

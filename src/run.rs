@@ -1,26 +1,23 @@
 //! A plan, carried out: inputs through the pipeline into the target.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use candle_core::Device;
 use clip_features::{
     extractor::{ExtractError, encode, pixel_array, preprocess},
     hub::{self, refetch_hint},
     image::DecodeOptions,
     input::Item,
     model::{ModelError, ModelSpec, VisionTower},
+    output::ArchiveNames,
     pipeline::{self, Encoded, Failure, Layout, Prepare, Stage, Stages},
     processor::PixelValues,
 };
 
 use crate::{
-    cli::{Exit, Inputs, Plan, Progress, say},
+    cli::{Exit, Inputs, Plan, Progress, Target, say},
     inputs::images,
     interrupt::Interrupt,
-    opened::{Opened, UnloadedTower},
+    opened::Opened,
     preflight,
     sink::{Complete, Sink, Stored},
     writer::{Writer, create_failures, print_line},
@@ -65,9 +62,11 @@ pub(crate) fn run(plan: Plan) -> Exit {
     }
 }
 
+/// The least that a file of an archive holds beside its images.
+const SHARD_HEADER: u64 = 32 << 10;
+
 fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
-    // Fails only if the pool is there already, and nothing has computed yet.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build_global();
+    rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build_global().map_err(Ended::refused)?;
     // Everything that can be refused is looked at before the work, so that a mistake costs no time.
     let wanted = if plan.request.needs_tower() { hub::Wanted::Weights } else { hub::Wanted::Configs };
     let spec = plan.model.obtain(wanted).map_err(Ended::refused)?;
@@ -77,7 +76,14 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
     let tensors = opened.tensors(&plan.request);
     let bytes = |shape: &[usize]| (shape.iter().product::<usize>() * plan.dtype.size()) as u64;
     let image_bytes = tensors.iter().map(|(_, shape)| shape.as_deref().map(bytes)).sum::<Option<u64>>();
-    let mut images = images(&plan.inputs, &plan.target).map_err(Ended::Refused)?;
+    if let (Target::Archive(ArchiveNames { path, shard_size: Some(limit), .. }), Some(image)) =
+        (&plan.target, image_bytes)
+        && *limit < image + SHARD_HEADER
+    {
+        let message = format!("--shard-size {limit}: an image of {image} bytes and a header do not fit");
+        return Err(Ended::Refused(format!("{}: {message}", path.display())));
+    }
+    let mut images = images(plan).map_err(Ended::Refused)?;
     preflight::check_names(&mut images, &plan.target).map_err(Ended::Refused)?;
     let complete = Complete::peek(&plan.target, &opened.settings, plan.overwrite);
     if plan.dry_run {
@@ -90,11 +96,19 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
     }
     preflight::check_space(&images, &plan.target, &complete, image_bytes).map_err(Ended::Refused)?;
     let interrupt = Interrupt::listen();
+    // Before the target is touched, so that weights that do not load leave it as it is; unless nothing is to be done.
+    let started = Instant::now();
+    let loaded = match &opened.tower {
+        Some(tower) if preflight::remaining(&images, &complete) != Some(0) => {
+            Some(tower.load().map_err(Ended::model)?)
+        }
+        _ => None,
+    };
+    let load = loaded.as_ref().map(|_| started.elapsed());
     let stored = Stored { dtype: plan.dtype, settings: &opened.settings };
     let (sink, complete) = Sink::open(&plan.target, stored, images.known(), image_bytes, plan.overwrite)
         .map_err(Ended::refused)?;
 
-    let load = OnceLock::new();
     let mut writer = Writer {
         plan,
         stored,
@@ -103,7 +117,7 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
         failures: plan.failures.as_deref().map(create_failures).transpose()?,
         parts: &opened.parts,
         tower: opened.tower.as_ref().map(|tower| &tower.config),
-        load: &load,
+        load,
     };
     if opened.tower.is_some() && matches!(spec, ModelSpec::Random { .. }) && !plan.quiet {
         writer.progress.say("warning", "random weights: the features mean nothing");
@@ -115,7 +129,7 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
     };
     let layout = Layout { workers, batch: plan.batch };
     let prepare = prepare(&opened, plan.decode.clone(), plan.heatmap.is_some(), complete);
-    let mut encode = encoder(opened.tower.as_ref(), plan, &load);
+    let mut encode = encoder(loaded.as_ref(), plan);
     let stages =
         Stages { prepare, encode: &mut encode, write: &mut |item, outcome| writer.take(item, outcome) };
     let ran = pipeline::run(images.into_iter(), layout, interrupt.channel(), stages);
@@ -153,30 +167,18 @@ fn prepare(opened: &Opened, decode: DecodeOptions, keep: bool, complete: Complet
     })
 }
 
-/// The tower's stage. The weights are loaded when the first image needs them, while others are being decoded.
+/// The tower's stage.
 fn encoder<'a>(
-    tower: Option<&'a UnloadedTower>,
+    tower: Option<&'a VisionTower>,
     plan: &'a Plan,
-    load: &'a OnceLock<Duration>,
 ) -> impl FnMut(Vec<PixelValues>) -> Result<Encoded, Ended> + 'a {
-    let mut loaded: Option<VisionTower> = None;
     move |batch| {
-        let Some(UnloadedTower { wanted, config, weights }) = tower else {
+        let Some(tower) = tower else {
             let images = batch.into_iter().map(|values| vec![pixel_array(values)]).collect();
             return Ok(Encoded { images, ..Encoded::default() });
         };
-        let ready = match &mut loaded {
-            Some(ready) => ready,
-            none => {
-                let started = Instant::now();
-                let ready = VisionTower::load_for(wanted, config.clone(), weights, &Device::Cpu)
-                    .map_err(Ended::model)?;
-                let _ = load.set(started.elapsed());
-                none.insert(ready)
-            }
-        };
         let started = Instant::now();
-        let images = encode(ready, &batch, &plan.request).map_err(Ended::refused)?;
+        let images = encode(tower, &batch, &plan.request).map_err(Ended::refused)?;
         Ok(Encoded { images, elapsed: started.elapsed() })
     }
 }

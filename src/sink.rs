@@ -29,7 +29,8 @@ pub(crate) enum Sink {
 /// Tells which images are complete, from any thread.
 pub(crate) enum Complete {
     Never,
-    Files(TreeNames),
+    /// These images, where their files exist.
+    Files(TreeNames, HashSet<String>),
     Keys(HashSet<String>),
 }
 
@@ -37,7 +38,7 @@ impl Complete {
     /// What an earlier run has completed that this one can keep, without touching it.
     pub(crate) fn peek(target: &Target, settings: &Metadata, overwrite: bool) -> Self {
         match target {
-            Target::Tree(names) if !overwrite => Self::Files(names.clone()),
+            Target::Tree(names) if !overwrite => Self::Files(names.clone(), names.peek(settings)),
             Target::Archive(names) if !overwrite => Self::Keys(names.peek(settings)),
             _ => Self::Never,
         }
@@ -49,7 +50,7 @@ impl Complete {
         }
         match self {
             Self::Never => false,
-            Self::Files(names) => names.contains(&item.name),
+            Self::Files(names, keys) => keys.contains(&key(&item.name)) && names.exist(&item.name),
             Self::Keys(keys) => keys.contains(&key(&item.name)),
         }
     }
@@ -76,14 +77,18 @@ impl Sink {
             Target::Stdout(format) => Ok((Self::Stdout(*format), Complete::Never)),
             Target::File(path, format, split) => {
                 for path in files(path, split) {
-                    drop(OutputFile::create(&path)?); // only to see that it can be written
+                    OutputFile::probe(&path)?;
+                }
+                if !overwrite {
+                    ArchiveNames::check_absent(path)?;
                 }
                 Ok((Self::File(path.clone(), *format, split.clone()), Complete::Never))
             }
             Target::Tree(names) => {
                 let mut planned = items.iter().map(|item| item.name.as_path());
                 let tree = Tree::open(names.clone(), stored.dtype, stored.settings, overwrite, &mut planned)?;
-                Ok((Self::Tree(tree), Complete::Files(names.clone())))
+                let complete = Complete::Files(names.clone(), tree.keys().clone());
+                Ok((Self::Tree(tree), complete))
             }
             Target::Archive(names) => {
                 let room = header_room(items, image_bytes, names);

@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::OnceLock,
     time::Duration,
 };
 
@@ -40,7 +39,7 @@ pub(crate) struct Writer<'a> {
     /// The tower that they come from, unless only its input is wanted.
     pub(crate) tower: Option<&'a VisionConfig>,
     /// How long loading the weights took, for the first image's report.
-    pub(crate) load: &'a OnceLock<Duration>,
+    pub(crate) load: Option<Duration>,
 }
 
 impl Writer<'_> {
@@ -111,7 +110,7 @@ impl Writer<'_> {
                 output: output.or(self.plan.target.path()).map(|path| path.display().to_string()),
                 seconds: Seconds {
                     preprocess: seconds(preprocess),
-                    load: self.load.get().filter(|_| is_first).copied().map(seconds),
+                    load: self.load.filter(|_| is_first).map(seconds),
                     encode: self.tower.map(|_| seconds(encode)),
                 },
             };
@@ -226,8 +225,13 @@ impl Writer<'_> {
         let summary = self.progress.summary();
         match self.plan.target {
             _ if !cut_short => self.progress.say("finished", &summary),
-            Target::Tree(_) | Target::Archive(_) => {
-                self.progress.say("stopped", &format!("{summary}; the same command goes on where it was"));
+            Target::Tree(_) | Target::Archive(_) if interrupted => {
+                let how = if self.plan.overwrite {
+                    "without --overwrite, the same command"
+                } else {
+                    "the same command"
+                };
+                self.progress.say("stopped", &format!("{summary}; {how} goes on where it was"));
             }
             _ => self.progress.say("stopped", &summary),
         }

@@ -29,7 +29,7 @@ Exit codes:
   0    all done
   1    some images failed, each named on standard error
   2    wrong usage, or the model or the output could not be opened
-  130  interrupted; the same command goes on where it was";
+  130  interrupted; into a directory or an archive, the same command goes on where it was";
 
 /// Every vision token of a CLIP tower: images in, last_hidden_state out
 #[derive(Debug, Parser)]
@@ -114,8 +114,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 178_956_970, help_heading = "Image")]
     pub(crate) max_pixels: u64,
 
-    /// Threads to compute with [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Compute")]
+    /// Threads to compute with [default: all physical cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Compute")]
     pub(crate) threads: Option<u16>,
 
     /// Images that the tower takes at once; the features do not depend on it [default: by the threads]

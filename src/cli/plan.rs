@@ -10,6 +10,7 @@ use clip_features::{
     heatmap::Cell,
     image::DecodeOptions,
     input::Separator,
+    kernels::physical_cores,
     output::{ArchiveNames, Dtype, Format, TreeNames},
     processor::Fit,
     request::Request,
@@ -118,6 +119,11 @@ impl Plan {
     /// Settles the arguments.
     pub(crate) fn settle(args: Args) -> Result<Self> {
         let inputs = inputs(&args);
+        if args.inputs.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+            bail!(
+                "- is given twice, and standard input holds one image\nhint: name files, or list them with --files-from"
+            );
+        }
         let target = target(&args, &inputs)?;
         let request = request(&args)?;
         let model = ModelChoice::settle(&args)?;
@@ -137,7 +143,7 @@ impl Plan {
         if args.heatmap.is_some() && !is_one {
             bail!("--heatmap draws one image\nhint: give one image file");
         }
-        let threads = args.threads.map_or_else(cores, usize::from);
+        let threads = args.threads.map_or_else(physical_cores, usize::from);
         Ok(Self {
             inputs,
             model,
@@ -168,11 +174,6 @@ impl Plan {
             dry_run: args.dry_run,
         })
     }
-}
-
-/// The cores that this process may use.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn inputs(args: &Args) -> Inputs {

@@ -4,7 +4,8 @@ use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::{
-    config::VisionConfig, cpu, family::Family, layer_norm::LayerNorm, layer_scale::load_scaled, linear::Linear,
+    config::VisionConfig, cpu, family::Family, layer_norm::LayerNorm, layer_scale::load_scaled,
+    linear::Linear,
 };
 use crate::kernels::{AttentionShape, Epilogue, attention};
 

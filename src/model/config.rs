@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     ModelError,
@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The shape of a vision tower.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VisionConfig {
     /// Which family's tower it is.
     pub family: Family,
@@ -47,7 +47,8 @@ pub struct VisionConfig {
 }
 
 /// What an MLP does between its two layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Mlp {
     /// An activation.
     Plain(Activation),
@@ -92,6 +93,11 @@ impl VisionConfig {
     /// Parses the text of a `config.json`; the error is the reason alone.
     pub(crate) fn from_json(text: &str) -> Result<Self, String> {
         family::config(serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}"))?)
+    }
+
+    /// All sizes as one line of JSON, for the metadata of an output.
+    pub fn describe(&self) -> String {
+        serde_json::to_string(self).expect("a config has only string keys")
     }
 
     /// Whether `pixel_values` of this size fit the tower.
@@ -163,6 +169,14 @@ impl VisionConfig {
                 self.patch_size, self.image_size
             ));
         }
+        // Sizes that are each possible can together be more than any machine holds.
+        let (width, inner) = (self.hidden_size as f64, self.intermediate_size as f64);
+        let weights = self.num_hidden_layers as f64 * width * (4.0 * width + 3.0 * inner);
+        if weights > LARGEST_TOWER {
+            return Err(format!(
+                "its sizes make a tower of {weights:.1e} weights, more than {LARGEST_TOWER:.0e}"
+            ));
+        }
         if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
             return Err(format!(
                 "layer_norm_eps is {}, expected a small positive number",
@@ -173,12 +187,20 @@ impl VisionConfig {
     }
 }
 
+/// More weights than the largest vision tower has, several times over.
+const LARGEST_TOWER: f64 = 5e10;
+
 /// Larger values than any tower has are taken for a damaged file, before they become an allocation.
 const LARGEST_SIZE: usize = 1 << 20;
 
+/// The fields of a config, by their names; the error names the field that is wrong.
+pub(super) fn fields<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(value).map_err(|error| format!("{}: {}", error.path(), error.inner()))
+}
+
 /// An edge length: transformers accepts an integer or a pair.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number, or a pair of them")]
 pub(super) enum Edge {
     Square(usize),
     Pair([usize; 2]),
@@ -222,7 +244,10 @@ mod tests {
         };
         assert_eq!(VisionConfig::from_json(&text(14)).unwrap().patch_size, 14);
         let reason = VisionConfig::from_json(&text(16)).unwrap_err();
-        assert!(reason.contains("patch_size is 14 in vision_config, but 16 in vision_config_dict"), "{reason}");
+        assert!(
+            reason.contains("patch_size is 14 in vision_config, but 16 in vision_config_dict"),
+            "{reason}"
+        );
     }
 
     #[test]

@@ -38,7 +38,9 @@ impl LayerNorm {
         let (weight, bias) = (vb.get(size, "weight")?, vb.get(size, "bias")?);
         let packed = match cpu::isa(weight.device()) {
             None => None,
-            Some(isa) => Some(PackedNorm { isa, weight: weight.to_vec1()?, bias: bias.to_vec1()?, eps: eps as f32 }),
+            Some(isa) => {
+                Some(PackedNorm { isa, weight: weight.to_vec1()?, bias: bias.to_vec1()?, eps: eps as f32 })
+            }
         };
         Ok(Self { weight, bias, eps, packed })
     }

@@ -29,6 +29,7 @@ pub use config::{Mlp, VisionConfig};
 pub use error::ModelError;
 pub use family::Family;
 pub use files::ModelFiles;
+pub(crate) use files::nested_image_processor;
 pub use open::{Model, ModelSpec};
 pub use outputs::{Outputs, Wanted};
 pub use random::RandomWeights;

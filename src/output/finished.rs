@@ -16,6 +16,7 @@ use super::{
     file::{parent, sync_directory},
     journal::Line,
     manifest::Manifest,
+    npy,
     resume::shard_path,
 };
 
@@ -130,8 +131,21 @@ pub(super) fn read(
             let manifest = Manifest::read(&names.manifest())?
                 .ok_or_else(|| unknown("exists, and no manifest beside it says how it was made"))?;
             manifest.check(settings, &names.path)?;
+            let mut rows: BTreeMap<PathBuf, usize> = BTreeMap::new();
             for row in read_index(&names.index())? {
+                let file = row.shard.map_or(names.path.clone(), |shard| parent(&names.path).join(shard));
+                *rows.entry(file).or_default() += 1;
                 keys.insert(row.path);
+            }
+            for (file, rows) in rows {
+                if !npy::is_stack(&file, rows)
+                    .map_err(|source| OutputError::Io { path: file.clone(), source })?
+                {
+                    return Err(unknown(&format!(
+                        "{} is not the stack that its index speaks of",
+                        file.display()
+                    )));
+                }
             }
         }
         Format::Safetensors => {
@@ -198,7 +212,9 @@ fn read_header(path: &Path) -> Option<Map<String, Value>> {
     let mut length = [0; 8];
     file.read_exact(&mut length).ok()?;
     let mut text = Vec::new();
-    file.take(u64::from_le_bytes(length)).read_to_end(&mut text).ok()?;
+    // The format's own limit; a file of another kind could announce anything.
+    let length = Some(u64::from_le_bytes(length)).filter(|&length| length <= 100_000_000)?;
+    file.take(length).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
 }
 

@@ -66,7 +66,7 @@ impl Default for Fields {
 }
 
 pub(super) fn config(fields: Value, family: Family) -> std::result::Result<VisionConfig, String> {
-    let fields: Fields = serde_json::from_value(fields).map_err(|error| error.to_string())?;
+    let fields: Fields = super::super::config::fields(fields)?;
     check_channels(fields.num_channels)?;
     let registers = family == Family::Dinov2WithRegisters;
     let patch_size = fields.patch_size.unwrap_or(Edge::Square(if registers { 16 } else { 14 }));

@@ -21,7 +21,8 @@ use crate::processor::{ProcessorConfig, ProcessorKind};
 pub(crate) use siglip::AttentionPool;
 
 /// A family of vision towers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Family {
     /// OpenAI's CLIP and its many descendants.
     Clip,

@@ -49,7 +49,7 @@ impl Default for Fields {
 }
 
 pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String> {
-    let fields: Fields = serde_json::from_value(fields).map_err(|error| error.to_string())?;
+    let fields: Fields = super::super::config::fields(fields)?;
     check_channels(fields.num_channels)?;
     VisionConfig {
         family: Family::Siglip,
