@@ -304,7 +304,7 @@ fn run_lengths(reader: &mut Reader, header: &Header) -> Result<Vec<u8>, DecodeEr
                 }
                 x += usize::from(run);
                 // Runs are padded to an even place in the file.
-                if reader.position() % 2 != 0 {
+                if !reader.position().is_multiple_of(2) {
                     reader.seek(reader.position() + 1);
                 }
             }

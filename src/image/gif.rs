@@ -65,7 +65,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
 /// A colour table; none if it is the grey ramp, whose indices are the pixels' values.
 fn palette(reader: &mut Reader, flags: u8) -> Result<Option<Box<Palette>>, DecodeError> {
     let data = reader.up_to(3 << ((flags & 7) + 1));
-    if data.len() % 3 != 0 {
+    if !data.len().is_multiple_of(3) {
         return Err(DecodeError::Truncated { format: FORMAT });
     }
     let colours = data.chunks_exact(3);

@@ -52,4 +52,33 @@ mod tests {
         assert_eq!(error.to_string(), "the PNG decoder failed: index 7 out of range");
         assert!(guarded("PNG", || Ok(1)).is_ok());
     }
+    /// Hooks are the process's, so this looks at what a process of its own writes.
+    #[test]
+    fn only_panics_of_decoders_are_silent() {
+        let output = std::process::Command::new(std::env::current_exe().expect("this test's binary"))
+            .args([
+                "--exact",
+                "image::guard::tests::panics_in_and_beside_a_decoder",
+                "--ignored",
+                "--nocapture",
+            ])
+            .output()
+            .expect("ran");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{printed}");
+        assert!(printed.contains("beside the decoder") && printed.contains("after the decoder"), "{printed}");
+        assert!(!printed.contains("in the decoder"), "{printed}");
+    }
+
+    #[test]
+    #[ignore = "run by the test above"]
+    fn panics_in_and_beside_a_decoder() {
+        let error = guarded::<()>("PNG", || {
+            let beside = std::thread::spawn(|| panic!("beside the decoder")).join();
+            assert!(beside.is_err());
+            panic!("in the decoder")
+        });
+        assert!(matches!(error, Err(DecodeError::Panicked { .. })));
+        assert!(std::panic::catch_unwind(|| panic!("after the decoder")).is_err());
+    }
 }

@@ -30,7 +30,7 @@ use ::image::{ImageFormat, RgbImage};
 
 pub use error::DecodeError;
 
-use guard::{guarded, panic_reason};
+use guard::guarded;
 use raster::{Pixels, Raster};
 
 /// What becomes of transparency.

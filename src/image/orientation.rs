@@ -128,11 +128,8 @@ mod tests {
         assert_eq!(in_xmp(b"<x tiff:Orientation=\"3\"/>"), Some(3));
         assert_eq!(in_xmp(b"<tiff:Orientation>8</tiff:Orientation>"), Some(8));
         assert_eq!(in_xmp(b"<tiff:Orientation/>"), None);
-        let metadata = Metadata {
-            exif: Some(exif(true, 3, 1, 6)),
-            xmp: Some(b"tiff:Orientation>8".to_vec()),
-            upright: None,
-        };
+        let xmp = Some(b"tiff:Orientation>8".to_vec());
+        let metadata = Metadata { exif: Some(exif(true, 3, 1, 6)), xmp, upright: None };
         assert_eq!(find(&metadata), 6);
     }
 

@@ -311,7 +311,7 @@ impl Header {
             Kind::Grey => self.transparency = Some(Transparency::Colour([low_byte(0); 3])),
             Kind::Rgb if data.len() < 6 => return Err(short()),
             Kind::Rgb => {
-                self.transparency = Some(Transparency::Colour([low_byte(0), low_byte(1), low_byte(2)]))
+                self.transparency = Some(Transparency::Colour([low_byte(0), low_byte(1), low_byte(2)]));
             }
             Kind::GreyAlpha | Kind::Rgba => {}
         }
@@ -345,10 +345,8 @@ impl Header {
         match key {
             b"" => return Ok(()),
             b"exif" => self.metadata.exif = Some(value.to_vec()),
-            b"Raw profile type exif" => {
-                if self.metadata.exif.is_none() {
-                    self.metadata.exif = raw_profile(value);
-                }
+            b"Raw profile type exif" if self.metadata.exif.is_none() => {
+                self.metadata.exif = raw_profile(value);
             }
             b"xmp" | b"XML:com.adobe.xmp" => self.metadata.xmp = Some(value.to_vec()),
             _ => {}

@@ -11,7 +11,7 @@ use ::tiff::tags::Tag;
 
 use super::Limits;
 use super::error::DecodeError;
-use super::raster::{Metadata, Palette, Pixels, Raster};
+use super::raster::{Metadata, Pixels, Raster};
 
 const FORMAT: &str = "TIFF";
 
@@ -47,7 +47,6 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
         (1, 1, []) if tags.bits == 16 => ColorType::Gray(16),
         (2, 3, []) => ColorType::RGB(tags.bits as u8),
         (2, 4, [] | [2] | [999]) => ColorType::RGBA(tags.bits as u8),
-        (3, 1, []) if tags.bits == 8 => ColorType::Palette(8),
         (5, 4, []) if tags.bits == 8 => ColorType::CMYK(8),
         _ => return Err(DecodeError::unsupported(FORMAT, describe(&tags))),
     };
@@ -71,8 +70,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
         ColorType::Gray(_) => Pixels::Grey(data),
         ColorType::RGB(_) => Pixels::Rgb(data),
         ColorType::RGBA(_) => Pixels::Rgba(data),
-        ColorType::CMYK(_) => Pixels::Cmyk(data),
-        _ => Pixels::Indexed(data, palette(&mut decoder)?),
+        _ => Pixels::Cmyk(data),
     };
     Ok(Raster { metadata: metadata(&mut decoder), ..Raster::new(width, height, pixels) })
 }
@@ -124,20 +122,6 @@ fn read_tags(decoder: &mut TiffDecoder) -> Result<Tags, DecodeError> {
         samples: number(decoder, Tag::SamplesPerPixel, 1)?,
         extra: numbers(decoder, Tag::ExtraSamples)?,
     })
-}
-
-/// All reds, all greens, all blues, in 16 bits each.
-fn palette(decoder: &mut TiffDecoder) -> Result<Box<Palette>, DecodeError> {
-    let map = numbers(decoder, Tag::ColorMap)?;
-    if map.is_empty() || map.len() % 3 != 0 || map.len() > 768 {
-        return Err(DecodeError::invalid(FORMAT, format!("colour map of {} values", map.len())));
-    }
-    let colours = map.len() / 3;
-    let mut palette = Box::new([[0; 3]; 256]);
-    for (index, entry) in palette.iter_mut().enumerate().take(colours) {
-        *entry = [0, 1, 2].map(|channel| (map[channel * colours + index] >> 8) as u8);
-    }
-    Ok(palette)
 }
 
 /// Pillow turns a TIFF upright when it loads it, whatever else is asked for.

@@ -66,7 +66,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
             }
             b"ALPH" if flags & ANIMATION == 0 && frame.image.is_none() => frame.alpha = Some(data),
             b"VP8 " | b"VP8L" if flags & ANIMATION == 0 && frame.image.is_none() => {
-                frame.image = Some((id, data))
+                frame.image = Some((id, data));
             }
             b"EXIF" => metadata.exif = metadata.exif.or(Some(data.to_vec())),
             b"XMP " => metadata.xmp = metadata.xmp.or(Some(data.to_vec())),
