@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::{
-    Isa,
-    memory::{SharedOut, written},
+    Isa, PackedRows,
+    packed_rows::PackedOut,
     simd::{Kernel, Simd},
     tile::even_split,
 };
@@ -14,7 +14,7 @@ use super::{
 ///
 /// # Panics
 /// `x` has no whole rows, or `bias` is not as long as `weight`.
-pub fn layer_norm(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
+pub fn layer_norm(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> PackedRows {
     let width = weight.len();
     let rows = x.len() / width;
     assert_eq!(x.len(), rows * width, "an input of whole rows");
@@ -24,7 +24,7 @@ pub fn layer_norm(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -
     let tasks = x.len().div_ceil(TASK);
     // SAFETY: the tasks write every row once.
     unsafe {
-        written(x.len(), |y| {
+        PackedRows::written(rows, width, |y| {
             let parts: Vec<_> = even_split(rows, tasks).collect();
             parts.into_par_iter().for_each(|(first_row, rows)| {
                 let x = &x[first_row * width..][..rows * width];
@@ -43,7 +43,7 @@ struct Norm<'a> {
     bias: &'a [f32],
     eps: f32,
     /// (all rows, width)
-    y: SharedOut,
+    y: PackedOut,
 }
 
 impl Kernel for Norm<'_> {
@@ -60,13 +60,13 @@ impl Kernel for Norm<'_> {
                 let variance = sum::<S, true>(x, mean) / width as f32;
                 let scale = S::splat(1.0 / (variance + self.eps).sqrt());
                 let mean = S::splat(mean);
-                let y = self.y.as_ptr().add((self.first_row + row) * width);
                 for i in (0..width).step_by(S::LANES) {
                     let count = width - i;
                     let centred = S::sub(S::load_first(x.as_ptr().add(i), count), mean);
                     let weight = S::load_first(self.weight.as_ptr().add(i), count);
                     let bias = S::load_first(self.bias.as_ptr().add(i), count);
-                    S::store_first(y.add(i), count, S::mul_add(S::mul(centred, scale), weight, bias));
+                    let v = S::mul_add(S::mul(centred, scale), weight, bias);
+                    self.y.store::<S>(self.first_row + row, i, count, v);
                 }
             }
         }
@@ -132,7 +132,7 @@ mod tests {
                 for x in x.iter_mut().step_by(width.min(256)) {
                     *x = *x * 100.0 + 40.0; // channels far above the others, as CLIP has them
                 }
-                let got = layer_norm(isa, &x, &weight, &bias, 1e-5);
+                let got = layer_norm(isa, &x, &weight, &bias, 1e-5).to_vec();
                 let error = relative_error(&got, &plain(&x, &weight, &bias, 1e-5));
                 assert!(error < 4e-7, "{isa:?} {width}: {error:e}");
             }
@@ -144,9 +144,10 @@ mod tests {
         let width = 200;
         let (weight, bias, x) = (noise(1, width), noise(2, width), noise(3, 500 * width));
         for &isa in Isa::available() {
-            let together = same_on_all_threads(|| layer_norm(isa, &x, &weight, &bias, 1e-5));
+            let together = same_on_all_threads(|| layer_norm(isa, &x, &weight, &bias, 1e-5).to_vec());
             for (x, together) in x.chunks_exact(width).zip(together.chunks_exact(width)) {
-                assert!(same_bytes(&layer_norm(isa, x, &weight, &bias, 1e-5), together), "{isa:?}");
+                let alone = layer_norm(isa, x, &weight, &bias, 1e-5).to_vec();
+                assert!(same_bytes(&alone, together), "{isa:?}");
             }
         }
     }

@@ -74,6 +74,10 @@ unsafe impl Send for SharedOut {}
 unsafe impl Sync for SharedOut {}
 
 impl SharedOut {
+    pub(super) fn new(start: *mut f32) -> Self {
+        Self(start)
+    }
+
     pub(super) fn as_ptr(self) -> *mut f32 {
         self.0
     }
