@@ -11,14 +11,20 @@
 //! # Ok::<(), clip_features::image::DecodeError>(())
 //! ```
 
+mod bmp;
 mod error;
+mod gif;
+mod gif_lzw;
 mod guard;
 mod jpeg;
 mod orientation;
 mod png;
 mod png_rows;
+mod pnm;
 mod raster;
 mod reader;
+mod tiff;
+mod webp;
 
 use ::image::{ImageFormat, RgbImage};
 
@@ -28,7 +34,7 @@ use guard::{guarded, panic_reason};
 use raster::{Pixels, Raster};
 
 /// What becomes of transparency.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Alpha {
     /// The picture is composited over white, as transformers 5 does.
     #[default]
@@ -37,14 +43,34 @@ pub enum Alpha {
     Drop,
 }
 
+impl Alpha {
+    /// The name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::White => "white",
+            Self::Drop => "drop",
+        }
+    }
+}
+
 /// What becomes of an orientation in the picture's metadata.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ExifOrientation {
     /// Pixels stay as they are stored, as `PIL.Image.open` gives them.
     #[default]
     Ignore,
     /// The picture is turned upright, as `transformers.image_utils.load_image` does.
     Apply,
+}
+
+impl ExifOrientation {
+    /// The name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ignore => "ignore",
+            Self::Apply => "apply",
+        }
+    }
 }
 
 /// How pictures are decoded.
@@ -89,9 +115,14 @@ struct Decoder {
 }
 
 /// The formats, in the order in which Pillow tries them.
-const DECODERS: [Decoder; 2] = [
+const DECODERS: [Decoder; 7] = [
+    Decoder { name: "BMP", format: ImageFormat::Bmp, matches: bmp::matches, decode: bmp::decode },
+    Decoder { name: "GIF", format: ImageFormat::Gif, matches: gif::matches, decode: gif::decode },
     Decoder { name: "JPEG", format: ImageFormat::Jpeg, matches: jpeg::matches, decode: jpeg::decode },
+    Decoder { name: "PNM", format: ImageFormat::Pnm, matches: pnm::matches, decode: pnm::decode },
     Decoder { name: "PNG", format: ImageFormat::Png, matches: png::matches, decode: png::decode },
+    Decoder { name: "TIFF", format: ImageFormat::Tiff, matches: tiff::matches, decode: tiff::decode },
+    Decoder { name: "WebP", format: ImageFormat::WebP, matches: webp::matches, decode: webp::decode },
 ];
 
 /// Bounds that every decoder checks before it reserves memory for pixels.
@@ -108,6 +139,20 @@ impl Limits {
             Some(pixels) if pixels <= self.max_pixels && width.max(height) <= i32::MAX as u64 => Ok(()),
             _ => Err(DecodeError::TooManyPixels { width, height, limit: self.max_pixels }),
         }
+    }
+}
+
+/// Whether a file that begins with `start` (some 20 bytes) is surely meant as a picture, whatever its name. BMP and
+/// PNM begin like many a text, so their next bytes must fit too.
+pub fn looks_like_image(start: &[u8]) -> bool {
+    match DECODERS.iter().find(|decoder| (decoder.matches)(start)).map(|decoder| decoder.format) {
+        None => false,
+        Some(ImageFormat::Bmp) => {
+            start.starts_with(b"BM")
+                && matches!(start.get(14..18), Some([12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0]))
+        }
+        Some(ImageFormat::Pnm) => start.get(2).is_some_and(u8::is_ascii_whitespace),
+        Some(_) => true,
     }
 }
 
@@ -132,7 +177,7 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeEr
             );
         }
         let orientation = match options.exif_orientation {
-            ExifOrientation::Ignore => 1,
+            ExifOrientation::Ignore => raster.metadata.upright.unwrap_or(1),
             ExifOrientation::Apply => orientation::find(&raster.metadata),
         };
         let rgb = orientation::apply(raster.into_rgb(options.alpha)?, orientation);

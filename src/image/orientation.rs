@@ -10,9 +10,8 @@ const ORIENTATION: u16 = 0x0112;
 /// The orientation, 1 (upright) when there is none that Pillow would find: the first directory of the EXIF block, else XMP.
 pub(super) fn find(metadata: &Metadata) -> u32 {
     metadata
-        .exif
-        .as_deref()
-        .and_then(in_exif)
+        .upright
+        .or_else(|| metadata.exif.as_deref().and_then(in_exif))
         .or_else(|| metadata.xmp.as_deref().and_then(in_xmp))
         .unwrap_or(1)
 }
@@ -75,7 +74,7 @@ fn in_exif(exif: &[u8]) -> Option<u32> {
 }
 
 /// The digit after the first `tiff:Orientation="` or `tiff:Orientation>`.
-fn in_xmp(xmp: &[u8]) -> Option<u32> {
+pub(super) fn in_xmp(xmp: &[u8]) -> Option<u32> {
     const NAME: &[u8] = b"tiff:Orientation";
     xmp.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME).find_map(|(at, _)| {
         let rest = &xmp[at + NAME.len()..];
@@ -129,8 +128,11 @@ mod tests {
         assert_eq!(in_xmp(b"<x tiff:Orientation=\"3\"/>"), Some(3));
         assert_eq!(in_xmp(b"<tiff:Orientation>8</tiff:Orientation>"), Some(8));
         assert_eq!(in_xmp(b"<tiff:Orientation/>"), None);
-        let metadata =
-            Metadata { exif: Some(exif(true, 3, 1, 6)), xmp: Some(b"tiff:Orientation>8".to_vec()) };
+        let metadata = Metadata {
+            exif: Some(exif(true, 3, 1, 6)),
+            xmp: Some(b"tiff:Orientation>8".to_vec()),
+            upright: None,
+        };
         assert_eq!(find(&metadata), 6);
     }
 

@@ -250,6 +250,9 @@ impl Header {
             }
             b"fdAT" => {
                 short(4)?;
+                if self.sequence.is_none() {
+                    return Err(DecodeError::invalid(FORMAT, "animation data without a frame"));
+                }
                 self.next_in_sequence(u32::from_be_bytes([data[0], data[1], data[2], data[3]]))
             }
             b"fcTL" => {

@@ -55,6 +55,8 @@ pub(super) struct Metadata {
     pub(super) exif: Option<Vec<u8>>,
     /// An XMP packet.
     pub(super) xmp: Option<Vec<u8>>,
+    /// The orientation of a format whose pictures Pillow always turns upright (TIFF).
+    pub(super) upright: Option<u32>,
 }
 
 impl Raster {

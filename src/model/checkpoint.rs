@@ -190,8 +190,11 @@ fn read_header(file: &File, path: &Path) -> Result<(Metadata, u64), ModelError> 
     Ok((metadata, 8 + len))
 }
 
-/// The shards of an index that hold vision tensors, in order.
-fn vision_shards(path: &Path) -> Result<Vec<PathBuf>, ModelError> {
+/// The shards of an index (`model.safetensors.index.json`) that hold vision tensors, in order.
+///
+/// # Errors
+/// The index cannot be read, or names files that do not lie beside it.
+pub fn vision_shards(path: &Path) -> Result<Vec<PathBuf>, ModelError> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,

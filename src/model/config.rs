@@ -63,7 +63,9 @@ impl VisionConfig {
     pub(crate) fn from_json(text: &str) -> Result<Self, String> {
         let root: Value = serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}"))?;
         let model_type = root.get("model_type").and_then(Value::as_str);
-        let fields = match (model_type, root.get("vision_config")) {
+        // The first CLIP configs wrote the tower under another name.
+        let vision = root.get("vision_config").or_else(|| root.get("vision_config_dict"));
+        let fields = match (model_type, vision) {
             (Some("clip"), None | Some(Value::Null)) => Value::Object(serde_json::Map::new()),
             (Some("clip") | None, Some(vision)) => vision.clone(),
             (Some("clip_vision_model"), _) => root,
@@ -83,6 +85,17 @@ impl VisionConfig {
         }
         let raw: RawConfig = serde_json::from_value(fields).map_err(|error| error.to_string())?;
         raw.check()
+    }
+
+    /// Whether `pixel_values` of this size fit the tower.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check(&self, height: usize, width: usize) -> Result<(), ModelError> {
+        if height == self.image_size && width == self.image_size {
+            return Ok(());
+        }
+        Err(ModelError::PixelShape { expected: self.image_size, height, width })
     }
 
     /// Patches along one edge.

@@ -76,13 +76,16 @@ pub enum ModelError {
     },
     /// An input that does not fit the tower.
     #[error(
-        "pixel_values of shape {found:?} do not fit the tower, expected [batch, 3, {expected}, {expected}]"
+        "pixel_values of {height}x{width} do not fit the tower, which takes {expected}x{expected}\n\
+         hint: config.json's image_size and preprocessor_config.json's crop_size must agree"
     )]
     PixelShape {
         /// The tower's image size.
         expected: usize,
-        /// The shape given.
-        found: Vec<usize>,
+        /// Rows given.
+        height: usize,
+        /// Columns given.
+        width: usize,
     },
     /// Candle's own error.
     #[error("{0}")]

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::ModelError;
 
 const SINGLE: &str = "model.safetensors";
@@ -10,8 +12,6 @@ const INDEX: &str = "model.safetensors.index.json";
 /// The files of a checkpoint on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFiles {
-    /// `config.json`.
-    pub config: PathBuf,
     /// The file with the image processor's settings: `processor_config.json` or `preprocessor_config.json`.
     pub processor: Option<PathBuf>,
     /// `model.safetensors`, another `.safetensors` file, or `model.safetensors.index.json`.
@@ -23,11 +23,11 @@ pub struct ModelFiles {
 impl ModelFiles {
     /// Finds the files of a checkpoint directory, or those beside a `.safetensors` file.
     ///
-    /// Only `config.json` must exist here; [`ModelFiles::weights`] and [`ModelFiles::processor`] say what is
-    /// missing when it is needed.
+    /// None of them must exist: [`ModelFiles::config`], [`ModelFiles::weights`] and [`ModelFiles::processor`] say
+    /// what is missing when it is needed.
     ///
     /// # Errors
-    /// `path` does not exist, is neither a directory nor a `.safetensors` file, or has no `config.json`.
+    /// `path` does not exist, or is neither a directory nor a `.safetensors` file.
     pub fn locate(path: &Path) -> Result<Self, ModelError> {
         let kind =
             std::fs::metadata(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
@@ -44,16 +44,24 @@ impl ModelFiles {
                 hint: format!("give a checkpoint directory that holds config.json and {SINGLE}"),
             });
         };
-        let config = directory.join("config.json");
-        if !config.is_file() {
-            return Err(ModelError::NotACheckpoint {
-                path: directory,
-                reason: "has no config.json".into(),
-                hint: "a checkpoint directory is what transformers' save_pretrained writes".into(),
-            });
-        }
         let processor = processor_file(&directory);
-        Ok(Self { config, processor, weights, directory })
+        Ok(Self { processor, weights, directory })
+    }
+
+    /// `config.json`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn config(&self) -> Result<PathBuf, ModelError> {
+        let config = self.directory.join("config.json");
+        if config.is_file() {
+            return Ok(config);
+        }
+        Err(ModelError::NotACheckpoint {
+            path: self.directory.clone(),
+            reason: "has no config.json".into(),
+            hint: "a checkpoint directory is what transformers' save_pretrained writes".into(),
+        })
     }
 
     /// The file or index of the weights.
@@ -93,13 +101,17 @@ impl ModelFiles {
     }
 }
 
-/// transformers 5 nests the image processor's settings in `processor_config.json` and reads them first from there.
+/// transformers 5 nests the image processor's settings in `processor_config.json` and looks there first.
 fn processor_file(directory: &Path) -> Option<PathBuf> {
     let nested = directory.join("processor_config.json");
-    let is_nested = std::fs::read_to_string(&nested)
-        .ok()
-        .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
-        .is_some_and(|value| value.get("image_processor").is_some());
+    if std::fs::read_to_string(&nested).is_ok_and(|text| nested_image_processor(&text).is_some()) {
+        return Some(nested);
+    }
     let plain = directory.join("preprocessor_config.json");
-    if is_nested { Some(nested) } else { plain.is_file().then_some(plain) }
+    plain.is_file().then_some(plain)
+}
+
+/// The image processor's settings inside the text of a `processor_config.json`.
+pub(super) fn nested_image_processor(text: &str) -> Option<Value> {
+    serde_json::from_str::<Value>(text).ok()?.get_mut("image_processor").map(Value::take)
 }

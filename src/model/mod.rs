@@ -12,15 +12,17 @@ mod fingerprint;
 mod layer_norm;
 mod linear;
 mod mlp;
+mod open;
 mod random;
 mod tower;
 mod weights;
 
 pub use activation::Activation;
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, vision_shards};
 pub use config::VisionConfig;
 pub use error::ModelError;
 pub use files::ModelFiles;
+pub use open::{Model, ModelSpec};
 pub use random::RandomWeights;
 pub use tower::VisionTower;
 pub use weights::Weights;

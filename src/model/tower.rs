@@ -43,6 +43,14 @@ impl VisionTower {
         &self.config
     }
 
+    /// Whether `pixel_values` of this size fit.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check(&self, height: usize, width: usize) -> Result<(), ModelError> {
+        self.config.check(height, width)
+    }
+
     /// `pixel_values` (B, 3, image_size, image_size) → `last_hidden_state` (B, tokens, hidden_size): the last
     /// block's output, which no layer norm follows.
     ///
@@ -65,15 +73,17 @@ impl VisionTower {
         Ok(states)
     }
 
+    /// The tokens before the pre-norm: patch, class and position embeddings, (B, tokens, hidden_size).
+    ///
+    /// # Errors
+    /// As [`VisionTower::forward`].
+    pub fn embeddings(&self, pixel_values: &Tensor) -> Result<Tensor, ModelError> {
+        let (_, _, height, width) = pixel_values.dims4()?;
+        self.check(height, width)?;
+        Ok(self.embeddings.forward(pixel_values)?)
+    }
+
     fn embed(&self, pixel_values: &Tensor) -> Result<Tensor, ModelError> {
-        let edge = self.config.image_size;
-        match *pixel_values.dims() {
-            [_, 3, height, width] if height == edge && width == edge => {}
-            ref found => {
-                return Err(ModelError::PixelShape { expected: edge, found: found.to_vec() });
-            }
-        }
-        let embeddings = self.embeddings.forward(pixel_values)?; // (B, T, width)
-        Ok(self.pre_layernorm.forward(&embeddings)?)
+        Ok(self.pre_layernorm.forward(&self.embeddings(pixel_values)?)?)
     }
 }

@@ -42,7 +42,8 @@ pub enum ConfigError {
 }
 
 /// What a picture is resized to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Size {
     /// The shorter edge becomes this long and the aspect is kept; with a limit, the longer edge stays within it.
     ShortestEdge {
@@ -68,7 +69,7 @@ pub enum Size {
 }
 
 /// A parsed and validated processor configuration: every field that changes a pixel.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct ProcessorConfig {
     /// Size to resize to; none when `do_resize` is false.
     pub resize: Option<Size>,
@@ -83,7 +84,7 @@ pub struct ProcessorConfig {
 }
 
 /// Mean and standard deviation of the three channels, as the config writes them.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Normalize {
     /// `image_mean`.
     pub mean: [f64; 3],
@@ -102,6 +103,11 @@ impl Default for Normalize {
 }
 
 impl ProcessorConfig {
+    /// These settings as one line of JSON, for the metadata of an output.
+    pub fn describe(&self) -> String {
+        serde_json::to_string(self).expect("settings have no map with other keys than strings")
+    }
+
     /// CLIP's defaults at `image_size`: bicubic to the short side, center crop to the square, 1/255, OpenAI's mean and std.
     pub fn clip(image_size: u32) -> Self {
         Self {

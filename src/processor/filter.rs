@@ -3,7 +3,8 @@
 use std::f64::consts::PI;
 
 /// A resampling filter, numbered as in `PIL.Image.Resampling`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Filter {
     /// 0: the pixel whose area holds the centre.
     Nearest,

@@ -14,6 +14,7 @@
 mod config;
 mod filter;
 mod geometry;
+mod passes;
 mod pixel_values;
 mod resize;
 

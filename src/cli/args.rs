@@ -1,0 +1,194 @@
+//! The command line, as it is typed. What the options mean together is settled in [`super::plan`].
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use clip_features::{
+    extractor::{TensorKind, Tokens},
+    hub::Revision,
+    image::{Alpha, ExifOrientation},
+    output::{Dtype, Format},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  clip-features photo.jpg                          print the shape of the features
+  clip-features photo.jpg -o photo.npy             write them, [1, 257, 1024] for ViT-L/14
+  clip-features photos/ -o features/               features/<same relative path>.npy, one an image
+  clip-features photos/ -o x.safetensors           one archive, one tensor an image
+  clip-features photos/ -o x.npy                   one stack [N, 257, 1024] and x.index.jsonl
+  cat photo.jpg | clip-features - -o -             bytes in, .npy out
+  find . -name '*.jpg' -print0 | clip-features --files-from - -0 --json -o features/
+  clip-features -m DIR photo.jpg                   another model: a directory, or ORG/NAME
+  clip-features --random-weights photo.jpg         the full ViT-L/14 without a download
+
+Exit codes:
+  0    all done
+  1    some images failed, each named on standard error
+  2    wrong usage, or the model or the output could not be opened
+  130  interrupted; the same command goes on where it was";
+
+/// Every vision token of a CLIP tower: images in, last_hidden_state out
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Image files, directories (searched recursively), or - for one image's bytes on standard input
+    #[arg(value_name = "INPUT", required_unless_present = "files_from")]
+    pub(crate) inputs: Vec<PathBuf>,
+
+    /// Read the images' paths from a file, one a line, or from standard input with -
+    #[arg(long, value_name = "FILE", conflicts_with = "inputs", help_heading = "Inputs")]
+    pub(crate) files_from: Option<PathBuf>,
+
+    /// Paths in --files-from end in NUL bytes, as find -print0 writes them
+    #[arg(short = '0', long, requires = "files_from", help_heading = "Inputs")]
+    pub(crate) null: bool,
+
+    /// Model of the hub by its name ORG/NAME, checkpoint directory as transformers saves it, or a .safetensors file
+    /// beside its configs [default: openai/clip-vit-large-patch14]
+    #[arg(short, long, value_name = "ID|DIR|FILE", help_heading = "Model")]
+    pub(crate) model: Option<PathBuf>,
+
+    /// Branch, tag or full commit hash of a model of the hub [default: main]
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    pub(crate) revision: Option<Revision>,
+
+    /// Where models of the hub are kept, shared with Python [default: as huggingface_hub, ~/.cache/huggingface/hub]
+    #[arg(long, value_name = "DIR", help_heading = "Model")]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// Make no connection: a model of the hub must be in the cache
+    #[arg(long, help_heading = "Model")]
+    pub(crate) offline: bool,
+
+    /// Run on made-up weights: ViT-L/14, or the architecture of --model's config.json
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0",
+          help_heading = "Model")]
+    pub(crate) random_weights: Option<u64>,
+
+    /// Tensor to give
+    #[arg(long, value_enum, default_value = "last_hidden_state", value_name = "NAME", help_heading = "What")]
+    pub(crate) tensor: TensorKind,
+
+    /// Tokens to keep of a token tensor [default: all]
+    #[arg(long, value_enum, value_name = "WHICH", help_heading = "What")]
+    pub(crate) tokens: Option<Tokens>,
+
+    /// Transparency: composite over white as transformers 5 does, or drop it as transformers 4 and LLaVA do
+    #[arg(long, value_enum, default_value = "white", value_name = "HOW", help_heading = "Image")]
+    pub(crate) alpha: Alpha,
+
+    /// EXIF orientation: ignore it as PIL.Image.open does, or apply it as transformers' load_image does
+    #[arg(long, value_enum, default_value = "ignore", value_name = "HOW", help_heading = "Image")]
+    pub(crate) exif_orientation: ExifOrientation,
+
+    /// Refuse images of more pixels; the default is Pillow's own limit
+    #[arg(long, value_name = "N", default_value_t = 178_956_970, help_heading = "Image")]
+    pub(crate) max_pixels: u64,
+
+    /// Threads to compute with [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Compute")]
+    pub(crate) threads: Option<u16>,
+
+    /// Images that the tower takes at once; the features do not depend on it [default: by the threads]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Compute")]
+    pub(crate) batch_size: Option<u16>,
+
+    /// Where to write: a directory, an archive .npy or .safetensors, or - for standard output
+    #[arg(short, long, value_name = "PATH", help_heading = "Output")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Format to write [default: by the extension; npy in a directory and on standard output]
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Output")]
+    pub(crate) format: Option<Format>,
+
+    /// Element type to store; the computation is float32 in any case
+    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE", help_heading = "Output")]
+    pub(crate) dtype: Dtype,
+
+    /// Split an archive into files of at most this size, such as 2GB or 500MiB
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, help_heading = "Output")]
+    pub(crate) shard_size: Option<u64>,
+
+    /// Name outputs in a directory cat.jpg.npy rather than cat.npy
+    #[arg(long, help_heading = "Output")]
+    pub(crate) keep_extension: bool,
+
+    /// Start anew where outputs are, rather than skip what is complete
+    #[arg(long, help_heading = "Output")]
+    pub(crate) overwrite: bool,
+
+    /// Report each image as a JSON object on a line, also beside -o
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+
+    /// Print no warnings, no progress and no summary
+    #[arg(short, long, help_heading = "Output")]
+    pub(crate) quiet: bool,
+
+    /// Progress on standard error: a bar on a terminal, else a line every 30 seconds
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN", help_heading = "Output")]
+    pub(crate) progress: ProgressMode,
+
+    /// Stop at the first image that fails
+    #[arg(long, conflicts_with = "max_failures", help_heading = "Batch")]
+    pub(crate) fail_fast: bool,
+
+    /// Stop when this many images have failed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Batch")]
+    pub(crate) max_failures: Option<u64>,
+
+    /// Also write each failure to this file, as a JSON object on a line
+    #[arg(long, value_name = "FILE", help_heading = "Batch")]
+    pub(crate) failures: Option<PathBuf>,
+
+    /// Print what would be done, and the disk space it needs, and do nothing
+    #[arg(long, help_heading = "Batch")]
+    pub(crate) dry_run: bool,
+}
+
+/// When progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    Auto,
+    /// Also a line at the start where standard error is no terminal
+    Always,
+    Never,
+}
+
+/// A size in bytes: digits, and a unit by thousands (KB, MB, GB, TB) or by 1024 (KiB, MiB, GiB, TiB).
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "t" | "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return Err("expected a number with a unit such as MB, GB, MiB or GiB".into()),
+    };
+    let number: f64 = digits.parse().map_err(|_| "expected a number, such as 2GB".to_owned())?;
+    let bytes = number * unit as f64;
+    if (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err("expected a positive size".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_size;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in
+            [("500", 500), ("2GB", 2_000_000_000), ("1.5 MiB", 0), ("1.5MiB", 1_572_864), ("1k", 1000)]
+        {
+            assert_eq!(parse_size(text).unwrap_or(0), bytes, "{text}");
+        }
+        for text in ["", "GB", "-1", "0", "2XB", "nan", "inf"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Exit codes.
+
+use std::process::ExitCode;
+
+/// How a run ended, as a shell sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Everything asked for was done, or whoever read our output has seen enough.
+    Done,
+    /// Some images failed; each is named on standard error.
+    SomeFailed,
+    /// Wrong usage, or the model or the output could not be opened. Also clap's code.
+    Refused,
+    /// Ctrl-C or SIGTERM, by the shells' custom of 128 and SIGINT's number.
+    Interrupted,
+}
+
+impl Exit {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::SomeFailed => 1,
+            Self::Refused => 2,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}

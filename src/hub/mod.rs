@@ -1,0 +1,244 @@
+//! A model's name → its files on disk: from the cache that Python's huggingface_hub shares, else from the hub.
+//!
+//! What is in the cache is used as it is. In particular a branch that the cache knows is not looked up again: once
+//! everything needed is there, no connection is made, with or without `--offline`. Another revision is had by its
+//! name, and a newer state of a branch with `hf download`, or by deleting the cache's `refs/<branch>`.
+//!
+//! Only what is needed is fetched: the configs, and `model.safetensors` or those shards of its index that the caller
+//! asks for; a run that needs no weights fetches none.
+//!
+//! # What does which part
+//!
+//! The crate hf-hub (0.5, without its HTTP half) names folders and snapshots. Its transfers are not used:
+//!
+//! - 0.5 sends the token to the host that the hub redirects to; its second process gives up after 5 s of waiting for
+//!   the first, where a CLIP takes minutes; it names partial and lock files otherwise than Python, so that the two do
+//!   not exclude one another; it has no time limits, and checks neither size nor hash.
+//! - 1.0 asks the hub again on each run, gives up on the lock after 10 s, starts every transfer from zero, and brings
+//!   284 crates with an asynchronous runtime and a TLS library that may want CMake. Its Xet protocol would speed up
+//!   re-downloads of changed models; the hub serves the same files over plain HTTP.
+//!
+//! So `ureq` with rustls on ring transfers, one request at a time, and what makes a transfer reliable is here.
+
+mod cache;
+mod download;
+mod error;
+mod http;
+mod lock;
+mod names;
+mod progress;
+mod remote;
+mod retry;
+mod settings;
+
+use std::path::PathBuf;
+
+use cache::{Cached, ModelCache, damage};
+use remote::Remote;
+
+use crate::model::vision_shards;
+
+pub use cache::refetch_hint;
+pub use error::HubError;
+pub use names::{ModelId, Revision};
+pub use progress::{Event, Reporter};
+pub use settings::{Settings, Token};
+
+const CONFIG: &str = "config.json";
+/// transformers 5 nests the image processor's settings in the first, and looks there first.
+const PROCESSORS: [&str; 2] = ["processor_config.json", "preprocessor_config.json"];
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/// Which of a model's files are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The configs of the tower and of the image processor.
+    Configs,
+    /// The vision tower's weights as well.
+    Weights,
+}
+
+/// A model's files at one commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// A directory as transformers' `save_pretrained` writes it, of what was asked for.
+    pub directory: PathBuf,
+    /// The model.
+    pub model: ModelId,
+    /// The full hash of the commit.
+    pub commit: String,
+}
+
+/// Gives the wanted files of a model.
+///
+/// Files that are in the cache cost no request; `events` is told of those that are fetched.
+///
+/// # Errors
+/// A file is neither in the cache nor to be had; see [`HubError`].
+pub fn fetch(
+    model: &ModelId,
+    revision: &Revision,
+    settings: &Settings,
+    wanted: Wanted,
+    events: &dyn Fn(Event<'_>),
+) -> Result<Snapshot, HubError> {
+    let cache = ModelCache::new(&settings.cache, model, settings.symlinks);
+    let commit = cache.commit(revision);
+    let is_remembered = commit.is_some() && !revision.is_commit();
+    let run = |commit| {
+        Session { cache: &cache, model, revision, settings, events, remote: None, commit }.run(wanted)
+    };
+    match run(commit) {
+        // The branch was rewritten, and the commit that the cache knows is gone from the hub.
+        Err(HubError::RevisionNotFound { .. }) if is_remembered => run(None),
+        result => result,
+    }
+}
+
+/// The files of one snapshot, gathered one by one.
+struct Session<'a> {
+    cache: &'a ModelCache,
+    model: &'a ModelId,
+    revision: &'a Revision,
+    settings: &'a Settings,
+    events: &'a dyn Fn(Event<'_>),
+    /// Made when the first file is missing.
+    remote: Option<Remote<'a>>,
+    /// Known from the cache or from the hub's first answer; all files come from this commit.
+    commit: Option<String>,
+}
+
+impl<'a> Session<'a> {
+    fn run(mut self, wanted: Wanted) -> Result<Snapshot, HubError> {
+        self.require(CONFIG)?;
+        self.processor()?;
+        if wanted == Wanted::Weights {
+            self.weights()?;
+        }
+        let commit = self.known_commit().to_owned();
+        Ok(Snapshot { directory: self.cache.snapshot(&commit), model: self.model.clone(), commit })
+    }
+
+    fn processor(&mut self) -> Result<(), HubError> {
+        // Whoever has cached this one has looked for the other, or does not want it.
+        if self.is_cached(PROCESSORS[1]) {
+            return self.require(PROCESSORS[1]).map(drop);
+        }
+        let mut is_found = false;
+        for file in PROCESSORS {
+            is_found |= self.obtain(file)?.is_some();
+        }
+        if is_found { Ok(()) } else { Err(self.file_not_found(PROCESSORS[1])) }
+    }
+
+    fn weights(&mut self) -> Result<(), HubError> {
+        // An index in the cache says enough: there is no need to ask for a single file as well.
+        let is_sharded = self.is_cached(INDEX) && !self.is_cached(WEIGHTS);
+        if !is_sharded && self.obtain(WEIGHTS)?.is_some() {
+            return Ok(());
+        }
+        let Some(index) = self.obtain(INDEX)? else { return Err(self.no_weights()?) };
+        for shard in vision_shards(&index)? {
+            let name =
+                shard.file_name().and_then(|name| name.to_str()).filter(|name| names::is_file_name(name));
+            let Some(name) = name else {
+                let reason = format!("shard name {:?} is not a plain file name", shard.display());
+                return Err(HubError::Corrupt { path: index, reason });
+            };
+            self.require(name)?;
+        }
+        Ok(())
+    }
+
+    /// Says whether there are other weights, which are not read.
+    fn no_weights(&mut self) -> Result<HubError, HubError> {
+        for file in PICKLES {
+            if self.exists(file)? {
+                return Ok(HubError::OnlyPickle { model: self.model.clone(), file: file.to_owned() });
+            }
+        }
+        Ok(self.file_not_found(WEIGHTS))
+    }
+
+    fn find(&self, file: &str) -> Cached {
+        self.commit.as_deref().map_or(Cached::Unknown, |commit| self.cache.find(commit, file))
+    }
+
+    fn is_cached(&self, file: &str) -> bool {
+        matches!(self.find(file), Cached::Present(_))
+    }
+
+    fn known_commit(&self) -> &str {
+        self.commit.as_deref().expect("known since the first file was found")
+    }
+
+    fn require(&mut self, file: &str) -> Result<PathBuf, HubError> {
+        self.obtain(file)?.ok_or_else(|| self.file_not_found(file))
+    }
+
+    /// A file's path in the snapshot; `None` if the model has no such file.
+    fn obtain(&mut self, file: &str) -> Result<Option<PathBuf>, HubError> {
+        match self.find(file) {
+            Cached::Present(path) => {
+                return match damage(&path) {
+                    None => Ok(Some(path)),
+                    Some(reason) => Err(HubError::Corrupt { path, reason }),
+                };
+            }
+            Cached::Absent => return Ok(None),
+            Cached::Unknown => {}
+        }
+        let Some(info) = self.ask(file)? else { return Ok(None) };
+        let cache = self.cache;
+        self.remote(file)?.fetch_blob(cache, &info, file)?;
+        cache.link(&info.etag, self.known_commit(), file).map(Some)
+    }
+
+    fn exists(&mut self, file: &str) -> Result<bool, HubError> {
+        match self.find(file) {
+            Cached::Present(_) => Ok(true),
+            Cached::Absent => Ok(false),
+            Cached::Unknown => Ok(self.ask(file)?.is_some()),
+        }
+    }
+
+    /// Asks the hub for a file, and remembers what it says of the commit and of a file that is not there.
+    fn ask(&mut self, file: &str) -> Result<Option<remote::RemoteFile>, HubError> {
+        let at = self.commit.clone().unwrap_or_else(|| self.revision.as_str().to_owned());
+        let found = self.remote(file)?.file(&at, file)?;
+        match (&found, &self.commit) {
+            (None, Some(commit)) => self.cache.remember_absent(commit, file)?,
+            (Some(info), None) => {
+                self.cache.remember_commit(self.revision, &info.commit)?;
+                self.commit = Some(info.commit.clone());
+            }
+            _ => {}
+        }
+        Ok(found)
+    }
+
+    fn remote(&mut self, file: &str) -> Result<&Remote<'a>, HubError> {
+        if self.settings.offline {
+            return Err(HubError::NotCached {
+                model: self.model.clone(),
+                revision: self.revision.clone(),
+                file: file.to_owned(),
+                cache: self.settings.cache.clone(),
+            });
+        }
+        if self.remote.is_none() {
+            self.remote = Some(Remote::new(self.settings, self.model, self.revision, self.events)?);
+        }
+        Ok(self.remote.as_ref().expect("just made"))
+    }
+
+    fn file_not_found(&self, file: &str) -> HubError {
+        HubError::FileNotFound {
+            model: self.model.clone(),
+            revision: self.revision.clone(),
+            file: file.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! No two images with one output.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::{BuildHasher, RandomState},
+    path::{Path, PathBuf},
+};
+
+use super::{Item, Source};
+
+/// Sees each image's output name and tells which were given before. It keeps 16 bytes an image, not its path, since a
+/// list may be long.
+pub struct Distinct {
+    hasher: RandomState,
+    seen: HashMap<u64, u64>,
+}
+
+/// What is known of an image's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// No other image has it.
+    New,
+    /// The same image was given before.
+    Again,
+    /// Another image has it.
+    Taken,
+}
+
+impl Default for Distinct {
+    fn default() -> Self {
+        Self { hasher: RandomState::new(), seen: HashMap::new() }
+    }
+}
+
+impl Distinct {
+    /// Notes that `source` will be written to `output`.
+    pub fn note(&mut self, source: &Source, output: &Path) -> Seen {
+        let source = self.hasher.hash_one(source);
+        match self.seen.entry(self.hasher.hash_one(output)) {
+            Entry::Vacant(entry) => {
+                entry.insert(source);
+                Seen::New
+            }
+            Entry::Occupied(entry) if *entry.get() == source => Seen::Again,
+            Entry::Occupied(_) => Seen::Taken,
+        }
+    }
+}
+
+/// Leaves out images that were given before, and makes those whose output is another image's into failures.
+pub fn distinct(
+    items: impl Iterator<Item = Item>,
+    output: impl Fn(&Path) -> PathBuf,
+) -> impl Iterator<Item = Item> {
+    let mut distinct = Distinct::default();
+    items.filter_map(move |item| {
+        let output = output(&item.name);
+        match (distinct.note(&item.source, &output), item.source) {
+            (Seen::New, source) => Some(Item { source, ..item }),
+            (Seen::Taken, Source::File(path)) => {
+                let reason = format!("another image is written to {}", output.display());
+                Some(Item::unreadable(path, reason))
+            }
+            (Seen::Again | Seen::Taken, _) => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_image_is_left_out_and_a_shared_output_fails() {
+        let items = ["a.jpg", "b.jpg", "a.jpg", "a.png"].map(|path| Item::file(path.into()));
+        let kept: Vec<_> = distinct(items.into_iter(), |name| name.with_extension("npy")).collect();
+        assert_eq!(kept.len(), 3);
+        assert_eq!(kept[1].source, Source::File("b.jpg".into()));
+        assert!(matches!(&kept[2].source, Source::Unreadable(path, reason)
+            if path == Path::new("a.png") && reason.contains("a.npy")));
+    }
+}

@@ -1,0 +1,108 @@
+//! The images of a directory.
+
+use std::{ffi::OsStr, fs::File, io::Read, path::Path};
+
+use walkdir::{DirEntry, WalkDir};
+
+use super::Item;
+use crate::image::looks_like_image;
+
+/// Extensions under which a file counts as an image whatever it holds, so that a damaged one is reported.
+const EXTENSIONS: [&str; 15] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "pnm", "pbm", "pgm", "ppm",
+    "tif",
+];
+
+/// What a directory holds.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Its images, sorted by path, and in their places what could not be looked into.
+    pub items: Vec<Item>,
+    /// How many other files were passed over.
+    pub others: usize,
+}
+
+/// Finds the images in a directory and those below it, in the order of their names. Hidden files and directories are
+/// skipped, symbolic links followed. An image is told by its first bytes, or, where these say nothing, by its
+/// extension.
+pub fn walk(root: &Path) -> Found {
+    let mut found = Found::default();
+    let entries = WalkDir::new(root).follow_links(true).sort_by_file_name().min_depth(1);
+    for entry in entries.into_iter().filter_entry(|entry| !is_hidden(entry)) {
+        match entry {
+            Ok(entry) if entry.file_type().is_file() => {
+                if is_image(entry.path()) {
+                    found.items.push(Item::found(root, entry.into_path()));
+                } else {
+                    found.others += 1;
+                }
+            }
+            Ok(_) => {} // directories are entered, and pipes, sockets and devices are never read unasked
+            Err(error) => {
+                let path = error.path().unwrap_or(root).to_owned();
+                let reason = match error.loop_ancestor() {
+                    Some(ancestor) => format!("a link back to {}", ancestor.display()),
+                    None => error.io_error().map_or_else(|| error.to_string(), ToString::to_string),
+                };
+                found.items.push(Item::unreadable(path, reason));
+            }
+        }
+    }
+    found
+}
+
+fn is_hidden(entry: &DirEntry) -> bool {
+    entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
+fn is_image(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+    if extension.is_some_and(|extension| extension == "tiff" || EXTENSIONS.contains(&extension.as_str())) {
+        return true;
+    }
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut start));
+    read.is_ok() && looks_like_image(&start)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn images_are_found_sorted_by_content_and_by_extension() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        fs::create_dir_all(root.join("sub/deep")).unwrap();
+        fs::create_dir(root.join(".hidden")).unwrap();
+        for (name, bytes) in [
+            ("b.PNG", &b"damaged"[..]),
+            ("a.dat", b"\x89PNG\r\n\x1a\n"),
+            ("notes.txt", b"text"),
+            (".hidden/c.png", b""),
+            (".d.png", b""),
+            ("sub/deep/e.webp", b""),
+            ("sub.jpg", b""),
+        ] {
+            fs::write(root.join(name), bytes).unwrap();
+        }
+        let found = walk(root);
+        let names: Vec<_> = found.items.iter().map(|item| item.name.to_str().unwrap()).collect();
+        assert_eq!(names, ["a.dat", "b.PNG", "sub/deep/e.webp", "sub.jpg"]);
+        assert_eq!(found.others, 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_a_circle_is_named_and_does_not_hang() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a.png"), "").unwrap();
+        std::os::unix::fs::symlink(directory.path(), directory.path().join("loop")).unwrap();
+        let found = walk(directory.path());
+        assert_eq!(found.items[0].name, Path::new("a.png"));
+        assert_eq!(found.items.len(), 2);
+        assert!(found.items[1].source.read().unwrap_err().to_string().starts_with("a link back to"));
+    }
+}

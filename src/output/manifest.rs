@@ -1,0 +1,48 @@
+//! `manifest.json`: what a directory of outputs was made with.
+
+use std::{fs, io, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Metadata, OutputError, OutputFile};
+
+/// The manifest's name in a directory of outputs.
+pub(super) const MANIFEST: &str = "manifest.json";
+
+/// The settings that all outputs of one place share.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    pub(super) settings: Metadata,
+}
+
+impl Manifest {
+    /// Reads a manifest; none if there is no such file.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, OutputError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(OutputError::Io { path: path.to_owned(), source }),
+        };
+        serde_json::from_str(&text).map(Some).map_err(|error| OutputError::Taken {
+            path: path.to_owned(),
+            reason: format!("is no manifest of ours: {error}"),
+        })
+    }
+
+    /// Writes a manifest, in one piece.
+    pub(super) fn write(&self, path: &Path) -> Result<(), OutputError> {
+        let text = serde_json::to_string_pretty(self).expect("a manifest has only string keys");
+        OutputFile::create_in_tree(path)?.commit(|writer| writeln!(writer, "{text}"))
+    }
+
+    /// Refuses to mix outputs of other settings with ours; `path` is where they are.
+    pub(super) fn check(&self, settings: &Metadata, path: &Path) -> Result<(), OutputError> {
+        match self.settings.differences(settings) {
+            differences if differences.is_empty() => Ok(()),
+            differences => Err(OutputError::Taken {
+                path: path.to_owned(),
+                reason: format!("holds outputs of other settings: {}", differences.join(", ")),
+            }),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What an output says of itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+/// Sorted key–value pairs, for the `__metadata__` of a safetensors file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Metadata(BTreeMap<String, String>);
+
+impl Metadata {
+    /// Nothing but the tool and its version.
+    pub fn new() -> Self {
+        let mut metadata = Self::default();
+        metadata.insert("tool", env!("CARGO_PKG_NAME"));
+        metadata.insert("tool_version", env!("CARGO_PKG_VERSION"));
+        metadata
+    }
+
+    /// Adds a pair, or replaces the value of its key.
+    pub fn insert(&mut self, key: &str, value: impl ToString) {
+        self.0.insert(key.to_owned(), value.to_string());
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// The same, without a key.
+    pub fn without(mut self, key: &str) -> Self {
+        self.0.remove(key);
+        self
+    }
+
+    /// What is not the same, one `key is A, not B` each, where A is the value here and B the `other`.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let keys: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
+        let show = |value: Option<&str>| value.map_or("absent".to_owned(), |value| format!("{value:?}"));
+        keys.into_iter()
+            .map(|key| (key, self.get(key), other.get(key)))
+            .filter(|(_, here, there)| here != there)
+            .map(|(key, here, there)| format!("{key} is {}, not {}", show(here), show(there)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_named_with_both_values() {
+        let (mut a, mut b) = (Metadata::new(), Metadata::new());
+        assert!(a.differences(&b).is_empty());
+        a.insert("dtype", "f32");
+        b.insert("dtype", "f16");
+        b.insert("revision", "main");
+        assert_eq!(a.differences(&b), [r#"dtype is "f32", not "f16""#, r#"revision is absent, not "main""#]);
+    }
+}

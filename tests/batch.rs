@@ -1,0 +1,392 @@
+//! Folders, lists and archives: nothing lost, nothing torn, nothing done twice.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+use support::{
+    fixture,
+    run::{Outcome, command, feed, run, tiny},
+};
+
+/// The good pictures of the fixtures, a few of each format, and bad ones between them.
+fn folder(root: &Path) -> (Vec<String>, Vec<String>) {
+    let mut good = Vec::new();
+    fs::create_dir_all(root.join("sub dir/ü")).unwrap();
+    let mut pictures: Vec<PathBuf> = fs::read_dir(fixture("images"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .collect();
+    pictures.sort();
+    for (index, path) in pictures.iter().filter(|path| path.extension().is_none_or(|e| e != "md")).enumerate()
+    {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let name = ["", "sub dir/", "sub dir/ü/"][index % 3].to_owned() + name;
+        fs::copy(path, root.join(&name)).unwrap();
+        good.push(name);
+    }
+    let jpeg = fs::read(fixture("images/jpeg-420.jpg")).unwrap();
+    let bad =
+        ["bad-cut.jpg", "bad-empty.png", "sub dir/bad-text.gif", "sub dir/bad-bomb.bmp"].map(str::to_owned);
+    for (name, bytes) in bad.iter().zip([
+        &jpeg[..jpeg.len() / 3],
+        b"",
+        b"no picture",
+        &fs::read(fixture("images/bad/bomb.bmp")).unwrap(),
+    ]) {
+        fs::write(root.join(name), bytes).unwrap();
+    }
+    fs::write(root.join("notes.txt"), "no picture, and nobody says so").unwrap();
+    (good, bad.to_vec())
+}
+
+/// Every file below a directory with its bytes; hidden ones too.
+fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = walkdir::WalkDir::new(root).into_iter().map(|entry| entry.unwrap());
+    files
+        .filter(|entry| entry.file_type().is_file())
+        .map(|entry| {
+            let name = entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            (name, fs::read(entry.path()).unwrap())
+        })
+        .collect()
+}
+
+/// The binary on a folder, its outputs below `out`.
+fn extract(photos: &Path, out: &Path, target: &str, more: &[&str]) -> Command {
+    let mut command = command();
+    command.arg("--model").arg(tiny()).arg(photos).arg("-o").arg(format!("{}/{target}", out.display()));
+    command.args(more).stdin(Stdio::null());
+    command
+}
+
+const TARGETS: [(&str, &[&str]); 5] = [
+    ("tree/", &["--keep-extension"]),
+    ("x.safetensors", &[]),
+    ("x.npy", &[]),
+    ("sharded.safetensors", &["--shard-size", "100KB"]),
+    ("sharded.npy", &["--shard-size", "100KB", "--dtype", "f16"]),
+];
+
+#[test]
+fn every_good_image_is_extracted_and_every_bad_one_named_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (photos, out) = (directory.path().join("photos"), directory.path().join("out"));
+    fs::create_dir(&out).unwrap();
+    let (good, bad) = folder(&photos);
+    let failures = out.join("failures.jsonl");
+    let more = ["--json", "--batch-size", "3", "--keep-extension", "--failures", failures.to_str().unwrap()];
+    let outcome = Outcome::from(extract(&photos, &out, "tree/", &more).output().unwrap());
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    for name in &bad {
+        let lines =
+            outcome.stderr.lines().filter(|line| line.starts_with("error: ") && line.contains(name.as_str()));
+        assert_eq!(lines.count(), 1, "{name}: {}", outcome.stderr);
+    }
+    assert!(!outcome.stderr.contains("notes.txt"));
+
+    let reports: Vec<Value> =
+        outcome.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let paths: Vec<&str> = reports.iter().map(|report| report["path"].as_str().unwrap()).collect();
+    let mut sorted: Vec<PathBuf> = good.iter().chain(&bad).map(|name| photos.join(name)).collect();
+    sorted.sort();
+    assert_eq!(paths, sorted.iter().map(|path| path.to_str().unwrap()).collect::<Vec<_>>(), "in input order");
+    let failed = reports.iter().filter(|report| report["status"] == "failed").count();
+    assert_eq!((failed, reports.len()), (bad.len(), good.len() + bad.len()));
+    let records = fs::read_to_string(failures).unwrap();
+    assert_eq!(records.lines().count(), bad.len());
+    for record in records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        assert!(record["path"].is_string() && record["stage"] == "decode" || record["stage"] == "read");
+        assert!(!record["reason"].as_str().unwrap().is_empty());
+    }
+
+    assert_eq!(contents(&out.join("tree")).len(), good.len() + 1, "a file an image, and the manifest");
+    for name in good.iter().step_by(7) {
+        let alone = run([photos.join(name).to_str().unwrap(), "-o", "-"]);
+        assert_eq!(alone.stdout, fs::read(out.join(format!("tree/{name}.npy"))).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn all_layouts_hold_the_same_features() {
+    let directory = tempfile::tempdir().unwrap();
+    let (photos, out) = (directory.path().join("photos"), directory.path().to_owned());
+    let (good, _) = folder(&photos);
+    for (target, more) in TARGETS {
+        let outcome = Outcome::from(extract(&photos, &out, target, more).output().unwrap());
+        assert_eq!(outcome.code, Some(1), "{target}: {}", outcome.stderr);
+    }
+    let one = |name: &str| fs::read(out.join(format!("tree/{name}.npy"))).unwrap()[128..].to_vec();
+
+    let stack = fs::read(out.join("x.npy")).unwrap();
+    assert!(String::from_utf8_lossy(&stack[..128]).contains(&format!("({}, 26, 36)", good.len())));
+    let index = fs::read_to_string(out.join("x.index.jsonl")).unwrap();
+    assert_eq!(index.lines().count(), good.len());
+    let size = 26 * 36 * 4;
+    for line in index.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let row = line["row"].as_u64().unwrap() as usize;
+        assert_eq!(stack[128 + row * size..][..size], one(line["path"].as_str().unwrap()), "{line}");
+    }
+
+    let archive = fs::read(out.join("x.safetensors")).unwrap();
+    let archive = SafeTensors::deserialize(&archive).unwrap();
+    assert_eq!(archive.len(), good.len());
+    for (name, tensor) in archive.iter() {
+        assert_eq!((tensor.shape(), tensor.data()), (&[1, 26, 36][..], &one(name)[..]), "{name}");
+    }
+
+    let index: Value =
+        serde_json::from_slice(&fs::read(out.join("sharded.safetensors.index.json")).unwrap()).unwrap();
+    assert_eq!(index["metadata"]["total_size"], good.len() * size);
+    let map = index["weight_map"].as_object().unwrap();
+    assert_eq!(map.len(), good.len());
+    for (name, shard) in map {
+        let bytes = fs::read(out.join(shard.as_str().unwrap())).unwrap();
+        assert!(bytes.len() <= 100_000, "{shard}: {}", bytes.len());
+        let shard = SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(shard.tensor(name).unwrap().data(), one(name));
+    }
+    let rows = fs::read_to_string(out.join("sharded.index.jsonl")).unwrap();
+    assert!(rows.lines().all(|line| line.contains("\"shard\":\"sharded-0000")));
+}
+
+/// Kills a run at many moments, repeats it each time, and compares with one that was left alone.
+fn killed_and_repeated(signal: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = directory.path().join("photos");
+    folder(&photos);
+    for (target, more) in TARGETS {
+        let (calm, rough) = (directory.path().join("calm"), directory.path().join("rough"));
+        for out in [&calm, &rough] {
+            let _ = fs::remove_dir_all(out);
+            fs::create_dir(out).unwrap();
+        }
+        assert_eq!(extract(&photos, &calm, target, more).output().unwrap().status.code(), Some(1));
+        let mut cut_short = 0;
+        for attempt in 0..12u64 {
+            let mut child = extract(&photos, &rough, target, more)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            std::thread::sleep(Duration::from_millis(20 + 17 * attempt));
+            let _ = Command::new("kill").arg(signal).arg(child.id().to_string()).status();
+            let code = child.wait().unwrap().code();
+            let expected = if signal == "-KILL" { None } else { Some(130) };
+            cut_short += u32::from(code == expected);
+            assert!(code == expected || code == Some(1), "{target}: {code:?}");
+        }
+        assert!(cut_short > 0, "{target}: no run was slow enough to be cut short");
+        let last = Outcome::from(extract(&photos, &rough, target, more).output().unwrap());
+        assert_eq!(last.code, Some(1), "{target}: {}", last.stderr);
+        let (calm, rough) = (contents(&calm), contents(&rough));
+        assert_eq!(calm.keys().collect::<Vec<_>>(), rough.keys().collect::<Vec<_>>(), "{target}");
+        assert!(calm == rough, "{target}: other bytes");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_killed_run_goes_on_and_ends_as_if_it_had_not_been() {
+    killed_and_repeated("-KILL");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_terminated_run_ends_in_order() {
+    killed_and_repeated("-TERM");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_ends_with_whole_outputs_and_the_run_can_be_repeated() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = directory.path().join("photos");
+    folder(&photos);
+    for (target, more) in [("x.safetensors", &[][..]), ("x.npy", &[])] {
+        let out = directory.path().join("out");
+        let calm = directory.path().join("calm");
+        for out in [&calm, &out] {
+            let _ = fs::remove_dir_all(out);
+            fs::create_dir(out).unwrap();
+        }
+        extract(&photos, &calm, target, more).output().unwrap();
+        // A limit on the size of files stands in for a full disk.
+        let limited = extract(&photos, &out, target, more);
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg("trap '' XFSZ; ulimit -f 200; exec \"$0\" \"$@\"");
+        shell.arg(limited.get_program()).args(limited.get_args());
+        let outcome = Outcome::from(shell.output().unwrap());
+        assert_eq!(outcome.code, Some(2), "{target}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("cannot be written"), "{target}: {}", outcome.stderr);
+        assert!(!out.join(target).exists(), "{target}: torn");
+        let repeated = Outcome::from(extract(&photos, &out, target, more).output().unwrap());
+        assert_eq!(repeated.code, Some(1), "{target}: {}", repeated.stderr);
+        assert!(repeated.stderr.contains("complete before"), "{target}: {}", repeated.stderr);
+        assert!(contents(&out) == contents(&calm), "{target}: other bytes");
+    }
+}
+
+#[test]
+fn what_is_complete_is_skipped_and_other_settings_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = directory.path().join("photos");
+    let (good, _) = folder(&photos);
+    for (target, more) in TARGETS {
+        let again = |extra: &[&str]| {
+            let more = [more, extra].concat();
+            Outcome::from(extract(&photos, directory.path(), target, &more).output().unwrap())
+        };
+        again(&[]);
+        let before = contents(directory.path());
+        let outcome = again(&[]);
+        assert_eq!(outcome.code, Some(1));
+        assert!(
+            outcome.stderr.contains(&format!("0 done, {} complete before", good.len())),
+            "{}",
+            outcome.stderr
+        );
+        let refused = again(&["--tokens", "cls"]);
+        assert_eq!(refused.code, Some(2), "{target}: {}", refused.stderr);
+        assert!(refused.stderr.contains(r#"tokens is "all", not "cls""#), "{target}: {}", refused.stderr);
+        assert!(contents(directory.path()) == before, "{target}: a refused run changed something");
+        let anew = again(&["--tokens", "cls", "--overwrite"]);
+        assert!(anew.stderr.contains(&format!("{} done, 4 failed", good.len())), "{target}: {}", anew.stderr);
+        assert!(contents(directory.path()) != before);
+    }
+}
+
+#[test]
+fn two_images_for_one_output_are_refused_before_any_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    fs::copy(fixture("images/jpeg-420.jpg"), at("cat.jpg")).unwrap();
+    fs::copy(fixture("images/png-rgb-8.png"), at("cat.png")).unwrap();
+    let out = at("out/");
+    let outcome = run([at("cat.jpg"), at("cat.png"), "-o".into(), out.clone()]);
+    outcome.failed(2, "cat.jpg and").failed(2, "would both be written to").failed(2, "--keep-extension");
+    assert!(!Path::new(&out).exists());
+    run([at("cat.jpg"), at("cat.png"), "-o".into(), out.clone(), "--keep-extension".into(), "-q".into()])
+        .done();
+    let names: Vec<String> = contents(Path::new(&out)).into_keys().collect();
+    assert!(
+        names.iter().any(|name| name.ends_with("cat.jpg.npy"))
+            && names.iter().any(|name| name.ends_with("cat.png.npy"))
+    );
+}
+
+#[test]
+fn a_list_is_answered_line_by_line_while_its_producer_stays_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = command();
+    command
+        .arg("--model")
+        .arg(tiny())
+        .args(["--files-from", "-", "-0", "--json", "-o"])
+        .arg(directory.path().join("out/"));
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut list = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    for name in ["jpeg-420.jpg", "nowhere.jpg", "png-rgb-8.png"] {
+        let path = fixture("images").join(name);
+        list.write_all(path.to_str().unwrap().as_bytes()).unwrap();
+        list.write_all(b"\0").unwrap();
+        let answer: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
+        assert_eq!(answer["path"], path.to_str().unwrap());
+        assert_eq!(answer["status"], if name == "nowhere.jpg" { "failed" } else { "done" });
+    }
+    drop(list);
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[cfg(unix)]
+#[test]
+fn names_of_any_bytes_are_safe() {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = tempfile::tempdir().unwrap();
+    let photos = directory.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    let odd = photos.join(std::ffi::OsStr::from_bytes(b"odd \xff\n.png"));
+    fs::copy(fixture("images/png-rgb-8.png"), &odd).unwrap();
+    for target in ["tree/", "x.safetensors", "x.npy"] {
+        let outcome = Outcome::from(extract(&photos, directory.path(), target, &["-q"]).output().unwrap());
+        assert_eq!(outcome.code, Some(0), "{target}: {}", outcome.stderr);
+    }
+    assert!(directory.path().join("tree").join(std::ffi::OsStr::from_bytes(b"odd \xff\n.npy")).exists());
+    let archive = fs::read(directory.path().join("x.safetensors")).unwrap();
+    assert_eq!(SafeTensors::deserialize(&archive).unwrap().names(), ["odd %FF\n.png"]);
+
+    // A listed path cannot lead out of the output directory.
+    let out = directory.path().join("deep/out");
+    fs::create_dir_all(&out).unwrap();
+    fs::copy(fixture("images/png-rgb-8.png"), directory.path().join("outside.png")).unwrap();
+    let escape = format!("{}/../outside.png", out.parent().unwrap().display());
+    let list = ["-q", "--files-from", "-", "-o"];
+    feed(command().arg("--model").arg(tiny()).args(list).arg(&out), escape.as_bytes()).done();
+    assert!(contents(&out).keys().any(|name| name.ends_with("outside.npy")));
+    assert!(!directory.path().join("outside.npy").exists());
+}
+
+#[test]
+fn a_stream_of_arrays_follows_one_another() {
+    let pictures = ["jpeg-420.jpg", "png-rgb-8.png"]
+        .map(|name| fixture("images").join(name).to_str().unwrap().to_owned());
+    let both = run(pictures.iter().map(String::as_str).chain(["-q", "-o", "-"])).done().stdout;
+    let each = pictures.map(|picture| run([picture.as_str(), "-o", "-"]).done().stdout);
+    assert_eq!(both, each.concat());
+}
+
+#[test]
+fn a_run_stops_at_as_many_failures_as_allowed() {
+    let directory = tempfile::tempdir().unwrap();
+    for index in 0..6 {
+        fs::write(directory.path().join(format!("{index}.jpg")), "no picture").unwrap();
+    }
+    let folder = directory.path().to_str().unwrap();
+    for (option, expected) in
+        [(&["--fail-fast"][..], 1), (&["--max-failures", "3"], 3), (&["--max-failures", "9"], 6)]
+    {
+        let outcome = run([folder].into_iter().chain(option.iter().copied()));
+        assert_eq!(outcome.code, Some(1));
+        assert_eq!(outcome.stderr.matches("error: ").count(), expected, "{option:?}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = directory.path().join("photos");
+    let (good, bad) = folder(&photos);
+    for target in ["tree/", "x.npy"] {
+        let outcome = Outcome::from(
+            extract(
+                &photos,
+                directory.path(),
+                target,
+                &["--dry-run", "--keep-extension"][..2 - usize::from(target == "x.npy")],
+            )
+            .output()
+            .unwrap(),
+        )
+        .done();
+        let count = good.len() + bad.len();
+        assert!(
+            outcome.text().contains(&format!("{count}, {count} to do; 1 other files are passed over")),
+            "{}",
+            outcome.text()
+        );
+        assert!(outcome.text().contains("3744 bytes an image"), "{}", outcome.text());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,179 @@
+//! What is fetched, from where, and who is told the token.
+
+use std::{fs, thread, time::Duration};
+
+use clip_features::hub::{Settings, Wanted, fetch};
+
+use crate::{
+    server::{COMMIT, Fault, sha256, small_etag},
+    support::{CONFIG, LEN, MODEL, PROCESSOR, TOKEN, World, count, settings, weights},
+};
+
+#[test]
+fn a_model_is_laid_out_as_python_lays_it_out() {
+    let world = World::new();
+    let snapshot = world.fetch().unwrap();
+
+    assert_eq!(snapshot.commit, COMMIT);
+    assert_eq!(snapshot.directory, world.folder().join("snapshots").join(COMMIT));
+    assert_eq!(fs::read_to_string(world.folder().join("refs/main")).unwrap(), COMMIT);
+    for (file, content, etag) in [
+        ("config.json", CONFIG, small_etag(CONFIG)),
+        ("preprocessor_config.json", PROCESSOR, small_etag(PROCESSOR)),
+        ("model.safetensors", &weights(LEN), sha256(&weights(LEN))),
+    ] {
+        let path = snapshot.directory.join(file);
+        assert_eq!(fs::read(&path).unwrap(), content, "{file}");
+        assert_eq!(fs::read(world.folder().join("blobs").join(&etag)).unwrap(), content, "{file}");
+        if cfg!(unix) {
+            let target = fs::read_link(&path).unwrap();
+            assert_eq!(target.to_str().unwrap(), format!("../../blobs/{etag}"));
+        }
+    }
+    assert!(world.folder().join(".no_exist").join(COMMIT).join("processor_config.json").is_file());
+    assert_eq!(fs::read_dir(&snapshot.directory).unwrap().count(), 3, "nothing else is fetched");
+    let blobs = fs::read_dir(world.folder().join("blobs")).unwrap();
+    assert_eq!(blobs.count(), 3, "nothing unfinished stays");
+}
+
+#[test]
+fn the_second_run_makes_no_connection() {
+    let world = World::new();
+    let first = world.fetch().unwrap();
+    let before = world.hub.connections();
+    assert_eq!(world.fetch().unwrap(), first);
+    assert_eq!(world.hub.connections(), before);
+    assert!(world.events.borrow().is_empty());
+}
+
+#[test]
+fn all_files_come_from_one_commit() {
+    let world = World::new();
+    world.fetch().unwrap();
+    let log = world.hub.take_log();
+    let resolved: Vec<_> = log.iter().filter(|logged| logged.path.contains("/resolve/")).collect();
+    assert!(resolved[0].path.contains("/resolve/main/config.json"));
+    for logged in &resolved[1..] {
+        assert!(logged.path.contains(&format!("/resolve/{COMMIT}/")), "{logged:?}");
+    }
+}
+
+#[test]
+fn the_token_goes_to_the_hub_and_not_to_its_storage() {
+    let mut world = World::new();
+    world.settings = settings(&world.hub.endpoint, world.cache.path(), &[("HF_TOKEN", TOKEN)]);
+    world.fetch().unwrap();
+    let log = world.hub.take_log();
+    assert!(log.iter().any(|logged| logged.host == "storage"));
+    for logged in &log {
+        let expected = (logged.host == "hub").then(|| format!("Bearer {TOKEN}"));
+        assert_eq!(logged.authorization, expected, "{logged:?}");
+    }
+}
+
+#[test]
+fn the_token_is_not_sent_to_another_port_of_the_same_host() {
+    let other = World::new();
+    let mut world = World::new();
+    world.settings = settings(&world.hub.endpoint, world.cache.path(), &[("HF_TOKEN", TOKEN)]);
+    let location = format!("{}/acme/clip/resolve/main/config.json", other.hub.endpoint);
+    world.hub.fail("/resolve/main/config.json", 1, Fault::Answer(302, vec![("Location", location)]));
+    world.fetch().unwrap();
+    let log = other.hub.take_log();
+    assert!(!log.is_empty() && log.iter().all(|logged| logged.authorization.is_none()));
+}
+
+#[test]
+fn only_the_shards_of_the_vision_tower_are_fetched() {
+    let world = World::without_weights();
+    let index = r#"{"weight_map": {"text_model.a": "model-1.safetensors", "vision_model.a": "model-2.safetensors",
+        "vision_model.b": "model-2.safetensors", "vision_model.c": "model-3.safetensors"}}"#;
+    world.hub.add(MODEL, "model.safetensors.index.json", index.as_bytes(), false);
+    for shard in 1..=3 {
+        world.hub.add(MODEL, &format!("model-{shard}.safetensors"), &weights(1000 + shard), true);
+    }
+    let snapshot = world.fetch().unwrap();
+    assert!(!snapshot.directory.join("model-1.safetensors").exists());
+    for shard in 2..=3 {
+        let path = snapshot.directory.join(format!("model-{shard}.safetensors"));
+        assert_eq!(fs::read(path).unwrap(), weights(1000 + shard));
+    }
+    let before = world.hub.connections();
+    world.fetch().unwrap();
+    assert_eq!(world.hub.connections(), before);
+}
+
+#[test]
+fn configs_alone_cost_no_weights() {
+    let world = World::new();
+    let (model, revision) = (MODEL.parse().unwrap(), "main".parse().unwrap());
+    let snapshot = fetch(&model, &revision, &world.settings, Wanted::Configs, &|_| {}).unwrap();
+    assert!(snapshot.directory.join("preprocessor_config.json").is_file());
+    assert_eq!(count(&world.hub.take_log(), "safetensors"), 0);
+    // What is missing is fetched when it is wanted.
+    let whole = fetch(&model, &revision, &world.settings, Wanted::Weights, &|_| {}).unwrap();
+    assert_eq!(whole.directory, snapshot.directory);
+    assert_eq!(count(&world.hub.take_log(), "config.json"), 0);
+}
+
+#[test]
+fn tags_pull_requests_and_commits_are_revisions() {
+    let world = World::new();
+    let other = "0123456789abcdef0123456789abcdef01234567";
+    world.hub.add_revision("v1.0", other);
+    world.hub.add_revision("refs/pr/7", other);
+    assert_eq!(world.fetch_revision("v1.0").unwrap().commit, other);
+    assert_eq!(fs::read_to_string(world.folder().join("refs/v1.0")).unwrap(), other);
+    world.hub.take_log();
+
+    assert_eq!(world.fetch_revision(other).unwrap().commit, other);
+    assert!(world.hub.take_log().is_empty(), "a commit is found by its hash");
+    assert!(!world.folder().join("refs").join(other).exists());
+
+    assert_eq!(world.fetch_revision("refs/pr/7").unwrap().commit, other);
+    assert_eq!(fs::read_to_string(world.folder().join("refs/refs/pr/7")).unwrap(), other);
+    let log = world.hub.take_log();
+    assert_eq!(log.len(), 2, "the hub tells the commit, and all else is there: {log:?}");
+    assert!(log[0].path.contains("/resolve/refs%2Fpr%2F7/"));
+
+    assert_eq!(world.fetch().unwrap().commit, COMMIT);
+    assert_eq!(count(&world.hub.take_log(), "GET"), 0, "the same blobs are not fetched again");
+}
+
+#[test]
+fn without_symbolic_links_a_snapshot_holds_the_files() {
+    let mut world = World::new();
+    world.settings = Settings { symlinks: false, ..world.settings };
+    let snapshot = world.fetch().unwrap();
+    let path = snapshot.directory.join("model.safetensors");
+    assert!(path.symlink_metadata().unwrap().is_file());
+    assert_eq!(fs::read(path).unwrap(), weights(LEN));
+    let before = world.hub.connections();
+    world.fetch().unwrap();
+    assert_eq!(world.hub.connections(), before);
+}
+
+#[test]
+fn settings_nested_in_processor_config_are_fetched() {
+    let world = World::new();
+    world.hub.add(MODEL, "processor_config.json", br#"{"image_processor": {}}"#, false);
+    let snapshot = world.fetch().unwrap();
+    assert!(snapshot.directory.join("processor_config.json").is_file());
+}
+
+#[test]
+fn threads_that_start_at_once_download_once() {
+    let world = World::new();
+    world.hub.fail("GET /lfs/", 1, Fault::Slow(10, Duration::from_millis(50)));
+    let directories: Vec<_> = thread::scope(|scope| {
+        let fetch = || {
+            let (model, revision) = (MODEL.parse().unwrap(), "main".parse().unwrap());
+            fetch(&model, &revision, &world.settings, Wanted::Weights, &|_| {})
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(fetch)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap().unwrap().directory).collect()
+    });
+    assert!(directories.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(count(&world.hub.take_log(), "GET /lfs/"), 1);
+    assert_eq!(fs::read(directories[0].join("model.safetensors")).unwrap(), weights(LEN));
+}

@@ -1,0 +1,9 @@
+//! The hub module against a hub on the loopback.
+
+mod cached;
+mod command;
+mod download;
+mod refusals;
+mod server;
+mod support;
+mod transfer;
