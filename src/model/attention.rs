@@ -3,7 +3,8 @@
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{config::VisionConfig, linear::Linear};
+use super::{config::VisionConfig, cpu, layer_norm::LayerNorm, linear::Linear};
+use crate::kernels::{AttentionShape, attention_half};
 
 /// The attention half of a block.
 #[derive(Debug)]
@@ -27,10 +28,17 @@ impl Attention {
         })
     }
 
-    /// `residual + out_proj(softmax(q kᵀ / √head_dim) v)`; `x` and `residual` are (B, T, width).
-    pub(crate) fn forward_added(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        let qkv = self.qkv_proj.forward(x)?; // (B, T, 3·width)
-        self.out_proj.forward_added(&self.mix(&qkv)?, residual)
+    /// `x + out_proj(softmax(q kᵀ / √head_dim) v)`, with q, k and v of `norm(x)`; `x` is (B, T, width).
+    pub(crate) fn forward(&self, norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
+        if let (LayerNorm::Kernel(norm), Linear::Packed(qkv), Linear::Packed(out)) =
+            (norm, &self.qkv_proj, &self.out_proj)
+        {
+            let (batch, tokens, width) = x.dims3()?;
+            let shape = AttentionShape { batch, tokens, heads: self.heads, head_dim: self.head_dim };
+            return cpu::apply(x, width, |x| attention_half(x, norm, qkv, shape, out));
+        }
+        let qkv = self.qkv_proj.forward(&norm.forward(x)?)?; // (B, T, 3·width)
+        self.out_proj.forward_added(&self.mix(&qkv)?, x)
     }
 
     /// `qkv` (B, T, 3·width) → the mixed values of all heads side by side, (B, T, width).

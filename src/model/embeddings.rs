@@ -20,7 +20,7 @@ impl Embeddings {
         let VisionConfig { hidden_size: width, patch_size: p, .. } = *config;
         let kernel = vb.get((width, 3, p, p), "patch_embedding.weight")?;
         Ok(Self {
-            patch_embedding: Linear::new(kernel.reshape((width, 3 * p * p))?, None),
+            patch_embedding: Linear::without_bias(kernel.reshape((width, 3 * p * p))?)?,
             class_embedding: vb.get(width, "class_embedding")?.reshape((1, 1, width))?,
             position_embedding: vb.get((config.tokens(), width), "position_embedding.weight")?,
             patch_size: p,

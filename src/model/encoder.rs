@@ -26,8 +26,8 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.attention.forward_added(&self.layer_norm1.forward(x)?, x)?; // (B, T, width)
-        self.mlp.forward_added(&self.layer_norm2.forward(&x)?, &x) // (B, T, width)
+        let x = self.attention.forward(&self.layer_norm1, x)?; // (B, T, width)
+        self.mlp.forward(&self.layer_norm2, &x) // (B, T, width)
     }
 }
 

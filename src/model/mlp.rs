@@ -3,7 +3,8 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{activation::Activation, config::VisionConfig, linear::Linear};
+use super::{activation::Activation, config::VisionConfig, cpu, layer_norm::LayerNorm, linear::Linear};
+use crate::kernels::mlp_half;
 
 /// The MLP half of a block.
 #[derive(Debug)]
@@ -23,9 +24,13 @@ impl Mlp {
         })
     }
 
-    /// `residual + fc2(activation(fc1(x)))`; `x` and `residual` are (B, T, width).
-    pub(crate) fn forward_added(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        let inner = self.fc1.forward_activated(x, self.activation)?; // (B, T, inner)
-        self.fc2.forward_added(&inner, residual)
+    /// `x + fc2(activation(fc1(norm(x))))`; `x` is (B, T, width).
+    pub(crate) fn forward(&self, norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
+        let Self { fc1, fc2, activation } = self;
+        if let (LayerNorm::Kernel(norm), Linear::Packed(fc1), Linear::Packed(fc2)) = (norm, fc1, fc2) {
+            return cpu::apply(x, norm.width(), |x| mlp_half(x, norm, fc1, *activation, fc2));
+        }
+        let inner = fc1.forward_activated(&norm.forward(x)?, *activation)?; // (B, T, inner)
+        fc2.forward_added(&inner, x)
     }
 }

@@ -4,6 +4,7 @@ mod activation;
 mod attention;
 mod checkpoint;
 mod config;
+mod cpu;
 mod embeddings;
 mod encoder;
 mod error;
