@@ -17,6 +17,7 @@ use super::{
 
 /// A linear layer's weights in the order in which the micro-kernel reads them: panels as wide as a register tile
 /// (the last one padded with zeros), in each panel the inputs in turn. A product so reads its weights as one stream.
+#[derive(Debug)]
 pub struct PackedLinear {
     isa: Isa,
     inputs: usize,
@@ -25,13 +26,6 @@ pub struct PackedLinear {
     panels: Aligned,
     /// (panels · tile columns)
     bias: Aligned,
-}
-
-/// The sizes alone.
-impl std::fmt::Debug for PackedLinear {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "PackedLinear({} -> {})", self.inputs, self.outputs)
-    }
 }
 
 /// A linear layer as checkpoints hold it, row-major.
@@ -79,11 +73,6 @@ impl PackedLinear {
         Self { isa, inputs, outputs: rows.len(), panels: packed, bias }
     }
 
-    /// The instruction set that the weights are packed for.
-    pub fn isa(&self) -> Isa {
-        self.isa
-    }
-
     /// Elements of an input row.
     pub fn inputs(&self) -> usize {
         self.inputs
@@ -101,11 +90,19 @@ impl PackedLinear {
     /// # Panics
     /// `x` has another width, or a residual is not as long as the result.
     pub fn forward(&self, x: &PackedRows, epilogue: Epilogue) -> Vec<f32> {
+        // SAFETY: the result is as long as `forward_to` needs, and written in full.
+        unsafe { written(x.rows() * self.outputs, |y| self.forward_to(x, epilogue, y)) }
+    }
+
+    /// [`PackedLinear::forward`] to where there is room.
+    ///
+    /// # Safety
+    /// `y` is valid for the result, and nobody else uses it meanwhile.
+    pub(super) unsafe fn forward_to(&self, x: &PackedRows, epilogue: Epilogue, y: SharedOut) {
         if let Epilogue::AddResidual(residual) = epilogue {
             assert_eq!(residual.len(), x.rows() * self.outputs, "a residual as long as the result");
         }
-        // SAFETY: the tasks write every panel of every row.
-        unsafe { written(x.rows() * self.outputs, |y| self.multiply(x, Destination::RowMajor(y, epilogue))) }
+        self.multiply(x, Destination::RowMajor(y, epilogue));
     }
 
     /// `activation(x Wᵀ + b)`, ready to be the next product's input.

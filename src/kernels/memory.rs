@@ -2,6 +2,7 @@
 
 use std::{
     alloc::{Layout, alloc, dealloc, handle_alloc_error},
+    fmt,
     mem::MaybeUninit,
     ptr::NonNull,
     slice,
@@ -54,6 +55,12 @@ impl Aligned {
     fn layout(len: usize) -> Layout {
         let layout = Layout::array::<f32>(len.max(1)).and_then(|layout| layout.align_to(ALIGN));
         layout.expect("fewer bytes than the address space has")
+    }
+}
+
+impl fmt::Debug for Aligned {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "[{} values]", self.len)
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
 ///
 /// What only a product reads next is written in this form at once: copying it over from row-major order costs a
 /// product of few outputs several percent, most of it misses of the cache and of the page table.
+#[derive(Debug)]
 pub struct PackedRows {
     rows: usize,
     width: usize,

@@ -23,6 +23,11 @@ pub(super) fn row_groups(rows: usize) -> usize {
     rayon::current_num_threads().min(rows / FEWEST_ROWS).max(rows.div_ceil(MOST_ROWS))
 }
 
+/// Into how many chunks to cut rows that go through several products one after the other: a group for each thread.
+pub(super) fn chunks(rows: usize) -> usize {
+    rows.div_ceil(MOST_ROWS * rayon::current_num_threads())
+}
+
 /// Tasks per thread that leave little idle at the end.
 const TASKS: usize = 4;
 

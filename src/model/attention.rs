@@ -7,7 +7,7 @@ use super::{
     config::VisionConfig, cpu, family::Family, layer_norm::LayerNorm, layer_scale::load_scaled,
     linear::Linear,
 };
-use crate::kernels::{AttentionShape, Epilogue, attention};
+use crate::kernels::{AttentionShape, attention_half};
 
 /// The attention half of a block.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Attention {
             Linear::load_stacked(width, width, &parts)?
         } else {
             let weights = parts.map(|vb| vb.get((width, width), "weight"));
-            Linear::stack(&weights.into_iter().collect::<Result<Vec<_>>>()?, None)?
+            Linear::stack(&weights.into_iter().collect::<Result<Vec<_>>>()?, &[])?
         };
         Ok(Self {
             qkv_proj,
@@ -41,16 +41,12 @@ impl Attention {
 
     /// `x + out_proj(softmax(q kᵀ / √head_dim) v)`, q, k and v of `norm(x)`, (B, T, width).
     pub(crate) fn forward_added(&self, norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
-        if let (Some(norm), Some(qkv_proj), Some(out_proj)) =
-            (norm.packed(), self.qkv_proj.packed(), self.out_proj.packed())
+        if let (LayerNorm::Kernel(norm), Linear::Packed(qkv), Linear::Packed(out)) =
+            (norm, &self.qkv_proj, &self.out_proj)
         {
-            let (batch, tokens, _) = x.dims3()?;
+            let (batch, tokens, width) = x.dims3()?;
             let shape = AttentionShape { batch, tokens, heads: self.heads, head_dim: self.head_dim };
-            return cpu::map_rows(x, out_proj.outputs(), |x| {
-                let qkv = qkv_proj.forward(&norm.forward(x), Epilogue::None); // (B·T, 3·width)
-                let mixed = attention(out_proj.isa(), &qkv, shape); // (B·T, width)
-                out_proj.forward(&mixed, Epilogue::AddResidual(x))
-            });
+            return cpu::apply(x, width, |x| attention_half(x, norm, qkv, shape, out));
         }
         let qkv = self.qkv_proj.forward(&norm.forward(x)?)?; // (B, T, 3·width)
         self.out_proj.forward_added(&self.mix(&qkv)?, x)

@@ -1,84 +1,60 @@
-//! The CPU's kernels as candle ops, so that the tower's files speak of tensors alone.
+//! The kernels as candle operations.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shape, Storage, Tensor};
+use std::ops::Deref;
 
-use crate::kernels::Isa;
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Storage, Tensor, bail};
 
-/// The instruction set that the kernels use, or none on a device that computes with candle's own ops.
-pub(super) fn isa(device: &Device) -> Option<Isa> {
-    device.is_cpu().then(Isa::best)
+/// Whether a tensor is one that the kernels compute with: on a CPU, in float32.
+pub(crate) fn is_ours(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu() && tensor.dtype() == DType::F32
 }
 
-/// Applies a function of rows: `x` (…, any) → (…, `width`), where the function takes and gives rows one after the
-/// other.
-pub(super) fn map_rows(x: &Tensor, width: usize, function: impl Fn(&[f32]) -> Vec<f32>) -> Result<Tensor> {
-    x.contiguous()?.apply_op1_no_bwd(&RowsOp { width, function })
+/// Applies `kernel` to the elements of `x` (…, inputs), in row-major order; it gives those of (…, outputs).
+pub(crate) fn apply(x: &Tensor, outputs: usize, kernel: impl Fn(&[f32]) -> Vec<f32>) -> Result<Tensor> {
+    x.contiguous()?.apply_op1_no_bwd(&Rows { outputs, kernel })
 }
 
-/// The same of two tensors of the same number of rows.
-pub(super) fn map_rows2(
-    x: &Tensor,
-    y: &Tensor,
-    width: usize,
-    function: impl Fn(&[f32], &[f32]) -> Vec<f32>,
-) -> Result<Tensor> {
-    x.contiguous()?.apply_op2_no_bwd(&y.contiguous()?, &RowsOp { width, function })
-}
+/// A tensor's elements, held in place for reading.
+pub(crate) struct Elements<'a>(Box<dyn Deref<Target = Storage> + 'a>, &'a Layout);
 
-struct RowsOp<F> {
-    width: usize,
-    function: F,
-}
+impl<'a> Elements<'a> {
+    pub(crate) fn of(tensor: &'a Tensor) -> Self {
+        let (storage, layout) = tensor.storage_and_layout();
+        Self(Box::new(storage), layout)
+    }
 
-impl<F> RowsOp<F> {
-    fn shape(&self, layout: &Layout) -> Shape {
-        let mut dims = layout.dims().to_vec();
-        if let Some(last) = dims.last_mut() {
-            *last = self.width;
+    /// In row-major order; fails for a tensor that is not contiguous, or not [`is_ours`].
+    pub(crate) fn as_slice(&self) -> Result<&[f32]> {
+        match &**self.0 {
+            Storage::Cpu(storage) => elements(storage, self.1),
+            _ => bail!("the kernels read a tensor of another device"),
         }
-        dims.into()
     }
 }
 
-impl<F: Fn(&[f32]) -> Vec<f32>> CustomOp1 for RowsOp<F> {
+struct Rows<F> {
+    outputs: usize,
+    kernel: F,
+}
+
+impl<F: Fn(&[f32]) -> Vec<f32>> CustomOp1 for Rows<F> {
     fn name(&self) -> &'static str {
-        "rows"
+        "kernel"
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let y = (self.function)(slice(storage, layout)?);
-        Ok((CpuStorage::F32(y), self.shape(layout)))
+        let mut shape = layout.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = self.outputs;
+        }
+        let y = (self.kernel)(elements(storage, layout)?);
+        Ok((CpuStorage::F32(y), shape.into()))
     }
 }
 
-impl<F: Fn(&[f32], &[f32]) -> Vec<f32>> CustomOp2 for RowsOp<F> {
-    fn name(&self) -> &'static str {
-        "rows2"
-    }
-
-    fn cpu_fwd(
-        &self,
-        storage: &CpuStorage,
-        layout: &Layout,
-        other: &CpuStorage,
-        other_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let y = (self.function)(slice(storage, layout)?, slice(other, other_layout)?);
-        Ok((CpuStorage::F32(y), self.shape(layout)))
-    }
-}
-
-/// The values of a contiguous tensor on the CPU.
-pub(super) fn values<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
-    match storage {
-        Storage::Cpu(storage) => slice(storage, layout),
-        _ => candle_core::bail!("a tensor that is not on the CPU"),
-    }
-}
-
-fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
-        None => candle_core::bail!("a tensor that is not contiguous"),
+        None => bail!("the kernels read a tensor that is not contiguous"),
     }
 }

@@ -3,16 +3,19 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{activation::Activation, cpu};
-use crate::kernels::{Epilogue, PackedLinear, PackedRows, Rows};
+use super::{
+    activation::Activation,
+    cpu::{self, Elements},
+};
+use crate::kernels::{Epilogue, Isa, PackedLinear, PackedRows, Rows};
 
-/// `y = x Wᵀ + b`, with what follows it in the tower as part of the call, so that an implementation can fuse it.
+/// `y = x Wᵀ + b`.
 #[derive(Debug)]
 pub(crate) enum Linear {
-    /// On a CPU: weights packed once, with bias, activation and residual fused.
+    /// On a CPU in float32: packed for the kernels. The weight as it was read is not kept.
     Packed(PackedLinear),
-    /// On other devices, with candle's own products.
-    Plain(candle_nn::Linear),
+    /// Elsewhere.
+    Candle(candle_nn::Linear),
 }
 
 impl Linear {
@@ -23,72 +26,57 @@ impl Linear {
 
     /// Reads several layers of the same input as one, their outputs side by side: (n·out, in).
     pub(crate) fn load_stacked(in_dim: usize, out_dim: usize, parts: &[VarBuilder]) -> Result<Self> {
-        let weight = |vb: &VarBuilder| vb.get((out_dim, in_dim), "weight");
-        let bias = |vb: &VarBuilder| vb.get(out_dim, "bias");
-        let weights = parts.iter().map(weight).collect::<Result<Vec<_>>>()?;
-        Self::stack(&weights, Some(Tensor::cat(&parts.iter().map(bias).collect::<Result<Vec<_>>>()?, 0)?))
+        let weights =
+            parts.iter().map(|vb| vb.get((out_dim, in_dim), "weight")).collect::<Result<Vec<_>>>()?;
+        let biases = parts.iter().map(|vb| vb.get(out_dim, "bias")).collect::<Result<Vec<_>>>()?;
+        Self::stack(&weights, &biases)
     }
 
     /// A layer of a weight (out, in) and, if there is one, a bias (out).
     pub(crate) fn new(weight: Tensor, bias: Option<Tensor>) -> Result<Self> {
-        Self::stack(&[weight], bias)
+        Self::stack(&[weight], bias.as_slice())
     }
 
-    /// Layers of the same input as one: weights (out, in) each, and, if there is one, a bias for all (n·out).
-    pub(crate) fn stack(weights: &[Tensor], bias: Option<Tensor>) -> Result<Self> {
-        let Some(isa) = cpu::isa(weights[0].device()) else {
-            return Ok(Self::Plain(candle_nn::Linear::new(Tensor::cat(weights, 0)?, bias)));
-        };
-        let inputs = weights[0].dim(1)?;
-        let bias = bias.map(|bias| bias.to_vec1::<f32>()).transpose()?;
-        let weights = weights.iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
-        let storages: Vec<_> = weights.iter().map(Tensor::storage_and_layout).collect();
-        let mut first = 0;
-        let mut rows = Vec::new();
-        for (storage, layout) in &storages {
-            let weight = cpu::values(storage, layout)?;
-            let outputs = weight.len() / inputs;
-            rows.push(Rows { weight, bias: bias.as_ref().map(|bias| &bias[first..first + outputs]) });
-            first += outputs;
+    /// Layers of the same input as one: weights (out, in), and as many biases (out) or none.
+    pub(crate) fn stack(weights: &[Tensor], biases: &[Tensor]) -> Result<Self> {
+        if weights.iter().all(cpu::is_ours) {
+            let weights = weights.iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
+            let biases = biases.iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
+            return Ok(Self::Packed(pack(weights[0].dim(1)?, &weights, &biases)?));
         }
-        Ok(Self::Packed(PackedLinear::pack(isa, inputs, &rows)))
+        let bias = (!biases.is_empty()).then(|| Tensor::cat(biases, 0)).transpose()?;
+        Ok(Self::Candle(candle_nn::Linear::new(Tensor::cat(weights, 0)?, bias)))
     }
 
     /// `x` (B, T, in) → (B, T, out).
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Plain(linear) => linear.forward(x),
-            Self::Packed(linear) => cpu::map_rows(x, linear.outputs(), |x| {
-                linear.forward(&PackedRows::pack(x, linear.inputs()), Epilogue::None)
+            Self::Packed(layer) => cpu::apply(x, layer.outputs(), |x| {
+                layer.forward(&PackedRows::pack(x, layer.inputs()), Epilogue::None)
             }),
+            Self::Candle(layer) => layer.forward(x),
         }
     }
 
     /// `activation(x Wᵀ + b)`.
     pub(crate) fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        match self {
-            Self::Plain(linear) => activation.forward(&linear.forward(x)?),
-            Self::Packed(linear) => cpu::map_rows(x, linear.outputs(), |x| {
-                linear.forward(&PackedRows::pack(x, linear.inputs()), Epilogue::Activation(activation))
-            }),
-        }
+        activation.forward(&self.forward(x)?)
     }
 
     /// `residual + x Wᵀ + b`.
     pub(crate) fn forward_added(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Plain(linear) => residual + linear.forward(x)?,
-            Self::Packed(linear) => cpu::map_rows2(x, residual, linear.outputs(), |x, residual| {
-                linear.forward(&PackedRows::pack(x, linear.inputs()), Epilogue::AddResidual(residual))
-            }),
-        }
+        residual + self.forward(x)?
     }
+}
 
-    /// The packed weights, where there are any.
-    pub(crate) fn packed(&self) -> Option<&PackedLinear> {
-        match self {
-            Self::Packed(linear) => Some(linear),
-            Self::Plain(_) => None,
-        }
+/// Packs weights (out, in) below each other, with their biases (out) or without any.
+fn pack(in_dim: usize, weights: &[Tensor], biases: &[Tensor]) -> Result<PackedLinear> {
+    let weights: Vec<_> = weights.iter().map(Elements::of).collect();
+    let biases: Vec<_> = biases.iter().map(Elements::of).collect();
+    let mut parts = Vec::new();
+    for (index, weight) in weights.iter().enumerate() {
+        let bias = biases.get(index).map(Elements::as_slice).transpose()?;
+        parts.push(Rows { weight: weight.as_slice()?, bias });
     }
+    Ok(PackedLinear::pack(Isa::best(), in_dim, &parts))
 }

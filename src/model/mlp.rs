@@ -10,7 +10,7 @@ use super::{
     layer_scale::load_scaled,
     linear::Linear,
 };
-use crate::kernels::Epilogue;
+use crate::kernels::mlp_half;
 
 /// The MLP half of a block.
 #[derive(Debug)]
@@ -42,13 +42,10 @@ impl Mlp {
 
     /// `x + fc2(activation(fc1(norm(x))))`, (B, T, width).
     pub(crate) fn forward_added(&self, norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
-        if let (Kind::Plain(activation), Some(norm), Some(fc1), Some(fc2)) =
-            (self.kind, norm.packed(), self.fc1.packed(), self.fc2.packed())
+        if let (Kind::Plain(activation), LayerNorm::Kernel(norm), Linear::Packed(fc1), Linear::Packed(fc2)) =
+            (self.kind, norm, &self.fc1, &self.fc2)
         {
-            return cpu::map_rows(x, fc2.outputs(), |x| {
-                let inner = fc1.forward_activated(&norm.forward(x), activation); // (B·T, inner)
-                fc2.forward(&inner, Epilogue::AddResidual(x))
-            });
+            return cpu::apply(x, norm.width(), |x| mlp_half(x, norm, fc1, activation, fc2));
         }
         let residual = x;
         let x = &norm.forward(x)?;
