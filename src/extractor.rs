@@ -1,81 +1,16 @@
 //! Bytes of an image → features: what the binary does, for another Rust program to call.
 
+use ::image::RgbImage;
 use candle_core::{Device, Tensor};
 use thiserror::Error;
 
 use crate::{
     image::{DecodeError, DecodeOptions, Decoded, decode},
-    model::{Model, ModelError, VisionTower},
+    model::{Model, ModelError, Outputs, VisionTower},
     output::Array,
-    processor::{PixelValues, ProcessError, Processor},
+    processor::{Geometry, PixelValues, ProcessError, Processor},
+    request::{Part, Request, TensorKind},
 };
-
-/// A tensor that can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum TensorKind {
-    /// The tower's output, every token
-    LastHiddenState,
-    /// The tower's input, [1, 3, 224, 224]; loads no weights
-    PixelValues,
-}
-
-impl TensorKind {
-    /// The name that transformers gives it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LastHiddenState => "last_hidden_state",
-            Self::PixelValues => "pixel_values",
-        }
-    }
-}
-
-/// The tokens to keep of (B, 1 + N, width).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Tokens {
-    /// The class token, then the patches row by row
-    All,
-    /// The patches alone, as LLaVA's `patch`
-    Patch,
-    /// The class token alone
-    Cls,
-}
-
-impl Tokens {
-    /// The name on the command line and in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Patch => "patch",
-            Self::Cls => "cls",
-        }
-    }
-
-    /// How many are kept of all tokens of an image.
-    pub fn count(self, tokens: usize) -> usize {
-        match self {
-            Self::All => tokens,
-            Self::Patch => tokens - 1,
-            Self::Cls => 1,
-        }
-    }
-
-    /// (B, 1 + N, width) → (B, kept, width).
-    fn select(self, x: &Tensor) -> candle_core::Result<Tensor> {
-        match self {
-            Self::All => Ok(x.clone()),
-            Self::Patch => x.narrow(1, 1, x.dim(1)? - 1),
-            Self::Cls => x.narrow(1, 0, 1),
-        }
-    }
-}
-
-/// What is wanted of the tower for each image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// The tokens to keep of the token tensors.
-    pub tokens: Tokens,
-}
 
 /// Why an image has no features.
 #[derive(Debug, Error)]
@@ -110,11 +45,16 @@ pub struct Picture {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
+    /// Its way through the processor.
+    pub geometry: Geometry,
+    /// The pixels themselves, if they were to be kept.
+    pub rgb: Option<RgbImage>,
     /// What may surprise: a picture that is read, but not as one would expect.
     pub warnings: Vec<String>,
 }
 
-/// Decodes an image and makes the tower's input of it, exactly as the reference's processor does.
+/// Decodes an image and makes the tower's input of it, exactly as the reference's processor does. With `keep`, the
+/// picture's pixels are given back too.
 ///
 /// # Errors
 /// The bytes are no picture that can be decoded, or one that cannot be resized.
@@ -122,75 +62,111 @@ pub fn preprocess(
     bytes: &[u8],
     options: &DecodeOptions,
     processor: &Processor,
+    keep: bool,
 ) -> Result<Preprocessed, ExtractError> {
     let Decoded { rgb, format, warnings } = decode(bytes, options)?;
     let pixel_values = processor.process(&rgb)?;
-    let picture = Picture { format, width: rgb.width(), height: rgb.height(), warnings };
+    let geometry = processor.geometry(rgb.width(), rgb.height())?;
+    let (width, height) = rgb.dimensions();
+    let picture = Picture { format, width, height, geometry, rgb: keep.then_some(rgb), warnings };
     Ok(Preprocessed { pixel_values, picture })
 }
 
 /// A processor and a loaded tower.
 ///
 /// ```no_run
-/// use clip_features::{Extractor, Tokens, model::{Model, ModelSpec}};
+/// use clip_features::{Extractor, Request, model::{Model, ModelSpec}};
 ///
 /// let model = Model::open(&ModelSpec::Local("clip-vit-large-patch14".into()))?;
-/// let extractor = Extractor::load(&model, Default::default())?;
-/// let features = extractor.extract(&std::fs::read("photo.jpg")?, Tokens::All)?;
-/// assert_eq!(features.shape, [1, 257, 1024]);
+/// let extractor = Extractor::load(&model, Default::default(), Request::default())?;
+/// let features = extractor.extract(&std::fs::read("photo.jpg")?)?;
+/// assert_eq!(features[0].shape, [1, 257, 1024]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct Extractor {
     processor: Processor,
     decode: DecodeOptions,
+    request: Request,
     tower: VisionTower,
 }
 
 impl Extractor {
-    /// Loads a model's weights.
+    /// Loads as much of a model's weights as the request needs.
     ///
     /// # Errors
-    /// See [`Model::processor`] and [`Model::tower`].
-    pub fn load(model: &Model, decode: DecodeOptions) -> Result<Self, ModelError> {
-        Ok(Self { processor: model.processor()?, decode, tower: model.tower(&Device::Cpu)? })
+    /// See [`Model::processor`], [`Request::wanted`] and [`Model::tower`].
+    pub fn load(model: &Model, decode: DecodeOptions, request: Request) -> Result<Self, ModelError> {
+        let wanted = request.wanted(&model.config()?)?;
+        let tower = model.tower(&wanted, &Device::Cpu)?;
+        Ok(Self { processor: model.processor()?, decode, request, tower })
     }
 
-    /// Bytes of an image → `last_hidden_state` (1, tokens, width).
+    /// Bytes of an image → the tensors asked for, each with a leading dimension of 1.
     ///
     /// # Errors
     /// The image cannot be decoded or encoded.
-    pub fn extract(&self, bytes: &[u8], tokens: Tokens) -> Result<Array, ExtractError> {
-        let input = preprocess(bytes, &self.decode, &self.processor)?;
-        let mut arrays = encode(&self.tower, &[input.pixel_values], &Request { tokens })?;
-        Ok(arrays.remove(0).remove(0))
+    pub fn extract(&self, bytes: &[u8]) -> Result<Vec<Array>, ExtractError> {
+        let input = preprocess(bytes, &self.decode, &self.processor, false)?;
+        Ok(encode(&self.tower, &[input.pixel_values], &self.request)?.remove(0))
     }
 }
 
-/// The tower's inputs → what is asked for: for each image, in order, its tensors, each with a leading dimension of 1.
-/// An image's values do not depend on the others of the batch.
+/// The inputs of some images → for each image, in order, the tensors asked for, each with a leading dimension
+/// of 1.
 ///
 /// # Errors
-/// An input is of another size than the tower's, or candle fails.
+/// An input is of a size that the tower does not take, the tower was loaded for less, or candle fails.
 pub fn encode(
     tower: &VisionTower,
     batch: &[PixelValues],
     request: &Request,
 ) -> Result<Vec<Vec<Array>>, ModelError> {
-    let edge = tower.config().image_size;
-    let mut values = Vec::with_capacity(batch.len() * 3 * edge * edge);
-    for pixel_values in batch {
-        tower.check(pixel_values.height(), pixel_values.width())?;
-        values.extend_from_slice(pixel_values.as_slice());
+    let wanted = request.wanted(tower.config())?;
+    let mut encoded = Vec::with_capacity(batch.len());
+    // Without a crop, pictures can differ in size.
+    for images in batch.chunk_by(|a, b| (a.height(), a.width()) == (b.height(), b.width())) {
+        let (height, width) = (images[0].height(), images[0].width());
+        let mut pixels = Vec::with_capacity(images.len() * 3 * height * width);
+        images.iter().for_each(|image| pixels.extend_from_slice(image.as_slice()));
+        let input = Tensor::from_vec(pixels, (images.len(), 3, height, width), &Device::Cpu)?; // (B, 3, H, W)
+        let outputs = tower.outputs(&input, &wanted)?;
+        for (index, image) in images.iter().enumerate() {
+            encoded.push(arrays(tower, &outputs, index, image, request)?);
+        }
     }
-    let input = Tensor::from_vec(values, (batch.len(), 3, edge, edge), &Device::Cpu)?; // (B, 3, H, W)
-    let kept = request.tokens.select(&tower.forward(&input)?)?.contiguous()?; // (B, kept, width)
-    let array = |image: usize| {
-        let one = kept.narrow(0, image, 1)?; // (1, kept, width)
-        let name = TensorKind::LastHiddenState.name().to_owned();
-        Ok(vec![Array { name, shape: one.dims().to_vec(), values: one.flatten_all()?.to_vec1()? }])
+    Ok(encoded)
+}
+
+/// The tensors asked for of one image of a batch.
+fn arrays(
+    tower: &VisionTower,
+    outputs: &Outputs,
+    index: usize,
+    image: &PixelValues,
+    request: &Request,
+) -> Result<Vec<Array>, ModelError> {
+    let config = tower.config();
+    let shape = |kind| request.shape(kind, config, image.height(), image.width());
+    let one = |part: Part| -> Result<Array, ModelError> {
+        let tensor = match part.kind {
+            TensorKind::LastHiddenState => outputs.last_hidden_state.as_ref(),
+            TensorKind::HiddenStates => part.layer.and_then(|layer| outputs.hidden_states.get(&layer)),
+            TensorKind::Attentions => part.layer.and_then(|layer| outputs.attentions.get(&layer)),
+            TensorKind::PoolerOutput => outputs.pooler_output.as_ref(),
+            TensorKind::ImageEmbeds => outputs.image_embeds.as_ref(),
+            TensorKind::PixelValues => return Ok(pixel_array(image.clone())),
+        };
+        let mut tensor = tensor.ok_or(ModelError::NotLoaded)?.narrow(0, index, 1)?; // (1, …)
+        if part.kind.has_tokens() {
+            let patches = tensor.dim(1)? - config.prefix_tokens();
+            let (first, kept) = request.kept_tokens().span(config, patches);
+            tensor = tensor.narrow(1, first, kept)?; // (1, kept, width)
+        }
+        let values = tensor.flatten_all()?.to_vec1()?;
+        Ok(Array { name: part.name(), shape: shape(part.kind), values })
     };
-    (0..batch.len()).map(array).collect()
+    request.parts(config)?.into_iter().map(one).collect()
 }
 
 /// The tower's input as an array (1, 3, height, width).

@@ -1,8 +1,11 @@
 //! The plan's inputs, as images.
 
-use clip_features::input::{Item, List, distinct, walk};
+use clip_features::{
+    input::{Item, List, distinct, walk},
+    output::key,
+};
 
-use crate::cli::{Inputs, Target};
+use crate::cli::{Inputs, Plan, Target, say};
 
 /// The images of a run.
 pub(crate) enum Images {
@@ -13,7 +16,8 @@ pub(crate) enum Images {
 }
 
 /// Finds the images of the inputs. The error says which input holds none.
-pub(crate) fn images(inputs: &Inputs, target: &Target) -> Result<Images, String> {
+pub(crate) fn images(plan: &Plan) -> Result<Images, String> {
+    let (inputs, target) = (&plan.inputs, &plan.target);
     let one = |path: &std::path::PathBuf| {
         if path.as_os_str() == "-" { Item::stdin() } else { Item::file(path.clone()) }
     };
@@ -27,11 +31,14 @@ pub(crate) fn images(inputs: &Inputs, target: &Target) -> Result<Images, String>
                     continue;
                 }
                 let found = walk(path);
-                if found.items.is_empty() {
-                    return Err(format!("{}: holds no images", path.display()));
+                if found.items.is_empty() && !plan.quiet {
+                    say("warning", &format!("{}: holds no images", path.display()));
                 }
                 items.extend(found.items);
                 others += found.others;
+            }
+            if items.is_empty() {
+                return Err("there are no images in the inputs".into());
             }
             Ok(Images::Known(items, others))
         }
@@ -43,7 +50,7 @@ pub(crate) fn images(inputs: &Inputs, target: &Target) -> Result<Images, String>
                     let names = names.clone();
                     Box::new(distinct(list, move |name| names.files(name).swap_remove(0)))
                 }
-                Target::Archive(_) => Box::new(distinct(list, std::path::Path::to_owned)),
+                Target::Archive(_) => Box::new(distinct(list, |name| key(name).into())),
                 Target::Nothing | Target::File(..) | Target::Stdout(_) => Box::new(list),
             }))
         }

@@ -3,6 +3,7 @@
 mod cli;
 mod inputs;
 mod interrupt;
+mod opened;
 mod preflight;
 mod run;
 mod sink;
@@ -16,7 +17,7 @@ use cli::{Args, Exit, Plan};
 
 fn main() -> ExitCode {
     let exit = match Plan::settle(Args::parse()) {
-        Ok(plan) => run::run(&plan),
+        Ok(plan) => run::run(plan),
         Err(error) => {
             cli::say("error", &error.to_string());
             Exit::Refused

@@ -6,6 +6,7 @@
 
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -108,6 +109,13 @@ pub struct Encoded {
 /// Runs the tower on a batch.
 pub type Encode<'a, E> = dyn FnMut(Vec<PixelValues>) -> Result<Encoded, E> + 'a;
 
+impl Prepared {
+    /// A worker's panic is one image's failure.
+    fn lost() -> Self {
+        Self::Failed(Failure { stage: Stage::Preprocess, reason: "its preparation panicked".into() })
+    }
+}
+
 /// The stages that a caller supplies. `E` ends the run.
 pub struct Stages<'a, E> {
     /// See [`Prepare`].
@@ -168,10 +176,11 @@ fn feed(items: impl Iterator<Item = Item>, slots: &Sender<Slot>, jobs: &Sender<(
 fn work(jobs: &Receiver<(Item, Sender<Prepared>)>, prepare: &Prepare) {
     for (item, result) in jobs {
         let started = Instant::now();
-        let prepared = match prepare(&item) {
-            Ok(Some(ready)) => Prepared::Ready(Box::new(ready), started.elapsed()),
-            Ok(None) => Prepared::Skipped,
-            Err(failure) => Prepared::Failed(failure),
+        let prepared = match catch_unwind(AssertUnwindSafe(|| prepare(&item))) {
+            Ok(Ok(Some(ready))) => Prepared::Ready(Box::new(ready), started.elapsed()),
+            Ok(Ok(None)) => Prepared::Skipped,
+            Ok(Err(failure)) => Prepared::Failed(failure),
+            Err(_) => Prepared::lost(),
         };
         if result.send(prepared).is_err() {
             return; // the run has ended
@@ -200,7 +209,7 @@ impl Queue<'_> {
             },
         };
         select! {
-            recv(result) -> prepared => Some((item, prepared.ok()?)),
+            recv(result) -> prepared => Some((item, prepared.unwrap_or_else(|_| Prepared::lost()))),
             recv(self.stop) -> _ => None,
         }
     }
@@ -214,7 +223,7 @@ impl Queue<'_> {
                 self.front = Some((item, result));
                 None
             }
-            Err(TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Disconnected) => Some((item, Prepared::lost())),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clip_features::{
     input::{Distinct, Item, Seen},
-    output::{Format, Metadata, free_space},
+    output::{Format, Metadata, free_space, key},
 };
 
 use crate::{
@@ -21,7 +21,7 @@ pub(crate) fn check_names(images: &mut Images, target: &Target) -> Result<(), St
     items.retain(|item| {
         let output = match target {
             Target::Tree(names) => names.files(&item.name).swap_remove(0),
-            Target::Archive(_) => item.name.clone(),
+            Target::Archive(_) => key(&item.name).into(),
             Target::Nothing | Target::File(..) | Target::Stdout(_) => return true,
         };
         match distinct.note(&item.source, &output) {
@@ -36,7 +36,7 @@ pub(crate) fn check_names(images: &mut Images, target: &Target) -> Result<(), St
     let Some((source, output)) = clash else { return Ok(()) };
     let taken = |item: &&Item| match target {
         Target::Tree(names) => names.files(&item.name)[0] == output,
-        _ => item.name == output,
+        _ => key(&item.name) == output.to_string_lossy(),
     };
     let first = items.iter().find(taken).map(|item| item.source.to_string()).unwrap_or_default();
     let hint = match target {
@@ -56,7 +56,7 @@ pub(crate) fn check_space(
     image_bytes: Option<u64>,
 ) -> Result<(), String> {
     let (Some(path), Some(image_bytes)) = (target.path(), image_bytes) else { return Ok(()) };
-    let needed = remaining(images, complete) * image_bytes;
+    let needed = remaining(images, complete).unwrap_or(0) * image_bytes;
     match free_space(path) {
         Some(free) if free < needed => Err(format!(
             "{}: {} needed, {} free\nhint: --dtype f16 halves it, --tokens may leave some out",
@@ -68,8 +68,10 @@ pub(crate) fn check_space(
     }
 }
 
-fn remaining(images: &Images, complete: &Complete) -> u64 {
-    images.known().iter().filter(|item| !complete.contains(item)).count() as u64
+/// How many images are to be done, if that is known.
+pub(crate) fn remaining(images: &Images, complete: &Complete) -> Option<u64> {
+    images.count()?;
+    Some(images.known().iter().filter(|item| !complete.contains(item)).count() as u64)
 }
 
 /// The plan in words, for `--dry-run`.
@@ -78,13 +80,14 @@ pub(crate) fn describe(
     settings: &Metadata,
     images: &Images,
     complete: &Complete,
-    shape: Option<&[usize]>,
+    tensors: &[(String, Option<Vec<usize>>)],
+    image_bytes: Option<u64>,
 ) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<8}{value}");
     };
-    let left = remaining(images, complete);
+    let left = remaining(images, complete).unwrap_or(0);
     line(
         "images",
         match images.count() {
@@ -98,15 +101,18 @@ pub(crate) fn describe(
             }
         },
     );
-    let shape_text = shape.map_or("of the picture's size".into(), |shape| format!("{shape:?}"));
-    line("tensor", format!("{} {shape_text} {}", plan.tensor.name(), plan.dtype.name()));
+    for (name, shape) in tensors {
+        let shape = shape.as_ref().map_or("of the picture's size".into(), |shape| format!("{shape:?}"));
+        line("tensor", format!("{name} {shape} {}", plan.dtype.name()));
+    }
     line("model", settings.get("model").unwrap_or_default().to_owned());
     line("compute", format!("{} threads, batches of {}", plan.threads, plan.batch));
     line(
         "output",
         match &plan.target {
             Target::Nothing => "none, shapes are printed".into(),
-            Target::File(path, _) => path.display().to_string(),
+            Target::File(path, _, split) if split.is_empty() => path.display().to_string(),
+            Target::File(path, ..) => format!("{}, one file a tensor", path.display()),
             Target::Stdout(_) => "standard output".into(),
             Target::Tree(names) => format!("{}, {} an image", names.root.display(), extension(names.format)),
             Target::Archive(names) => match names.shard_size {
@@ -115,8 +121,7 @@ pub(crate) fn describe(
             },
         },
     );
-    if let (Some(shape), Some(path)) = (shape, plan.target.path()) {
-        let image = (shape.iter().product::<usize>() * plan.dtype.size()) as u64;
+    if let (Some(image), Some(path)) = (image_bytes, plan.target.path()) {
         let free = free_space(path).map_or("unknown".into(), size);
         line("space", format!("{} needed, {image} bytes an image; {free} free", size(left * image)));
     }

@@ -1,26 +1,23 @@
 //! A plan, carried out: inputs through the pipeline into the target.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use candle_core::Device;
 use clip_features::{
-    extractor::{ExtractError, TensorKind, encode, pixel_array, preprocess},
-    hub::{Wanted, refetch_hint},
+    extractor::{ExtractError, encode, pixel_array, preprocess},
+    hub::{self, refetch_hint},
     image::DecodeOptions,
     input::Item,
-    model::{Model, ModelError, ModelSpec, VisionConfig, VisionTower, Weights},
-    output::Metadata,
+    model::{ModelError, ModelSpec, VisionTower},
+    output::ArchiveNames,
     pipeline::{self, Encoded, Failure, Layout, Prepare, Stage, Stages},
-    processor::{PixelValues, Processor},
+    processor::PixelValues,
 };
 
 use crate::{
-    cli::{Exit, Inputs, Plan, Progress, say},
+    cli::{Exit, Inputs, Plan, Progress, Target, say},
     inputs::images,
     interrupt::Interrupt,
+    opened::Opened,
     preflight,
     sink::{Complete, Sink, Stored},
     writer::{Writer, create_failures, print_line},
@@ -53,7 +50,7 @@ impl Ended {
 }
 
 /// Runs a plan and gives the exit code.
-pub(crate) fn run(plan: &Plan) -> Exit {
+pub(crate) fn run(plan: Plan) -> Exit {
     match try_run(plan) {
         Ok(exit) => exit,
         Err(Ended::ReaderGone) => Exit::Done,
@@ -65,38 +62,62 @@ pub(crate) fn run(plan: &Plan) -> Exit {
     }
 }
 
-fn try_run(plan: &Plan) -> Result<Exit, Ended> {
-    // Fails only if the pool is there already, and nothing has computed yet.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build_global();
+/// The least that a file of an archive holds beside its images.
+const SHARD_HEADER: u64 = 32 << 10;
+
+fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
+    rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build_global().map_err(Ended::refused)?;
     // Everything that can be refused is looked at before the work, so that a mistake costs no time.
-    let wanted = if plan.tensor == TensorKind::PixelValues { Wanted::Configs } else { Wanted::Weights };
+    let wanted = if plan.request.needs_tower() { hub::Wanted::Weights } else { hub::Wanted::Configs };
     let spec = plan.model.obtain(wanted).map_err(Ended::refused)?;
-    let opened = Opened::open(plan, &spec).map_err(Ended::model)?;
-    let image_bytes =
-        opened.shape.as_ref().map(|shape| (shape.iter().product::<usize>() * plan.dtype.size()) as u64);
-    let mut images = images(&plan.inputs, &plan.target).map_err(Ended::Refused)?;
+    let opened = Opened::open(&plan, &spec).map_err(Ended::model)?;
+    plan.target = plan.target.of(opened.names()).map_err(Ended::Refused)?;
+    let plan = &plan;
+    let tensors = opened.tensors(&plan.request);
+    let bytes = |shape: &[usize]| (shape.iter().product::<usize>() * plan.dtype.size()) as u64;
+    let image_bytes = tensors.iter().map(|(_, shape)| shape.as_deref().map(bytes)).sum::<Option<u64>>();
+    if let (Target::Archive(ArchiveNames { path, shard_size: Some(limit), .. }), Some(image)) =
+        (&plan.target, image_bytes)
+        && *limit < image + SHARD_HEADER
+    {
+        let message = format!("--shard-size {limit}: an image of {image} bytes and a header do not fit");
+        return Err(Ended::Refused(format!("{}: {message}", path.display())));
+    }
+    let mut images = images(plan).map_err(Ended::Refused)?;
     preflight::check_names(&mut images, &plan.target).map_err(Ended::Refused)?;
     let complete = Complete::peek(&plan.target, &opened.settings, plan.overwrite);
     if plan.dry_run {
-        let text = preflight::describe(plan, &opened.settings, &images, &complete, opened.shape.as_deref());
+        let text = preflight::describe(plan, &opened.settings, &images, &complete, &tensors, image_bytes);
         print_line(text.trim_end())?;
         return Ok(Exit::Done);
     }
+    if let Some(heatmap) = &plan.heatmap {
+        opened.check_heatmap(heatmap).map_err(Ended::Refused)?;
+    }
     preflight::check_space(&images, &plan.target, &complete, image_bytes).map_err(Ended::Refused)?;
     let interrupt = Interrupt::listen();
+    // Before the target is touched, so that weights that do not load leave it as it is; unless nothing is to be done.
+    let started = Instant::now();
+    let loaded = match &opened.tower {
+        Some(tower) if preflight::remaining(&images, &complete) != Some(0) => {
+            Some(tower.load().map_err(Ended::model)?)
+        }
+        _ => None,
+    };
+    let load = loaded.as_ref().map(|_| started.elapsed());
     let stored = Stored { dtype: plan.dtype, settings: &opened.settings };
     let (sink, complete) = Sink::open(&plan.target, stored, images.known(), image_bytes, plan.overwrite)
         .map_err(Ended::refused)?;
 
-    let load = OnceLock::new();
     let mut writer = Writer {
         plan,
         stored,
         sink,
         progress: Progress::new(plan.progress, images.count()),
         failures: plan.failures.as_deref().map(create_failures).transpose()?,
-        grid: opened.tower.as_ref().map(|tower| [tower.config.grid(); 2]),
-        load: &load,
+        parts: &opened.parts,
+        tower: opened.tower.as_ref().map(|tower| &tower.config),
+        load,
     };
     if opened.tower.is_some() && matches!(spec, ModelSpec::Random { .. }) && !plan.quiet {
         writer.progress.say("warning", "random weights: the features mean nothing");
@@ -107,8 +128,8 @@ fn try_run(plan: &Plan) -> Result<Exit, Ended> {
         None => plan.threads,
     };
     let layout = Layout { workers, batch: plan.batch };
-    let prepare = prepare(&opened, plan.decode.clone(), complete);
-    let mut encode = encoder(opened.tower.as_ref(), plan, &load);
+    let prepare = prepare(&opened, plan.decode.clone(), plan.heatmap.is_some(), complete);
+    let mut encode = encoder(loaded.as_ref(), plan);
     let stages =
         Stages { prepare, encode: &mut encode, write: &mut |item, outcome| writer.take(item, outcome) };
     let ran = pipeline::run(images.into_iter(), layout, interrupt.channel(), stages);
@@ -122,71 +143,8 @@ fn try_run(plan: &Plan) -> Result<Exit, Ended> {
     })
 }
 
-/// What is known of a run before its first image.
-struct Opened {
-    processor: Processor,
-    /// The tower, unless only its input is wanted.
-    tower: Option<UnloadedTower>,
-    /// The shape of an image's tensor, where it does not depend on the image.
-    shape: Option<Vec<usize>>,
-    /// What the outputs say of themselves.
-    settings: Metadata,
-}
-
-impl Opened {
-    fn open(plan: &Plan, spec: &ModelSpec) -> Result<Self, ModelError> {
-        let model = Model::open(spec)?;
-        let processor = model.processor()?;
-        let tower = match plan.tensor {
-            TensorKind::PixelValues => None,
-            TensorKind::LastHiddenState => {
-                Some(UnloadedTower { config: model.config()?, weights: model.weights()? })
-            }
-        };
-        let shape = match &tower {
-            Some(UnloadedTower { config, .. }) => {
-                Some(vec![1, plan.request.tokens.count(config.tokens()), config.hidden_size])
-            }
-            None => {
-                processor.output_size().map(|(height, width)| vec![1, 3, height as usize, width as usize])
-            }
-        };
-        let fingerprint = tower.as_ref().map(|tower| tower.weights.fingerprint()).transpose()?;
-        let settings = settings(plan, &model, &processor, fingerprint.as_deref());
-        Ok(Self { processor, tower, shape, settings })
-    }
-}
-
-/// A tower whose config and headers have been checked, and whose weights are still on disk.
-struct UnloadedTower {
-    config: VisionConfig,
-    weights: Weights,
-}
-
-/// What the outputs say of themselves, all but the image.
-fn settings(plan: &Plan, model: &Model, processor: &Processor, fingerprint: Option<&str>) -> Metadata {
-    let mut settings = Metadata::new();
-    settings.insert("model", model.name());
-    if let Some(commit) = model.commit() {
-        settings.insert("revision", commit);
-    }
-    settings.insert("tensor", plan.tensor.name());
-    settings.insert("processor", processor.config().describe());
-    settings.insert("alpha", plan.decode.alpha.name());
-    settings.insert("exif_orientation", plan.decode.exif_orientation.name());
-    settings.insert("dtype", plan.dtype.name());
-    settings.insert("compute_dtype", "f32");
-    if let Some(fingerprint) = fingerprint {
-        settings.insert("weights", fingerprint);
-        settings.insert("layer", "-1");
-        settings.insert("tokens", plan.request.tokens.name());
-        settings.insert("norm", "none");
-    }
-    settings
-}
-
 /// The first stage, on worker threads.
-fn prepare(opened: &Opened, decode: DecodeOptions, complete: Complete) -> Arc<Prepare> {
+fn prepare(opened: &Opened, decode: DecodeOptions, keep: bool, complete: Complete) -> Arc<Prepare> {
     let processor = opened.processor.clone();
     let config = opened.tower.as_ref().map(|tower| tower.config.clone());
     Arc::new(move |item: &Item| {
@@ -195,7 +153,7 @@ fn prepare(opened: &Opened, decode: DecodeOptions, complete: Complete) -> Arc<Pr
         }
         let failure = |stage, error: &dyn std::error::Error| Failure { stage, reason: error.to_string() };
         let bytes = item.source.read().map_err(|error| failure(Stage::Read, &error))?;
-        let ready = preprocess(&bytes, &decode, &processor).map_err(|error| match &error {
+        let ready = preprocess(&bytes, &decode, &processor, keep).map_err(|error| match &error {
             ExtractError::Decode(_) => failure(Stage::Decode, &error),
             _ => failure(Stage::Preprocess, &error),
         })?;
@@ -209,29 +167,18 @@ fn prepare(opened: &Opened, decode: DecodeOptions, complete: Complete) -> Arc<Pr
     })
 }
 
-/// The tower's stage. The weights are loaded when the first image needs them, while others are being decoded.
+/// The tower's stage.
 fn encoder<'a>(
-    tower: Option<&'a UnloadedTower>,
+    tower: Option<&'a VisionTower>,
     plan: &'a Plan,
-    load: &'a OnceLock<Duration>,
 ) -> impl FnMut(Vec<PixelValues>) -> Result<Encoded, Ended> + 'a {
-    let mut loaded: Option<VisionTower> = None;
     move |batch| {
-        let Some(UnloadedTower { config, weights }) = tower else {
+        let Some(tower) = tower else {
             let images = batch.into_iter().map(|values| vec![pixel_array(values)]).collect();
             return Ok(Encoded { images, ..Encoded::default() });
         };
-        let ready = match &mut loaded {
-            Some(ready) => ready,
-            none => {
-                let started = Instant::now();
-                let ready = VisionTower::load(config.clone(), weights, &Device::Cpu).map_err(Ended::model)?;
-                let _ = load.set(started.elapsed());
-                none.insert(ready)
-            }
-        };
         let started = Instant::now();
-        let images = encode(ready, &batch, &plan.request).map_err(Ended::refused)?;
+        let images = encode(tower, &batch, &plan.request).map_err(Ended::refused)?;
         Ok(Encoded { images, elapsed: started.elapsed() })
     }
 }

@@ -3,22 +3,25 @@
 use std::{
     fs::File,
     io::{self, Write},
-    path::Path,
-    sync::OnceLock,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use clip_features::{
     extractor::Picture,
+    heatmap::{self, Patches},
     input::Item,
-    output::{Array, OutputError},
+    model::VisionConfig,
+    output::{Array, Metadata, OutputError, OutputFile},
     pipeline::{Failure, Outcome, Stage},
+    request::{Part, TensorKind, Tokens},
 };
+use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 
 use crate::{
     cli::{
-        FailureFacts, Features, ImageFacts, Plan, Progress, Report, Seconds, Tally, Target, printable,
-        seconds,
+        FailureFacts, Features, Heatmap, ImageFacts, Plan, Progress, Report, Seconds, Tally, Target,
+        TokenCounts, printable, seconds,
     },
     run::Ended,
     sink::{Sink, Stored, is_closed_pipe},
@@ -31,10 +34,12 @@ pub(crate) struct Writer<'a> {
     pub(crate) sink: Sink,
     pub(crate) progress: Progress,
     pub(crate) failures: Option<File>,
-    /// Rows and columns of patches, of a token tensor.
-    pub(crate) grid: Option<[usize; 2]>,
+    /// The tensors of each image.
+    pub(crate) parts: &'a [Part],
+    /// The tower that they come from, unless only its input is wanted.
+    pub(crate) tower: Option<&'a VisionConfig>,
     /// How long loading the weights took, for the first image's report.
-    pub(crate) load: &'a OnceLock<Duration>,
+    pub(crate) load: Option<Duration>,
 }
 
 impl Writer<'_> {
@@ -52,8 +57,9 @@ impl Writer<'_> {
             }
             Outcome::Failed(failure) => self.failed(&item, &failure),
             Outcome::Done { arrays, picture, preprocess, encode } => {
-                match self.sink.write(&item, &arrays, self.stored) {
-                    Ok(output) => self.done(&item, &arrays, &picture, output, preprocess, encode),
+                let image = self.describe(&item, &picture);
+                match self.sink.write(&item, &image, &arrays, self.stored) {
+                    Ok(outputs) => self.done(&item, &arrays, &picture, &outputs, preprocess, encode),
                     Err(error @ OutputError::Misplaced { .. }) => {
                         self.failed(&item, &Failure { stage: Stage::Write, reason: error.to_string() })
                     }
@@ -69,7 +75,7 @@ impl Writer<'_> {
         item: &Item,
         arrays: &[Array],
         picture: &Picture,
-        output: Option<String>,
+        outputs: &[PathBuf],
         preprocess: Duration,
         encode: Duration,
     ) -> Result<(), Ended> {
@@ -81,23 +87,31 @@ impl Writer<'_> {
         }
         let is_first = self.progress.tally().done == 0;
         self.progress.step(|tally| tally.done += 1);
-        let is_tower = self.grid.is_some();
-        for array in arrays {
+        if let Some(heatmap) = &self.plan.heatmap {
+            self.draw(heatmap, arrays, picture)?;
+        }
+        let boxed = |tower: &VisionConfig| picture.geometry.grid_box(tower.patch_size).edges();
+        for (index, (array, part)) in arrays.iter().zip(self.parts).enumerate() {
+            let tower = self.tower.filter(|_| part.kind != TensorKind::PixelValues);
+            let output = outputs.get(index).or(outputs.first()).map(PathBuf::as_path);
             let features = Features {
                 tensor: &array.name,
                 shape: &array.shape,
                 dtype: self.plan.dtype.name(),
-                tokens: is_tower.then(|| self.plan.request.tokens.name()),
-                grid: self.grid,
+                tokens: part.kind.has_tokens().then(|| self.plan.request.kept_tokens().name()),
+                layout: tower.filter(|_| part.kind.has_tokens()).map(|tower| self.layout(tower, picture)),
+                grid: tower.map(|tower| picture.geometry.grid(tower.patch_size)),
+                grid_box: tower.map(boxed),
+                crop_box: picture.geometry.crop_box().edges(),
                 image: ImageFacts::of(picture),
                 model: self.stored.settings.get("model").unwrap_or_default(),
                 revision: self.stored.settings.get("revision"),
                 weights: self.stored.settings.get("weights"),
-                output: output.clone().or_else(|| Some(self.plan.target.path()?.display().to_string())),
+                output: output.or(self.plan.target.path()).map(|path| path.display().to_string()),
                 seconds: Seconds {
                     preprocess: seconds(preprocess),
-                    load: self.load.get().filter(|_| is_first).copied().map(seconds),
-                    encode: is_tower.then(|| seconds(encode)),
+                    load: self.load.filter(|_| is_first).map(seconds),
+                    encode: self.tower.map(|_| seconds(encode)),
                 },
             };
             self.report(&Report {
@@ -108,6 +122,57 @@ impl Writer<'_> {
             })?;
         }
         Ok(())
+    }
+
+    /// What an output says of its image.
+    fn describe(&self, item: &Item, picture: &Picture) -> Metadata {
+        let mut image = Metadata::default();
+        image.insert("path", &item.source);
+        let list = |numbers: [f64; 4]| format!("{numbers:?}");
+        image.insert("crop_box", list(picture.geometry.crop_box().edges()));
+        if let Some(tower) = self.tower {
+            image.insert("grid", format!("{:?}", picture.geometry.grid(tower.patch_size)));
+            image.insert("grid_box", list(picture.geometry.grid_box(tower.patch_size).edges()));
+        }
+        image
+    }
+
+    /// The tokens of a token tensor, in order.
+    fn layout(&self, tower: &VisionConfig, picture: &Picture) -> TokenCounts {
+        let [rows, columns] = picture.geometry.grid(tower.patch_size);
+        let kept = self.plan.request.kept_tokens();
+        TokenCounts {
+            cls: if kept == Tokens::Patch { 0 } else { tower.class_tokens },
+            registers: if kept == Tokens::All { tower.register_tokens } else { 0 },
+            patches: if kept == Tokens::Cls { 0 } else { rows * columns },
+        }
+    }
+
+    /// Draws the first token tensor over its picture.
+    fn draw(&self, heatmap: &Heatmap, arrays: &[Array], picture: &Picture) -> Result<(), Ended> {
+        let found = arrays.iter().zip(self.parts).find(|(_, part)| part.kind.has_tokens());
+        let (Some((array, _)), Some(tower), Some(rgb)) = (found, self.tower, &picture.rgb) else {
+            return Ok(());
+        };
+        let [rows, columns] = picture.geometry.grid(tower.patch_size);
+        // Whatever stands before the patches is left out.
+        let patches = rows * columns * tower.hidden_size;
+        let values = &array.values[array.values.len() - patches..];
+        let patches = Patches { values, rows, columns };
+        let scores = match heatmap.query {
+            None => patches.norms(),
+            Some(query) => patches.cosines(query).map_err(Ended::Refused)?,
+        };
+        let drawn = heatmap::draw(rgb, &picture.geometry, tower.patch_size, &scores, heatmap.query);
+        let written = OutputFile::create(&heatmap.path).and_then(|file| {
+            file.commit(|writer| {
+                let encoder = PngEncoder::new(writer);
+                let (width, height) = drawn.dimensions();
+                let written = encoder.write_image(&drawn, width, height, ExtendedColorType::Rgb8);
+                written.map_err(io::Error::other)
+            })
+        });
+        written.map_err(|error| Ended::Refused(error.to_string()))
     }
 
     fn failed(&mut self, item: &Item, failure: &Failure) -> Result<(), Ended> {
@@ -160,8 +225,13 @@ impl Writer<'_> {
         let summary = self.progress.summary();
         match self.plan.target {
             _ if !cut_short => self.progress.say("finished", &summary),
-            Target::Tree(_) | Target::Archive(_) => {
-                self.progress.say("stopped", &format!("{summary}; the same command goes on where it was"));
+            Target::Tree(_) | Target::Archive(_) if interrupted => {
+                let how = if self.plan.overwrite {
+                    "without --overwrite, the same command"
+                } else {
+                    "the same command"
+                };
+                self.progress.say("stopped", &format!("{summary}; {how} goes on where it was"));
             }
             _ => self.progress.say("stopped", &summary),
         }

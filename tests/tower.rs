@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::clip::{
@@ -10,9 +12,12 @@ use candle_transformers::models::clip::{
 };
 use clip_features::{
     image::{DecodeOptions, decode},
-    model::{Activation, Model, ModelSpec, RandomWeights, VisionTower},
+    model::{
+        Activation, Family, Mlp, Model, ModelSpec, Outputs, RandomWeights, VisionConfig, VisionTower, Wanted,
+        Weights,
+    },
 };
-use support::{difference, fixture, golden};
+use support::{Golden, difference, fixture, golden};
 
 /// The most that a stage may differ from a float64 run, in relative Frobenius norm: about twice torch's own
 /// float32 error.
@@ -41,28 +46,99 @@ fn kinds() -> Vec<String> {
 
 const PICTURES: [&str; 2] = ["coffee.png", "jpeg-420.jpg"];
 
+/// The pixel values of a golden file, as the tower's input.
+fn pixels(expected: &BTreeMap<String, Golden>, prefix: &str) -> Tensor {
+    let pixels = &expected[&format!("{prefix}/pixel_values")];
+    let values: Vec<f32> = pixels.values.iter().map(|&value| value as f32).collect();
+    Tensor::from_vec(values, pixels.shape.as_slice(), &Device::Cpu).unwrap()
+}
+
+/// Everything that a tower of this config gives.
+fn everything(config: &VisionConfig, weights: &Weights) -> Wanted {
+    let pooler_output = config.class_tokens > 0 || config.attention_pool;
+    let projection = match weights {
+        Weights::Checkpoint(checkpoint) => checkpoint.contains("visual_projection.weight"),
+        Weights::Random(_) => true,
+    };
+    Wanted {
+        last_hidden_state: true,
+        hidden_states: (0..=config.num_hidden_layers).collect(),
+        attentions: (0..config.num_hidden_layers).collect(),
+        pooler_output,
+        image_embeds: config.projection_dim.is_some() && projection,
+    }
+}
+
+/// All outputs, named as `--tensor` and the reference name them.
+fn named(outputs: Outputs) -> BTreeMap<String, Tensor> {
+    let layered = |name: &str, tensors: BTreeMap<usize, Tensor>| {
+        tensors.into_iter().map(|(layer, tensor)| (format!("{name}.{layer}"), tensor)).collect::<Vec<_>>()
+    };
+    let mut named: BTreeMap<String, Tensor> =
+        layered("hidden_states", outputs.hidden_states).into_iter().collect();
+    named.extend(layered("attentions", outputs.attentions));
+    let single = [
+        ("last_hidden_state", outputs.last_hidden_state),
+        ("pooler_output", outputs.pooler_output),
+        ("image_embeds", outputs.image_embeds),
+    ];
+    named.extend(single.into_iter().filter_map(|(name, tensor)| Some((name.to_owned(), tensor?))));
+    named
+}
+
 #[test]
 fn every_stage_of_every_kind_of_checkpoint_is_the_references() {
     for kind in kinds() {
-        let tower = open(&kind).tower(&Device::Cpu).unwrap();
+        let model = open(&kind);
+        let wanted = everything(&model.config().unwrap(), &model.weights().unwrap());
+        let tower = model.tower(&wanted, &Device::Cpu).unwrap();
         let expected = golden(format!("towers/{kind}.safetensors"));
         for picture in PICTURES {
-            let pixels = &expected[&format!("{picture}/pixel_values")];
-            let pixel_values: Vec<f32> = pixels.values.iter().map(|&value| value as f32).collect();
-            let pixel_values = Tensor::from_vec(pixel_values, pixels.shape.as_slice(), &Device::Cpu).unwrap();
-            let mut stages = vec![("embeddings".to_owned(), tower.embeddings(&pixel_values).unwrap())];
-            for (layer, state) in tower.hidden_states(&pixel_values).unwrap().into_iter().enumerate() {
-                stages.push((format!("hidden_states.{layer}"), state));
-            }
-            stages.push(("last_hidden_state".to_owned(), tower.forward(&pixel_values).unwrap()));
-            assert_eq!(stages.len(), tower.config().num_hidden_layers + 3);
-            for (stage, found) in stages {
+            let pixel_values = pixels(&expected, picture);
+            let mut found = named(tower.outputs(&pixel_values, &wanted).unwrap());
+            found.insert("embeddings".to_owned(), tower.embeddings(&pixel_values).unwrap());
+            let stages: Vec<&str> =
+                expected.keys().filter_map(|name| name.strip_prefix(picture)?.strip_prefix('/')).collect();
+            assert_eq!(stages.len(), found.len() + 1, "{kind}: the golden file has {stages:?}");
+            for (stage, found) in found {
                 let expected = &expected[&format!("{picture}/{stage}")];
                 assert_eq!(found.dims(), expected.shape, "{kind}: {stage}");
                 let difference = difference(&flat(&found), &expected.values);
                 println!("{kind} {picture} {stage}: {difference}");
                 assert!(difference.relative < BOUND, "{kind} {picture} {stage}: {difference}");
             }
+        }
+    }
+}
+
+/// Position embeddings stretched to other sizes of image, larger, smaller and not square.
+#[test]
+fn interpolated_position_embeddings_are_the_references() {
+    let expected = golden("towers/interpolated.safetensors");
+    let mut cases: Vec<&str> = expected.keys().filter_map(|name| Some(name.rsplit_once('/')?.0)).collect();
+    cases.dedup();
+    assert!(cases.len() >= 8, "{cases:?}");
+    for case in cases {
+        let (kind, _) = case.split_once('/').unwrap();
+        let model = open(kind);
+        let wanted = Wanted { last_hidden_state: true, pooler_output: true, ..Wanted::default() };
+        let pixel_values = pixels(&expected, case);
+        let mut config = model.config().unwrap();
+        let always = matches!(config.family, Family::Dinov2 | Family::Dinov2WithRegisters);
+        let tower = model.tower(&wanted, &Device::Cpu).unwrap();
+        assert_eq!(tower.outputs(&pixel_values, &wanted).is_ok(), always, "{case}: unasked");
+        config.interpolate_pos_encoding = true;
+        let weights = model.weights().unwrap();
+        let tower = VisionTower::load_for(&wanted, config, &weights, &Device::Cpu).unwrap();
+        let mut found = named(tower.outputs(&pixel_values, &wanted).unwrap());
+        found.insert("embeddings".to_owned(), tower.embeddings(&pixel_values).unwrap());
+        assert_eq!(found.len(), 3);
+        for (stage, found) in found {
+            let expected = &expected[&format!("{case}/{stage}")];
+            assert_eq!(found.dims(), expected.shape, "{case}: {stage}");
+            let difference = difference(&flat(&found), &expected.values);
+            println!("{case} {stage}: {difference}");
+            assert!(difference.relative < BOUND, "{case} {stage}: {difference}");
         }
     }
 }
@@ -74,13 +150,18 @@ fn the_full_vit_l_14_is_the_references() {
     let rgb = decode(&bytes, &DecodeOptions::default()).unwrap().rgb;
     let pixels = model.processor().unwrap().process(&rgb).unwrap();
     let pixel_values = Tensor::from_slice(pixels.as_slice(), (1, 3, 224, 224), &Device::Cpu).unwrap();
-    let found = model.tower(&Device::Cpu).unwrap().forward(&pixel_values).unwrap();
-    let expected = &golden("l14.safetensors")["last_hidden_state"];
-    assert_eq!(found.dims(), [1, 257, 1024]);
-    assert_eq!(found.dims(), expected.shape);
-    let difference = difference(&flat(&found), &expected.values);
-    println!("ViT-L/14: {difference}");
-    assert!(difference.relative < BOUND, "{difference}");
+    let wanted = Wanted { pooler_output: true, image_embeds: true, ..Wanted::last_hidden_state() };
+    let tower = model.tower(&wanted, &Device::Cpu).unwrap();
+    let found = named(tower.outputs(&pixel_values, &wanted).unwrap());
+    assert_eq!(found["last_hidden_state"].dims(), [1, 257, 1024]);
+    assert_eq!(found["image_embeds"].dims(), [1, 768]);
+    let expected = golden("l14.safetensors");
+    for (name, found) in found {
+        assert_eq!(found.dims(), expected[&name].shape);
+        let difference = difference(&flat(&found), &expected[&name].values);
+        println!("ViT-L/14 {name}: {difference}");
+        assert!(difference.relative < BOUND, "{name}: {difference}");
+    }
 }
 
 /// Single elements as numpy makes them, bit for bit.
@@ -111,7 +192,12 @@ fn candle_transformers_agrees_on_every_block() {
     for kind in kinds() {
         let model = open(&kind);
         let config = model.config().unwrap();
-        if config.hidden_act != Activation::QuickGelu || config.layer_norm_eps != 1e-5 {
+        let (Family::Clip, Mlp::Plain(Activation::QuickGelu), Some(projection_dim)) =
+            (config.family, config.mlp, config.projection_dim)
+        else {
+            continue;
+        };
+        if config.layer_norm_eps != 1e-5 {
             continue;
         }
         let weights = model.weights().unwrap();
@@ -122,20 +208,22 @@ fn candle_transformers_agrees_on_every_block() {
             intermediate_size: config.intermediate_size,
             num_hidden_layers: config.num_hidden_layers,
             num_attention_heads: config.num_attention_heads,
-            projection_dim: config.projection_dim,
+            projection_dim,
             num_channels: 3,
             image_size: config.image_size,
             patch_size: config.patch_size,
         };
         let theirs = ClipVisionTransformer::new(vb.pp("vision_model"), &theirs).unwrap();
-        let ours = VisionTower::load(config.clone(), &weights, &Device::Cpu).unwrap();
+        let wanted = Wanted { hidden_states: (0..=config.num_hidden_layers).collect(), ..Wanted::default() };
+        let ours = VisionTower::load_for(&wanted, config.clone(), &weights, &Device::Cpu).unwrap();
         let edge = config.image_size;
         let pixel_values = Tensor::randn(0f32, 1f32, (2, 3, edge, edge), &Device::Cpu).unwrap();
         // Theirs are the blocks' outputs, then the pooled token.
         let theirs = theirs.output_hidden_states(&pixel_values).unwrap();
-        let ours = ours.hidden_states(&pixel_values).unwrap();
+        let ours = ours.outputs(&pixel_values, &wanted).unwrap().hidden_states;
         assert_eq!(theirs.len(), ours.len());
-        for (layer, (ours, theirs)) in ours[1..].iter().zip(&theirs).enumerate() {
+        for (layer, theirs) in theirs[..config.num_hidden_layers].iter().enumerate() {
+            let ours = &ours[&(layer + 1)];
             let theirs: Vec<f64> = flat(theirs).into_iter().map(f64::from).collect();
             let difference = difference(&flat(ours), &theirs);
             println!("{kind} block {layer}: {difference}");

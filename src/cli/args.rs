@@ -4,16 +4,19 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use clip_features::{
-    extractor::{TensorKind, Tokens},
+    heatmap::Cell,
     hub::Revision,
     image::{Alpha, ExifOrientation},
     output::{Dtype, Format},
+    processor::Fit,
+    request::{Layers, TensorKind, Tokens},
 };
 
 const EXAMPLES: &str = "\
 Examples:
   clip-features photo.jpg                          print the shape of the features
   clip-features photo.jpg -o photo.npy             write them, [1, 257, 1024] for ViT-L/14
+  clip-features photo.jpg --layer -2 --tokens patch   what LLaVA takes, [1, 256, 1024]
   clip-features photos/ -o features/               features/<same relative path>.npy, one an image
   clip-features photos/ -o x.safetensors           one archive, one tensor an image
   clip-features photos/ -o x.npy                   one stack [N, 257, 1024] and x.index.jsonl
@@ -26,7 +29,7 @@ Exit codes:
   0    all done
   1    some images failed, each named on standard error
   2    wrong usage, or the model or the output could not be opened
-  130  interrupted; the same command goes on where it was";
+  130  interrupted; into a directory or an archive, the same command goes on where it was";
 
 /// Every vision token of a CLIP tower: images in, last_hidden_state out
 #[derive(Debug, Parser)]
@@ -66,13 +69,38 @@ pub(crate) struct Args {
           help_heading = "Model")]
     pub(crate) random_weights: Option<u64>,
 
-    /// Tensor to give
-    #[arg(long, value_enum, default_value = "last_hidden_state", value_name = "NAME", help_heading = "What")]
-    pub(crate) tensor: TensorKind,
+    /// Tensor to give; can be repeated [default: last_hidden_state, or with --layer hidden_states]
+    #[arg(long, value_enum, value_name = "NAME", help_heading = "What")]
+    pub(crate) tensor: Vec<TensorKind>,
 
-    /// Tokens to keep of a token tensor [default: all]
+    /// Layers of hidden_states and attentions, as Python indexes transformers' tuples: -2, or -2,-1, or 0..=24
+    /// [default: all]. Blocks above are neither read nor run
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "What")]
+    pub(crate) layer: Option<Layers>,
+
+    /// Tokens to keep of last_hidden_state and hidden_states [default: all]
     #[arg(long, value_enum, value_name = "WHICH", help_heading = "What")]
     pub(crate) tokens: Option<Tokens>,
+
+    /// Give the patches as [1, rows, columns, width] rather than as a list of tokens
+    #[arg(long, help_heading = "What")]
+    pub(crate) grid: bool,
+
+    /// Draw the norm of each patch token over the picture, as a PNG file
+    #[arg(long, value_name = "FILE", help_heading = "What")]
+    pub(crate) heatmap: Option<PathBuf>,
+
+    /// Draw the cosine of each patch token to this one instead
+    #[arg(long, value_name = "ROW,COLUMN", requires = "heatmap", help_heading = "What")]
+    pub(crate) query: Option<Cell>,
+
+    /// How a picture becomes a square
+    #[arg(long, value_enum, default_value = "crop", value_name = "HOW", help_heading = "Image")]
+    pub(crate) fit: Fit,
+
+    /// Edge of the tower's input in pixels, if not the model's own; position embeddings are interpolated
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_384), help_heading = "Image")]
+    pub(crate) image_size: Option<u32>,
 
     /// Transparency: composite over white as transformers 5 does, or drop it as transformers 4 and LLaVA do
     #[arg(long, value_enum, default_value = "white", value_name = "HOW", help_heading = "Image")]
@@ -86,8 +114,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 178_956_970, help_heading = "Image")]
     pub(crate) max_pixels: u64,
 
-    /// Threads to compute with [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Compute")]
+    /// Threads to compute with [default: all physical cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Compute")]
     pub(crate) threads: Option<u16>,
 
     /// Images that the tower takes at once; the features do not depend on it [default: by the threads]

@@ -7,13 +7,16 @@ use std::{
 
 use anyhow::{Result, bail};
 use clip_features::{
-    extractor::{Request, TensorKind, Tokens},
+    heatmap::Cell,
     image::DecodeOptions,
     input::Separator,
+    kernels::physical_cores,
     output::{ArchiveNames, Dtype, Format, TreeNames},
+    processor::Fit,
+    request::Request,
 };
 
-use super::{Args, ModelChoice, args::ProgressMode};
+use super::{Args, ModelChoice, args::ProgressMode, request::request};
 
 /// Where images come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +34,9 @@ pub(crate) enum Inputs {
 pub(crate) enum Target {
     /// Nowhere: the shapes are printed.
     Nothing,
-    /// One image's, into a file.
-    File(PathBuf, Format),
+    /// One image's, into a file, or where it has several tensors and the format holds one, into files named after
+    /// it and them.
+    File(PathBuf, Format, Vec<String>),
     /// Into a directory, one file an image.
     Tree(TreeNames),
     /// Into one archive.
@@ -45,12 +49,45 @@ impl Target {
     /// The file or directory that is written, if there is one.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
-            Self::File(path, _) => Some(path),
+            Self::File(path, ..) => Some(path),
             Self::Tree(names) => Some(&names.root),
             Self::Archive(names) => Some(&names.path),
             Self::Nothing | Self::Stdout(_) => None,
         }
     }
+}
+
+impl Target {
+    /// The same target for images of these tensors.
+    ///
+    /// # Errors
+    /// It cannot hold them, and why.
+    pub(crate) fn of(self, tensors: Vec<String>) -> Result<Self, String> {
+        let several = tensors.len() > 1;
+        Ok(match self {
+            Self::File(path, Format::Npy, _) if several => Self::File(path, Format::Npy, tensors),
+            Self::Tree(names) if several && names.format == Format::Npy => {
+                Self::Tree(TreeNames { split: tensors, ..names })
+            }
+            Self::Archive(names) if several && names.format == Format::Npy => {
+                return Err(format!(
+                    "{}: a stack holds one tensor of an image, and {} are asked for\nhint: write .safetensors, or into a directory",
+                    names.path.display(),
+                    tensors.len()
+                ));
+            }
+            Self::Archive(names) if several => Self::Archive(ArchiveNames { split: tensors, ..names }),
+            other => other,
+        })
+    }
+}
+
+/// A picture to draw of the patches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Heatmap {
+    pub(crate) path: PathBuf,
+    /// The patch that the others are compared with; without one, norms are drawn.
+    pub(crate) query: Option<Cell>,
 }
 
 /// What a run will do.
@@ -59,8 +96,11 @@ pub(crate) struct Plan {
     pub(crate) inputs: Inputs,
     pub(crate) model: ModelChoice,
     pub(crate) decode: DecodeOptions,
-    pub(crate) tensor: TensorKind,
     pub(crate) request: Request,
+    pub(crate) fit: Fit,
+    /// Edge of the tower's input, where it is not the model's own.
+    pub(crate) image_size: Option<u32>,
+    pub(crate) heatmap: Option<Heatmap>,
     pub(crate) target: Target,
     pub(crate) dtype: Dtype,
     pub(crate) overwrite: bool,
@@ -79,10 +119,16 @@ impl Plan {
     /// Settles the arguments.
     pub(crate) fn settle(args: Args) -> Result<Self> {
         let inputs = inputs(&args);
+        if args.inputs.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+            bail!(
+                "- is given twice, and standard input holds one image\nhint: name files, or list them with --files-from"
+            );
+        }
         let target = target(&args, &inputs)?;
+        let request = request(&args)?;
         let model = ModelChoice::settle(&args)?;
         let is_npy = match &target {
-            Target::File(_, format) | Target::Stdout(format) => *format == Format::Npy,
+            Target::File(_, format, _) | Target::Stdout(format) => *format == Format::Npy,
             Target::Tree(names) => names.format == Format::Npy,
             Target::Archive(names) => names.format == Format::Npy,
             Target::Nothing => false,
@@ -93,14 +139,11 @@ impl Plan {
         if args.json && matches!(target, Target::Stdout(_)) {
             bail!("--json and -o - both need standard output\nhint: write the tensor to a file");
         }
-        let tokens = match (args.tensor, args.tokens) {
-            (TensorKind::PixelValues, Some(_)) => {
-                bail!("--tokens selects tokens, and pixel_values has none\nhint: leave --tokens out")
-            }
-            (_, tokens) => tokens.unwrap_or(Tokens::All),
-        };
         let is_one = matches!(inputs, Inputs::One(_));
-        let threads = args.threads.map_or_else(cores, usize::from);
+        if args.heatmap.is_some() && !is_one {
+            bail!("--heatmap draws one image\nhint: give one image file");
+        }
+        let threads = args.threads.map_or_else(physical_cores, usize::from);
         Ok(Self {
             inputs,
             model,
@@ -109,8 +152,10 @@ impl Plan {
                 exif_orientation: args.exif_orientation,
                 max_pixels: args.max_pixels,
             },
-            tensor: args.tensor,
-            request: Request { tokens },
+            request,
+            fit: args.fit,
+            image_size: args.image_size,
+            heatmap: args.heatmap.map(|path| Heatmap { path, query: args.query }),
             target,
             dtype: args.dtype,
             overwrite: args.overwrite,
@@ -129,11 +174,6 @@ impl Plan {
             dry_run: args.dry_run,
         })
     }
-}
-
-/// The cores that this process may use.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn inputs(args: &Args) -> Inputs {
@@ -191,10 +231,10 @@ fn target_of_output(args: &Args, inputs: &Inputs) -> Result<Target> {
             bail!("{}: --format contradicts the file's extension\nhint: leave --format out", path.display())
         }
         (_, Some(format)) if !is_one => {
-            Ok(Target::Archive(ArchiveNames { path, format, shard_size: args.shard_size }))
+            Ok(Target::Archive(ArchiveNames { path, format, shard_size: args.shard_size, split: Vec::new() }))
         }
         (_, None) if !is_one => Ok(Target::Tree(tree(path, args))),
-        (Some(format), _) | (None, Some(format)) => Ok(Target::File(path, format)),
+        (Some(format), _) | (None, Some(format)) => Ok(Target::File(path, format, Vec::new())),
         (None, None) => bail!(
             "{}: the extension names no format\nhint: end it in .npy or .safetensors, in / for a directory, or give --format",
             path.display()
@@ -242,7 +282,7 @@ mod tests {
     fn the_target_follows_from_the_name_and_the_inputs() {
         let target = |line: &str| match settle(line).unwrap().target {
             Target::Nothing => "nothing".to_owned(),
-            Target::File(_, format) => format!("file {format:?}"),
+            Target::File(_, format, _) => format!("file {format:?}"),
             Target::Tree(names) => format!("tree {:?}", names.format),
             Target::Archive(names) => format!("archive {:?}", names.format),
             Target::Stdout(format) => format!("stdout {format:?}"),
@@ -271,7 +311,7 @@ mod tests {
             ("a.png --format npy", "nothing is written"),
             ("a.png -o x.npy --dtype bf16", "no bfloat16"),
             ("src -o x/ --dtype bf16", "no bfloat16"),
-            ("a.png --tensor pixel_values --tokens cls", "has none"),
+            ("src --heatmap x.png", "draws one image"),
             ("a.png -o x.npy --shard-size 1GB", "splits an archive"),
             ("src -o x.npy --keep-extension", "names the files of a directory"),
             ("src --overwrite", "none are written"),

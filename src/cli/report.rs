@@ -30,9 +30,17 @@ pub(crate) struct Features<'a> {
     /// Which tokens, of a token tensor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tokens: Option<&'a str>,
-    /// Rows and columns of the patch grid, of a token tensor.
+    /// The tokens in the order in which they stand, of a token tensor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) layout: Option<TokenCounts>,
+    /// Rows and columns of the patches, of a tensor that the tower gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) grid: Option<[usize; 2]>,
+    /// Left, top, right and bottom of the picture's part that the patches show, in its pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) grid_box: Option<[f64; 4]>,
+    /// The same of the part that the processor took; beyond the picture where it padded.
+    pub(crate) crop_box: [f64; 4],
     pub(crate) image: ImageFacts,
     pub(crate) model: &'a str,
     /// The commit, of a model of the hub.
@@ -45,6 +53,14 @@ pub(crate) struct Features<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output: Option<String>,
     pub(crate) seconds: Seconds,
+}
+
+/// How many tokens of each kind a tensor has.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct TokenCounts {
+    pub(crate) cls: usize,
+    pub(crate) registers: usize,
+    pub(crate) patches: usize,
 }
 
 /// Why an image failed; also a line of `--failures`.

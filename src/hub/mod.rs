@@ -36,7 +36,7 @@ use std::path::PathBuf;
 use cache::{Cached, ModelCache, damage};
 use remote::Remote;
 
-use crate::model::vision_shards;
+use crate::model::{nested_image_processor, vision_shards};
 
 pub use cache::refetch_hint;
 pub use error::HubError;
@@ -122,6 +122,12 @@ impl<'a> Session<'a> {
     }
 
     fn processor(&mut self) -> Result<(), HubError> {
+        // As with a local model, settings nested in processor_config.json come first.
+        if let Cached::Present(path) = self.find(PROCESSORS[0])
+            && std::fs::read_to_string(path).is_ok_and(|text| nested_image_processor(&text).is_some())
+        {
+            return Ok(());
+        }
         // Whoever has cached this one has looked for the other, or does not want it.
         if self.is_cached(PROCESSORS[1]) {
             return self.require(PROCESSORS[1]).map(drop);

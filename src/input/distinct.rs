@@ -35,7 +35,11 @@ impl Default for Distinct {
 impl Distinct {
     /// Notes that `source` will be written to `output`.
     pub fn note(&mut self, source: &Source, output: &Path) -> Seen {
-        let source = self.hasher.hash_one(source);
+        // `a.png` and `./a.png` are one file.
+        let source = match source {
+            Source::File(path) => self.hasher.hash_one(path.strip_prefix(".").unwrap_or(path)),
+            other => self.hasher.hash_one(other),
+        };
         match self.seen.entry(self.hasher.hash_one(output)) {
             Entry::Vacant(entry) => {
                 entry.insert(source);

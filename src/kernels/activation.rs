@@ -3,7 +3,8 @@
 use super::{math, simd::Simd};
 
 /// An activation function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// `x · sigmoid(1.702 x)`, OpenAI's.
     QuickGelu,

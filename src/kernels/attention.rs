@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::{
-    Isa, math,
-    memory::{SharedOut, written},
+    Isa, PackedRows, math,
+    packed_rows::PackedOut,
     scratch::{Scratch, new_call},
     simd::{Kernel, Simd},
     threads::parts_per_unit,
@@ -33,11 +33,11 @@ impl AttentionShape {
 /// `softmax(q kᵀ / √head_dim) v` of every head, over all tokens, without a mask.
 ///
 /// `qkv` is (batch, tokens, 3 · heads · head_dim), in each token q of all heads, then k, then v; the result is
-/// (batch, tokens, heads · head_dim). In rayon's current pool.
+/// (batch · tokens, heads · head_dim). In rayon's current pool.
 ///
 /// # Panics
 /// `qkv` is not as long as the shape says.
-pub fn attention(isa: Isa, qkv: &[f32], shape: AttentionShape) -> Vec<f32> {
+pub fn attention(isa: Isa, qkv: &[f32], shape: AttentionShape) -> PackedRows {
     let AttentionShape { batch, tokens, heads, head_dim } = shape;
     assert_eq!(qkv.len(), batch * tokens * 3 * shape.width(), "q, k and v of every token");
     let columns = isa.tile_columns();
@@ -48,13 +48,13 @@ pub fn attention(isa: Isa, qkv: &[f32], shape: AttentionShape) -> Vec<f32> {
     let call = new_call();
     // SAFETY: the tasks write every head of every token once.
     unsafe {
-        written(batch * tokens * shape.width(), |y| {
+        PackedRows::written(batch * tokens, shape.width(), |y| {
             // Parts of a head are neighbours, so that a thread seldom has to pack the head again.
             (0..batch * heads * parts.len()).into_par_iter().with_max_len(1).for_each(|task| {
                 let head = Head { qkv, shape, index: task / parts.len() };
                 let (first_query, queries) = parts[task % parts.len()];
                 Scratch::with(|scratch| {
-                    let (packed, sums, stale) = scratch.prepare(
+                    let (packed, sums, stale) = scratch.operand_and_sums(
                         (call, head.index),
                         keys_len + values_len,
                         query_len + score_len + MAX_TILE_ROWS * columns,
@@ -92,16 +92,16 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Where the token's channels of this head begin in a tensor of `parts` such tensors side by side.
-    fn offset(&self, token: usize, parts: usize) -> usize {
+    /// The token's row, in `qkv` and in the result, and the head's first channel.
+    fn place(&self, token: usize) -> (usize, usize) {
         let AttentionShape { tokens, heads, head_dim, .. } = self.shape;
-        let (sequence, head) = (self.index / heads, self.index % heads);
-        (sequence * tokens + token) * parts * self.shape.width() + head * head_dim
+        (self.index / heads * tokens + token, self.index % heads * head_dim)
     }
 
     /// A token's q (part 0), k (1) or v (2).
     fn part(&self, part: usize, token: usize) -> &'a [f32] {
-        &self.qkv[self.offset(token, 3) + part * self.shape.width()..][..self.shape.head_dim]
+        let (row, channel) = self.place(token);
+        &self.qkv[(row * 3 + part) * self.shape.width() + channel..][..self.shape.head_dim]
     }
 
     /// k of every token, transposed into panels (panels, head_dim, columns); missing tokens are zero.
@@ -142,8 +142,8 @@ struct Mix<'a> {
     query: &'a mut [f32],
     scores: &'a mut [f32],
     mixed: &'a mut [f32],
-    /// (batch, tokens, width)
-    y: SharedOut,
+    /// (batch · tokens, width)
+    y: PackedOut,
 }
 
 impl Kernel for Mix<'_> {
@@ -176,11 +176,12 @@ impl Kernel for Mix<'_> {
                 for (panel, values) in self.values.chunks_exact(tokens * columns).enumerate() {
                     sum_blocks::<S>(height, scores, values.as_ptr(), tokens, mixed, columns);
                     for (row, &inverse) in inverse_sums[..height].iter().enumerate() {
-                        let y = self.y.as_ptr().add(self.head.offset(first + row, 1));
+                        let (token, first_channel) = self.head.place(first + row);
                         for column in [0, S::LANES] {
                             let channel = panel * columns + column;
                             let v = S::mul(S::load(mixed.add(row * columns + column)), S::splat(inverse));
-                            S::store_first(y.wrapping_add(channel), head_dim.saturating_sub(channel), v);
+                            let count = head_dim.saturating_sub(channel);
+                            self.y.store::<S>(token, first_channel + channel, count, v);
                         }
                     }
                 }
@@ -310,7 +311,7 @@ mod tests {
             }
             let want = plain(&qkv, shape);
             for &isa in Isa::available() {
-                let error = relative_error(&attention(isa, &qkv, shape), &want);
+                let error = relative_error(&attention(isa, &qkv, shape).to_vec(), &want);
                 assert!(error < 2e-6, "{isa:?} {shape:?}: {error:e}");
                 println!("{isa:?} {shape:?} {error:e}");
             }
@@ -322,7 +323,7 @@ mod tests {
         let shape = AttentionShape { batch: 1, tokens: 40, heads: 1, head_dim: 16 };
         let qkv: Vec<f32> = noise(1, 40 * 48).into_iter().map(|v| v * 100.0).collect();
         for &isa in Isa::available() {
-            let error = relative_error(&attention(isa, &qkv, shape), &plain(&qkv, shape));
+            let error = relative_error(&attention(isa, &qkv, shape).to_vec(), &plain(&qkv, shape));
             assert!(error < 1e-3, "{isa:?}: {error:e}"); // scores near 10^4 are rounded to 10^-3
         }
     }
@@ -332,11 +333,12 @@ mod tests {
         let alone = AttentionShape { batch: 1, tokens: 70, heads: 3, head_dim: 20 };
         let image = noise(1, alone.tokens * 3 * alone.width());
         for &isa in Isa::available() {
-            let want = same_on_all_threads(|| attention(isa, &image, alone));
+            let want = same_on_all_threads(|| attention(isa, &image, alone).to_vec());
             for (batch, place) in [(3, 1), (8, 7)] {
                 let mut qkv = noise(2, batch * image.len());
                 qkv[place * image.len()..][..image.len()].copy_from_slice(&image);
-                let got = same_on_all_threads(|| attention(isa, &qkv, AttentionShape { batch, ..alone }));
+                let shape = AttentionShape { batch, ..alone };
+                let got = same_on_all_threads(|| attention(isa, &qkv, shape).to_vec());
                 assert!(same_bytes(&got[place * want.len()..][..want.len()], &want), "{isa:?}");
             }
         }

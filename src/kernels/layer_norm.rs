@@ -3,47 +3,72 @@
 use rayon::prelude::*;
 
 use super::{
-    Isa,
-    memory::{SharedOut, written},
+    Isa, PackedRows,
+    packed_rows::PackedOut,
     simd::{Kernel, Simd},
     tile::even_split,
 };
 
-/// `(x - mean) / √(variance + eps) · weight + bias` over each row of `x` (rows, width); `weight` and `bias` are
-/// (width). In rayon's current pool.
-///
-/// # Panics
-/// `x` has no whole rows, or `bias` is not as long as `weight`.
-pub fn layer_norm(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
-    let width = weight.len();
-    let rows = x.len() / width;
-    assert_eq!(x.len(), rows * width, "an input of whole rows");
-    assert_eq!(bias.len(), width, "a bias for each weight");
-    /// Fewer elements than this are not worth another task.
-    const TASK: usize = 1 << 15;
-    let tasks = x.len().div_ceil(TASK);
-    // SAFETY: the tasks write every row once.
-    unsafe {
-        written(x.len(), |y| {
-            let parts: Vec<_> = even_split(rows, tasks).collect();
-            parts.into_par_iter().for_each(|(first_row, rows)| {
-                let x = &x[first_row * width..][..rows * width];
-                // SAFETY: the shapes were checked above; this task's rows of `y` are its own.
-                isa.run(Norm { x, first_row, weight, bias, eps, y });
-            });
-        })
+/// `(x - mean) / √(variance + eps) · weight + bias` over each row.
+#[derive(Debug)]
+pub struct LayerNorm {
+    isa: Isa,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    eps: f32,
+}
+
+impl LayerNorm {
+    /// A norm of `weight` and `bias`, both (width).
+    ///
+    /// # Panics
+    /// They are empty or differ in length.
+    pub fn new(isa: Isa, weight: Vec<f32>, bias: Vec<f32>, eps: f32) -> Self {
+        assert!(!weight.is_empty() && weight.len() == bias.len(), "a weight and a bias for each channel");
+        Self { isa, weight, bias, eps }
+    }
+
+    /// The length of a row.
+    pub fn width(&self) -> usize {
+        self.weight.len()
+    }
+
+    /// The instruction set that it was made for.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// `x` (rows, width) → the same shape, in rayon's current pool.
+    ///
+    /// # Panics
+    /// `x` has no whole rows.
+    pub fn forward(&self, x: &[f32]) -> PackedRows {
+        let width = self.width();
+        let rows = x.len() / width;
+        assert_eq!(x.len(), rows * width, "whole rows");
+        /// Fewer elements than this are not worth another task.
+        const TASK: usize = 1 << 15;
+        // SAFETY: the tasks write every row.
+        unsafe {
+            PackedRows::written(rows, width, |y| {
+                let parts: Vec<_> = even_split(rows, x.len().div_ceil(TASK)).collect();
+                parts.into_par_iter().for_each(|(first_row, rows)| {
+                    let x = &x[first_row * width..][..rows * width];
+                    // SAFETY: the shapes were checked above; this task's rows of `y` are its own.
+                    self.isa.run(Norm { norm: self, x, first_row, y });
+                });
+            })
+        }
     }
 }
 
 struct Norm<'a> {
+    norm: &'a LayerNorm,
     /// This task's rows.
     x: &'a [f32],
     first_row: usize,
-    weight: &'a [f32],
-    bias: &'a [f32],
-    eps: f32,
     /// (all rows, width)
-    y: SharedOut,
+    y: PackedOut,
 }
 
 impl Kernel for Norm<'_> {
@@ -51,22 +76,23 @@ impl Kernel for Norm<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let width = self.weight.len();
+        let LayerNorm { weight, bias, eps, .. } = self.norm;
+        let width = weight.len();
         for (row, x) in self.x.chunks_exact(width).enumerate() {
             // SAFETY: all rows are `width` long, and `y` has this one.
             unsafe {
                 // Two passes: E[x²] - E[x]² would lose digits to the few large channels of CLIP's residual stream.
                 let mean = sum::<S, false>(x, 0.0) / width as f32;
                 let variance = sum::<S, true>(x, mean) / width as f32;
-                let scale = S::splat(1.0 / (variance + self.eps).sqrt());
+                let scale = S::splat(1.0 / (variance + eps).sqrt());
                 let mean = S::splat(mean);
-                let y = self.y.as_ptr().add((self.first_row + row) * width);
                 for i in (0..width).step_by(S::LANES) {
                     let count = width - i;
                     let centred = S::sub(S::load_first(x.as_ptr().add(i), count), mean);
-                    let weight = S::load_first(self.weight.as_ptr().add(i), count);
-                    let bias = S::load_first(self.bias.as_ptr().add(i), count);
-                    S::store_first(y.add(i), count, S::mul_add(S::mul(centred, scale), weight, bias));
+                    let weight = S::load_first(weight.as_ptr().add(i), count);
+                    let bias = S::load_first(bias.as_ptr().add(i), count);
+                    let v = S::mul_add(S::mul(centred, scale), weight, bias);
+                    self.y.store::<S>(self.first_row + row, i, count, v);
                 }
             }
         }
@@ -132,7 +158,8 @@ mod tests {
                 for x in x.iter_mut().step_by(width.min(256)) {
                     *x = *x * 100.0 + 40.0; // channels far above the others, as CLIP has them
                 }
-                let got = layer_norm(isa, &x, &weight, &bias, 1e-5);
+                let norm = LayerNorm::new(isa, weight.clone(), bias.clone(), 1e-5);
+                let got = norm.forward(&x).to_vec();
                 let error = relative_error(&got, &plain(&x, &weight, &bias, 1e-5));
                 assert!(error < 4e-7, "{isa:?} {width}: {error:e}");
             }
@@ -142,11 +169,12 @@ mod tests {
     #[test]
     fn a_row_has_the_same_bytes_in_any_company() {
         let width = 200;
-        let (weight, bias, x) = (noise(1, width), noise(2, width), noise(3, 500 * width));
+        let x = noise(3, 500 * width);
         for &isa in Isa::available() {
-            let together = same_on_all_threads(|| layer_norm(isa, &x, &weight, &bias, 1e-5));
+            let norm = LayerNorm::new(isa, noise(1, width), noise(2, width), 1e-5);
+            let together = same_on_all_threads(|| norm.forward(&x).to_vec());
             for (x, together) in x.chunks_exact(width).zip(together.chunks_exact(width)) {
-                assert!(same_bytes(&layer_norm(isa, x, &weight, &bias, 1e-5), together), "{isa:?}");
+                assert!(same_bytes(&norm.forward(x).to_vec(), together), "{isa:?}");
             }
         }
     }

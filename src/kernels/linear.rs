@@ -1,21 +1,23 @@
 //! `y = x Wᵀ + b` over weights packed once, with what follows it fused into its last step.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
 use rayon::prelude::*;
 
 use super::{
-    Isa,
+    Activation, Isa, PackedRows,
     epilogue::{Epilogue, Place, finish_tile},
     memory::{Aligned, SharedOut, written},
-    scratch::{Scratch, new_call},
+    packed_rows::PackedOut,
+    scratch::Scratch,
     simd::{Kernel, Simd},
-    threads::row_groups,
+    threads::{panel_spans, row_groups},
     tile::{DEPTH, Operands, PREFETCHES, ROW_STRIDE, even_split, sum_tile, tiles},
 };
 
 /// A linear layer's weights in the order in which the micro-kernel reads them: panels as wide as a register tile
 /// (the last one padded with zeros), in each panel the inputs in turn. A product so reads its weights as one stream.
+#[derive(Debug)]
 pub struct PackedLinear {
     isa: Isa,
     inputs: usize,
@@ -86,47 +88,58 @@ impl PackedLinear {
     /// A row's result is the same bytes whatever rows it is computed with and on however many threads.
     ///
     /// # Panics
-    /// `x` has no whole rows, or a residual is not as long as the result.
-    pub fn forward(&self, x: &[f32], epilogue: Epilogue) -> Vec<f32> {
-        let rows = x.len() / self.inputs;
-        assert_eq!(x.len(), rows * self.inputs, "an input of whole rows");
+    /// `x` has another width, or a residual is not as long as the result.
+    pub fn forward(&self, x: &PackedRows, epilogue: Epilogue) -> Vec<f32> {
+        // SAFETY: the result is as long as `forward_to` needs, and written in full.
+        unsafe { written(x.rows() * self.outputs, |y| self.forward_to(x, epilogue, y)) }
+    }
+
+    /// [`PackedLinear::forward`] to where there is room.
+    ///
+    /// # Safety
+    /// `y` is valid for the result, and nobody else uses it meanwhile.
+    pub(super) unsafe fn forward_to(&self, x: &PackedRows, epilogue: Epilogue, y: SharedOut) {
         if let Epilogue::AddResidual(residual) = epilogue {
-            assert_eq!(residual.len(), rows * self.outputs, "a residual as long as the result");
+            assert_eq!(residual.len(), x.rows() * self.outputs, "a residual as long as the result");
         }
-        let groups: Vec<_> = even_split(rows, row_groups(rows)).collect();
-        let columns = self.isa.tile_columns();
-        let panels = self.outputs.div_ceil(columns);
-        let call = new_call();
-        // SAFETY: the tasks write every column of every row once.
+        self.multiply(x, Destination::RowMajor(y, epilogue));
+    }
+
+    /// `activation(x Wᵀ + b)`, ready to be the next product's input.
+    ///
+    /// # Panics
+    /// `x` has another width.
+    pub fn forward_activated(&self, x: &PackedRows, activation: Activation) -> PackedRows {
+        // SAFETY: the tasks write every panel of every row.
         unsafe {
-            written(rows * self.outputs, |y| {
-                // Tasks in a row share the group, so a thread seldom has to pack another one.
-                (0..groups.len() * panels).into_par_iter().with_max_len(1).for_each(|task| {
-                    let group = task / panels;
-                    let (first_row, rows) = groups[group];
-                    let x = &x[first_row * self.inputs..][..rows * self.inputs];
-                    let panel = task % panels;
-                    Scratch::with(|scratch| {
-                        let (packed, sums, stale) =
-                            scratch.prepare((call, group), packed_len(x, self.inputs), rows * columns);
-                        if stale {
-                            pack_rows(x, self.inputs, packed);
-                        }
-                        // SAFETY: the shapes were checked above; this task's part of `y` is its own.
-                        self.isa.run(Panel {
-                            layer: self,
-                            packed,
-                            sums,
-                            first_row,
-                            rows,
-                            panel,
-                            y,
-                            epilogue,
-                        });
-                    });
-                });
+            PackedRows::written(x.rows(), self.outputs, |y| {
+                self.multiply(x, Destination::Packed(y, activation));
             })
         }
+    }
+
+    fn multiply(&self, x: &PackedRows, destination: Destination) {
+        assert_eq!(x.width(), self.inputs, "an input of the layer's width");
+        let columns = self.isa.tile_columns();
+        let panels = self.outputs.div_ceil(columns);
+        let groups: Vec<_> = even_split(x.rows(), row_groups(x.rows())).collect();
+        let spans: Vec<_> = even_split(panels, panel_spans(panels, groups.len())).collect();
+        (0..groups.len() * spans.len()).into_par_iter().with_max_len(1).for_each(|task| {
+            let (first_row, rows) = groups[task / spans.len()];
+            let (first_panel, panels) = spans[task % spans.len()];
+            Scratch::with(|scratch| {
+                let product = Product {
+                    layer: self,
+                    x,
+                    sums: scratch.sums(panels * rows * columns),
+                    rows: first_row..first_row + rows,
+                    panels: first_panel..first_panel + panels,
+                    destination,
+                };
+                // SAFETY: the widths agree; no other task has this part of the destination.
+                unsafe { self.isa.run(product) };
+            });
+        });
     }
 }
 
@@ -144,62 +157,65 @@ fn pack_panel(rows: &[&[f32]], columns: usize, panel: &mut [MaybeUninit<f32>]) {
     }
 }
 
-/// One task: the product of a group of rows with one panel.
-struct Panel<'a> {
-    layer: &'a PackedLinear,
-    /// The group's rows, as [`pack_rows`] leaves them.
-    packed: &'a [f32],
-    /// (rows, tile columns)
-    sums: &'a mut [f32],
-    first_row: usize,
-    rows: usize,
-    panel: usize,
-    /// (all rows, outputs)
-    y: SharedOut,
-    epilogue: Epilogue<'a>,
+/// Where results go.
+#[derive(Clone, Copy)]
+enum Destination<'a> {
+    /// (rows, outputs)
+    RowMajor(SharedOut, Epilogue<'a>),
+    Packed(PackedOut, Activation),
 }
 
-impl Kernel for Panel<'_> {
+/// One task: the product of some rows with some panels.
+struct Product<'a> {
+    layer: &'a PackedLinear,
+    x: &'a PackedRows,
+    /// (panels, rows, tile columns)
+    sums: &'a mut [f32],
+    rows: Range<usize>,
+    panels: Range<usize>,
+    destination: Destination<'a>,
+}
+
+impl Kernel for Product<'_> {
     type Output = ();
 
+    /// Block by block, so that the block of `x` stays in the second-level cache for all panels; within it panel by
+    /// panel, so that the panel's block stays in the first for all rows.
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { layer: &PackedLinear { inputs, outputs, ref panels, ref bias, .. }, rows, .. } = self;
+        let Self { layer: &PackedLinear { inputs, ref panels, .. }, ref rows, .. } = self;
         let columns = 2 * S::LANES;
         let blocks = inputs.div_ceil(DEPTH);
-        for block in 0..blocks {
+        for (block, panel) in
+            (0..blocks).flat_map(|block| self.panels.clone().map(move |panel| (block, panel)))
+        {
             let start = block * DEPTH;
             let depth = DEPTH.min(inputs - start);
-            // SAFETY: a block's rows lie in `packed` and `sums`, a panel in `panels`; in `y` the tile is that of
-            // these rows and of this panel, whose columns end where the row does.
-            unsafe {
-                let weights = panels.as_ptr().add((self.panel * inputs + start) * columns);
-                let lines = (depth * columns / 16).div_ceil(rows.div_ceil(S::TILE_ROWS)).min(PREFETCHES);
-                for (tile, (row, height)) in tiles::<S>(rows).enumerate() {
-                    let sums = self.sums.as_mut_ptr().add(row * columns);
+            let weights = panels.as_ptr().wrapping_add((panel * inputs + start) * columns);
+            let next = if panel + 1 < self.panels.end {
+                weights.wrapping_add(inputs * columns)
+            } else {
+                panels.as_ptr().wrapping_add((self.panels.start * inputs + start + depth) * columns)
+            };
+            let sums = (panel - self.panels.start) * rows.len() * columns;
+            let lines = (depth * columns / 16).div_ceil(rows.len().div_ceil(S::TILE_ROWS)).min(PREFETCHES);
+            for (tile, (row, height)) in tiles::<S>(rows.len()).enumerate() {
+                // SAFETY: a block's rows lie in `x` and `sums`, a panel's block in `panels`.
+                unsafe {
+                    let sums = self.sums.as_mut_ptr().add(sums + row * columns);
                     let operands = Operands {
-                        x: self.packed.as_ptr().add((block * rows + row) * ROW_STRIDE),
+                        x: self.x.block(block, rows.start + row),
                         weights,
                         depth,
                         sums,
                         sums_stride: columns,
                         accumulate: block > 0,
-                        ahead: weights.wrapping_add(depth * columns + tile * lines * 16),
+                        ahead: next.wrapping_add(tile * lines * 16),
                         ahead_lines: lines,
                     };
                     sum_tile::<S>(height, operands);
                     if block + 1 == blocks {
-                        let offset = (self.first_row + row) * outputs + self.panel * columns;
-                        let place = Place {
-                            y: self.y.as_ptr().add(offset),
-                            offset,
-                            stride: outputs,
-                            rows: height,
-                            columns: columns.min(outputs - self.panel * columns),
-                            bias: bias.as_ptr().add(self.panel * columns),
-                            epilogue: self.epilogue,
-                        };
-                        finish_tile::<S>(sums, &place);
+                        finish_tile::<S>(sums, &self.place(rows.start + row, height, panel, columns));
                     }
                 }
             }
@@ -207,20 +223,21 @@ impl Kernel for Panel<'_> {
     }
 }
 
-/// The length of `x` (rows, inputs) as [`pack_rows`] leaves it.
-fn packed_len(x: &[f32], inputs: usize) -> usize {
-    inputs.div_ceil(DEPTH) * (x.len() / inputs) * ROW_STRIDE
-}
-
-/// Copies rows (rows, inputs) into depth blocks (blocks, rows, [`ROW_STRIDE`]).
-fn pack_rows(x: &[f32], inputs: usize, packed: &mut [f32]) {
-    let rows = x.len() / inputs;
-    for (index, block) in packed.chunks_exact_mut(rows * ROW_STRIDE).enumerate() {
-        let start = index * DEPTH;
-        let depth = DEPTH.min(inputs - start);
-        for (row, to) in x.chunks_exact(inputs).zip(block.chunks_exact_mut(ROW_STRIDE)) {
-            to[..depth].copy_from_slice(&row[start..start + depth]);
-        }
+impl Product<'_> {
+    /// Where a tile of a panel goes.
+    fn place(&self, row: usize, rows: usize, panel: usize, columns: usize) -> Place<'_> {
+        let PackedLinear { outputs, ref bias, .. } = *self.layer;
+        let column = panel * columns;
+        let offset = row * outputs + column;
+        let (y, stride, epilogue) = match self.destination {
+            Destination::RowMajor(y, epilogue) => (y.as_ptr().wrapping_add(offset), outputs, epilogue),
+            // A panel lies in one depth block, since the tile's width divides a block's depth.
+            Destination::Packed(y, activation) => {
+                (y.at(row, column), ROW_STRIDE, Epilogue::Activation(activation))
+            }
+        };
+        let bias = bias.as_ptr().wrapping_add(column);
+        Place { y, offset, stride, rows, columns: columns.min(outputs - column), bias, epilogue }
     }
 }
 
@@ -260,7 +277,7 @@ mod tests {
                     for &isa in Isa::available() {
                         let layer =
                             PackedLinear::pack(isa, inputs, &[Rows { weight: &weight, bias: Some(&bias) }]);
-                        let got = layer.forward(&x, Epilogue::None);
+                        let got = layer.forward(&PackedRows::pack(&x, inputs), Epilogue::None);
                         assert_eq!(got.len(), want.len());
                         for ((&got, want), scale) in got.iter().zip(&want).zip(&scale) {
                             let error = (f64::from(got) - want).abs() / scale;
@@ -278,7 +295,7 @@ mod tests {
         let (x, weight) = (noise(1, rows * inputs), noise(2, outputs * inputs));
         for &isa in Isa::available() {
             let layer = PackedLinear::pack(isa, inputs, &[Rows { weight: &weight, bias: None }]);
-            let got = layer.forward(&x, Epilogue::None);
+            let got = layer.forward(&PackedRows::pack(&x, inputs), Epilogue::None);
             let error = relative_error(&got, &plain(&x, inputs, &weight, None));
             assert!(error < 5e-7, "{isa:?}: {error:e}");
         }
@@ -296,9 +313,12 @@ mod tests {
                 Rows { weight: &weights[1], bias: Some(&bias) },
                 Rows { weight: &weights[2], bias: None },
             ];
-            let together = PackedLinear::pack(isa, inputs, &parts).forward(&x, Epilogue::None);
-            let apart =
-                parts.map(|part| PackedLinear::pack(isa, inputs, &[part]).forward(&x, Epilogue::None));
+            let forward = |parts: &[Rows]| {
+                let layer = PackedLinear::pack(isa, inputs, parts);
+                layer.forward(&PackedRows::pack(&x, inputs), Epilogue::None)
+            };
+            let together = forward(&parts);
+            let apart = parts.map(|part| forward(&[part]));
             for (row, together) in together.chunks_exact(86).enumerate() {
                 let apart =
                     [&apart[0][row * 40..][..40], &apart[1][row * 41..][..41], &apart[2][row * 5..][..5]];
@@ -316,11 +336,17 @@ mod tests {
         for &isa in Isa::available() {
             let layer = PackedLinear::pack(isa, inputs, &[Rows { weight: &weight, bias: Some(&bias) }]);
             let added: Vec<f64> = sums.iter().zip(&residual).map(|(s, &r)| s + f64::from(r)).collect();
-            let error = relative_error(&layer.forward(&x, Epilogue::AddResidual(&residual)), &added);
+            let error = relative_error(
+                &layer.forward(&PackedRows::pack(&x, inputs), Epilogue::AddResidual(&residual)),
+                &added,
+            );
             assert!(error < 4e-7, "{isa:?}: {error:e}");
             for activation in [Activation::QuickGelu, Activation::Gelu, Activation::GeluTanh] {
                 let want: Vec<f64> = sums.iter().map(|&s| activation.exact(s)).collect();
-                let error = relative_error(&layer.forward(&x, Epilogue::Activation(activation)), &want);
+                let error = relative_error(
+                    &layer.forward_activated(&PackedRows::pack(&x, inputs), activation).to_vec(),
+                    &want,
+                );
                 assert!(error < 4e-7, "{isa:?} {activation:?}: {error:e}");
             }
         }
@@ -334,8 +360,8 @@ mod tests {
         for &isa in Isa::available() {
             let layer = PackedLinear::pack(isa, inputs, &[Rows { weight: &weight, bias: Some(&bias) }]);
             let forward = |x: &[f32]| {
-                let epilogue = Epilogue::Activation(Activation::QuickGelu);
-                same_on_all_threads(|| layer.forward(x, epilogue))
+                let x = PackedRows::pack(x, inputs);
+                same_on_all_threads(|| layer.forward_activated(&x, Activation::QuickGelu).to_vec())
             };
             let alone = forward(&image);
             for (batch, place) in [(3, 0), (3, 2), (8, 5)] {
@@ -352,16 +378,16 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "an input of whole rows")]
-    fn a_torn_input_is_refused() {
+    #[should_panic(expected = "an input of the layer's width")]
+    fn another_width_is_refused() {
         let layer = PackedLinear::pack(Isa::best(), 3, &[Rows { weight: &[0.0; 6], bias: None }]);
-        layer.forward(&[0.0; 7], Epilogue::None);
+        layer.forward(&PackedRows::pack(&[0.0; 8], 4), Epilogue::None);
     }
 
     #[test]
     #[should_panic(expected = "a residual as long as the result")]
     fn a_short_residual_is_refused() {
         let layer = PackedLinear::pack(Isa::best(), 3, &[Rows { weight: &[0.0; 6], bias: None }]);
-        layer.forward(&[0.0; 6], Epilogue::AddResidual(&[0.0; 3]));
+        layer.forward(&PackedRows::pack(&[0.0; 6], 3), Epilogue::AddResidual(&[0.0; 3]));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     alloc::{Layout, alloc, dealloc, handle_alloc_error},
+    fmt,
     mem::MaybeUninit,
     ptr::NonNull,
     slice,
@@ -57,6 +58,12 @@ impl Aligned {
     }
 }
 
+impl fmt::Debug for Aligned {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "[{} values]", self.len)
+    }
+}
+
 impl Drop for Aligned {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout.
@@ -74,6 +81,10 @@ unsafe impl Send for SharedOut {}
 unsafe impl Sync for SharedOut {}
 
 impl SharedOut {
+    pub(super) fn new(start: *mut f32) -> Self {
+        Self(start)
+    }
+
     pub(super) fn as_ptr(self) -> *mut f32 {
         self.0
     }

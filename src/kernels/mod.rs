@@ -11,6 +11,7 @@
 
 mod activation;
 mod attention;
+mod block;
 mod epilogue;
 mod isa;
 pub(crate) mod jpeg;
@@ -18,6 +19,7 @@ mod layer_norm;
 mod linear;
 mod math;
 mod memory;
+mod packed_rows;
 mod peak;
 mod scratch;
 mod simd;
@@ -28,9 +30,11 @@ mod tile;
 
 pub use activation::Activation;
 pub use attention::{AttentionShape, attention};
+pub use block::{attention_half, mlp_half};
 pub use epilogue::Epilogue;
 pub use isa::Isa;
-pub use layer_norm::layer_norm;
+pub use layer_norm::LayerNorm;
 pub use linear::{PackedLinear, Rows};
+pub use packed_rows::PackedRows;
 pub use peak::fma_peak;
 pub use threads::physical_cores;

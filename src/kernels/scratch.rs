@@ -27,27 +27,32 @@ impl Scratch {
         SCRATCH.with(|scratch| f(&mut scratch.borrow_mut()))
     }
 
+    /// Room for `len` sums, of undefined value.
+    pub(super) fn sums(&mut self, len: usize) -> &mut [f32] {
+        grow(&mut self.sums, len)
+    }
+
     /// Room for a packed operand and for sums, and whether the operand that `key` names is still to be packed:
     /// tasks of one call on one thread often share an operand, which is then packed once.
-    pub(super) fn prepare(
+    pub(super) fn operand_and_sums(
         &mut self,
         key: (u64, usize),
-        packed: usize,
+        operand: usize,
         sums: usize,
     ) -> (&mut [f32], &mut [f32], bool) {
-        if self.packed.as_mut_slice().len() < packed {
-            self.packed = Aligned::zeros(packed);
-            self.holds = None;
-        }
-        if self.sums.as_mut_slice().len() < sums {
-            self.sums = Aligned::zeros(sums);
-        }
         let stale = self.holds.replace(key) != Some(key);
-        (&mut self.packed.as_mut_slice()[..packed], &mut self.sums.as_mut_slice()[..sums], stale)
+        (grow(&mut self.packed, operand), grow(&mut self.sums, sums), stale)
     }
 }
 
-/// A number that no other call has, for the key of [`Scratch::prepare`].
+fn grow(memory: &mut Aligned, len: usize) -> &mut [f32] {
+    if memory.as_mut_slice().len() < len {
+        *memory = Aligned::zeros(len);
+    }
+    &mut memory.as_mut_slice()[..len]
+}
+
+/// A number that no other call has, for the key of [`Scratch::operand_and_sums`].
 pub(super) fn new_call() -> u64 {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     CALLS.fetch_add(1, Ordering::Relaxed)

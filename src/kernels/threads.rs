@@ -23,10 +23,25 @@ pub(super) fn row_groups(rows: usize) -> usize {
     rayon::current_num_threads().min(rows / FEWEST_ROWS).max(rows.div_ceil(MOST_ROWS))
 }
 
+/// Into how many chunks to cut rows that go through several products one after the other: a group for each thread.
+pub(super) fn chunks(rows: usize) -> usize {
+    rows.div_ceil(MOST_ROWS * rayon::current_num_threads())
+}
+
+/// Tasks per thread that leave little idle at the end.
+const TASKS: usize = 4;
+
+/// The most panels in a task. The more there are, the fewer times a block of the input comes from beyond the
+/// second-level cache; so many leave room for it there beside their sums.
+const MOST_PANELS: usize = 8;
+
+/// Into how many spans to cut the panels of a product whose rows are in `groups` groups.
+pub(super) fn panel_spans(panels: usize, groups: usize) -> usize {
+    panels.div_ceil(MOST_PANELS).max(parts_per_unit(groups)).min(panels)
+}
+
 /// Into how many parts to cut each of `units` units of work, so that the threads can share them evenly.
 pub(super) fn parts_per_unit(units: usize) -> usize {
-    /// Tasks per thread that leave little idle at the end.
-    const TASKS: usize = 4;
     (TASKS * rayon::current_num_threads()).div_ceil(units.max(1))
 }
 

@@ -2,16 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-/// An activation function that a CLIP config can name as `hidden_act`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `x · sigmoid(1.702 x)`, OpenAI's.
-    QuickGelu,
-    /// `x · Φ(x)`, by the error function.
-    Gelu,
-    /// `x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))`.
-    GeluTanh,
-}
+pub use crate::kernels::Activation;
 
 impl Activation {
     /// The function that transformers' `ACT2FN` gives for a name.

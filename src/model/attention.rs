@@ -3,7 +3,11 @@
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{config::VisionConfig, linear::Linear};
+use super::{
+    config::VisionConfig, cpu, family::Family, layer_norm::LayerNorm, layer_scale::load_scaled,
+    linear::Linear,
+};
+use crate::kernels::{AttentionShape, attention_half};
 
 /// The attention half of a block.
 #[derive(Debug)]
@@ -16,32 +20,57 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    pub(crate) fn load(config: &VisionConfig, vb: &VarBuilder) -> Result<Self> {
+    /// Reads the attention of the block at `vb`; `scale` (width) multiplies its output.
+    pub(crate) fn load(config: &VisionConfig, vb: &VarBuilder, scale: Option<&Tensor>) -> Result<Self> {
         let width = config.hidden_size;
-        let parts = ["q_proj", "k_proj", "v_proj"].map(|name| vb.pp(name));
+        let names = Family::block_names(config);
+        let parts = names.qkv.map(|name| vb.pp(name));
+        let qkv_proj = if config.qkv_bias {
+            Linear::load_stacked(width, width, &parts)?
+        } else {
+            let weights = parts.map(|vb| vb.get((width, width), "weight"));
+            Linear::stack(&weights.into_iter().collect::<Result<Vec<_>>>()?, &[])?
+        };
         Ok(Self {
-            qkv_proj: Linear::load_stacked(width, width, &parts)?,
-            out_proj: Linear::load(width, width, &vb.pp("out_proj"))?,
+            qkv_proj,
+            out_proj: load_scaled(width, width, &vb.pp(names.out), scale)?,
             heads: config.num_attention_heads,
             head_dim: config.head_dim(),
         })
     }
 
-    /// `residual + out_proj(softmax(q kᵀ / √head_dim) v)`; `x` and `residual` are (B, T, width).
-    pub(crate) fn forward_added(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        let qkv = self.qkv_proj.forward(x)?; // (B, T, 3·width)
-        self.out_proj.forward_added(&self.mix(&qkv)?, residual)
+    /// `x + out_proj(softmax(q kᵀ / √head_dim) v)`, q, k and v of `norm(x)`, (B, T, width).
+    pub(crate) fn forward_added(&self, norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
+        if let (LayerNorm::Kernel(norm), Linear::Packed(qkv), Linear::Packed(out)) =
+            (norm, &self.qkv_proj, &self.out_proj)
+        {
+            let (batch, tokens, width) = x.dims3()?;
+            let shape = AttentionShape { batch, tokens, heads: self.heads, head_dim: self.head_dim };
+            return cpu::apply(x, width, |x| attention_half(x, norm, qkv, shape, out));
+        }
+        let qkv = self.qkv_proj.forward(&norm.forward(x)?)?; // (B, T, 3·width)
+        self.out_proj.forward_added(&self.mix(&qkv)?, x)
+    }
+
+    /// The attention of `norm(x)` after its softmax, (B, heads, T, T).
+    pub(crate) fn observe(&self, norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
+        self.weights(&self.qkv_proj.forward(&norm.forward(x)?)?)
+    }
+
+    /// `qkv` (B, T, 3·width) → softmax(q kᵀ / √head_dim), (B, heads, T, T).
+    fn weights(&self, qkv: &Tensor) -> Result<Tensor> {
+        let (batch, tokens, _) = qkv.dims3()?;
+        let qkv = qkv.reshape((batch, tokens, 3, self.heads, self.head_dim))?;
+        let part = |index| qkv.narrow(2, index, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous(); // (B, H, T, d)
+        let q = (part(0)? * (self.head_dim as f64).powf(-0.5))?;
+        candle_nn::ops::softmax(&q.matmul(&part(1)?.t()?)?, D::Minus1) // (B, H, T, T)
     }
 
     /// `qkv` (B, T, 3·width) → the mixed values of all heads side by side, (B, T, width).
     fn mix(&self, qkv: &Tensor) -> Result<Tensor> {
         let (batch, tokens, _) = qkv.dims3()?;
-        let qkv = qkv.reshape((batch, tokens, 3, self.heads, self.head_dim))?;
-        let part = |index| qkv.narrow(2, index, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous(); // (B, H, T, d)
-        let (q, k, v) = (part(0)?, part(1)?, part(2)?);
-        let q = (q * (self.head_dim as f64).powf(-0.5))?;
-        let scores = q.matmul(&k.t()?)?; // (B, H, T, T)
-        let attention = candle_nn::ops::softmax(&scores, D::Minus1)?; // (B, H, T, T)
-        attention.matmul(&v)?.transpose(1, 2)?.flatten_from(2) // (B, T, width)
+        let parts = qkv.reshape((batch, tokens, 3, self.heads, self.head_dim))?;
+        let v = parts.narrow(2, 2, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous()?; // (B, H, T, d)
+        self.weights(qkv)?.matmul(&v)?.transpose(1, 2)?.flatten_from(2) // (B, T, width)
     }
 }

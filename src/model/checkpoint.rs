@@ -15,10 +15,20 @@ use rayon::prelude::*;
 use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
-use super::ModelError;
+use super::{ModelError, outputs::PROJECTION};
 
 /// The prefix of the vision tower's tensors in a full CLIPModel.
 const VISION: &str = "vision_model.";
+
+/// The prefixes under which classes with more than the tower save it: a full CLIPModel or SiglipModel, a DINOv2
+/// with a classifier.
+const PREFIXES: [&str; 3] = [VISION, "dinov2.", "dinov2_with_registers."];
+
+/// The prefix that the names of a checkpoint's vision tensors have; empty for a class that is only the tower.
+fn prefix_of<'a>(mut names: impl Iterator<Item = &'a String>) -> &'static str {
+    let found = |name: &String| PREFIXES.into_iter().find(|prefix| name.starts_with(prefix));
+    names.find_map(found).unwrap_or("")
+}
 
 /// The opened files of a checkpoint and the place of each vision tensor in them.
 #[derive(Debug)]
@@ -28,8 +38,8 @@ pub struct Checkpoint {
     files: Vec<(PathBuf, File)>,
     /// Vision tensors by their name in a full CLIPModel.
     pub(super) tensors: BTreeMap<String, Entry>,
-    /// Whether the files spell the names with [`VISION`] in front.
-    prefixed: bool,
+    /// What the files have in the place of [`VISION`].
+    prefix: &'static str,
 }
 
 /// Where a tensor lies.
@@ -51,7 +61,7 @@ impl Checkpoint {
     /// A file is missing, its header is corrupt, or it is shorter than its header says.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let mut checkpoint =
-            Self { path: path.to_owned(), files: Vec::new(), tensors: BTreeMap::new(), prefixed: true };
+            Self { path: path.to_owned(), files: Vec::new(), tensors: BTreeMap::new(), prefix: VISION };
         let mut tensors = BTreeMap::new();
         if path.extension().is_some_and(|extension| extension == "json") {
             for shard in vision_shards(path)? {
@@ -60,13 +70,13 @@ impl Checkpoint {
         } else {
             checkpoint.add_file(path.to_owned(), &mut tensors)?;
         }
-        // A CLIPVisionModel saved by transformers 5 has no prefix; every other class, and 4, writes it.
-        checkpoint.prefixed = tensors.keys().any(|name| name.starts_with(VISION));
+        // A CLIPVisionModel saved by transformers 5 has no prefix; every other CLIP class, and 4, writes it.
+        checkpoint.prefix = prefix_of(tensors.keys());
         for (name, entry) in tensors {
-            if !checkpoint.prefixed && name != "visual_projection.weight" {
-                checkpoint.tensors.insert(format!("{VISION}{name}"), entry);
-            } else if is_vision(&name) {
+            if name == PROJECTION {
                 checkpoint.tensors.insert(name, entry);
+            } else if let Some(name) = name.strip_prefix(checkpoint.prefix) {
+                checkpoint.tensors.insert(format!("{VISION}{name}"), entry);
             }
         }
         Ok(checkpoint)
@@ -86,7 +96,7 @@ impl Checkpoint {
         let Some(entry) = self.tensors.get(name) else {
             return Err(ModelError::MissingTensor {
                 path: self.path.clone(),
-                tensor: spelled.to_owned(),
+                tensor: spelled,
                 expected: expected.to_vec(),
             });
         };
@@ -94,7 +104,7 @@ impl Checkpoint {
         if entry.shape != expected {
             return Err(ModelError::TensorShape {
                 path: path.clone(),
-                tensor: spelled.to_owned(),
+                tensor: spelled,
                 expected: expected.to_vec(),
                 found: entry.shape.clone(),
             });
@@ -109,7 +119,7 @@ impl Checkpoint {
             other => {
                 return Err(ModelError::TensorDtype {
                     path: path.clone(),
-                    tensor: spelled.to_owned(),
+                    tensor: spelled,
                     dtype: other.to_string(),
                 });
             }
@@ -125,8 +135,8 @@ impl Checkpoint {
     }
 
     /// A tensor's name as these files spell it.
-    fn spell<'a>(&self, name: &'a str) -> &'a str {
-        if self.prefixed { name } else { name.strip_prefix(VISION).unwrap_or(name) }
+    fn spell(&self, name: &str) -> String {
+        name.strip_prefix(VISION).map_or_else(|| name.to_owned(), |name| format!("{}{name}", self.prefix))
     }
 
     fn add_file(&mut self, path: PathBuf, tensors: &mut BTreeMap<String, Entry>) -> Result<(), ModelError> {
@@ -146,11 +156,6 @@ impl Checkpoint {
         self.files.push((path, file));
         Ok(())
     }
-}
-
-/// Whether a tensor, in a checkpoint that also holds other parts, belongs to the vision tower or its projection.
-fn is_vision(name: &str) -> bool {
-    name.starts_with(VISION) || name == "visual_projection.weight"
 }
 
 /// The header and the offset at which the tensors begin.
@@ -204,11 +209,11 @@ pub fn vision_shards(path: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
     let index: Index =
         serde_json::from_str(&text).map_err(|error| corrupt(format!("not an index of shards: {error}")))?;
-    let prefixed = index.weight_map.keys().any(|name| name.starts_with(VISION));
+    let prefix = prefix_of(index.weight_map.keys());
     let mut names: Vec<&String> = index
         .weight_map
         .iter()
-        .filter(|(name, _)| !prefixed || is_vision(name))
+        .filter(|(name, _)| name.starts_with(prefix) || *name == PROJECTION)
         .map(|(_, file)| file)
         .collect();
     names.sort_unstable();

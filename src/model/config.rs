@@ -1,54 +1,85 @@
-//! `config.json` → [`VisionConfig`]: the sizes of a CLIP vision tower.
+//! `config.json` → [`VisionConfig`]: the sizes of a vision tower, whatever its family.
 
 use std::path::Path;
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{ModelError, activation::Activation};
+use super::{
+    ModelError,
+    activation::Activation,
+    family::{self, Family},
+};
 
-/// The shape of a CLIP vision tower, as transformers' `CLIPVisionConfig` names it.
-///
-/// Absent fields take that class's defaults, which are those of ViT-B/32.
-#[derive(Clone, Debug, PartialEq)]
+/// The shape of a vision tower.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VisionConfig {
+    /// Which family's tower it is.
+    pub family: Family,
     /// Width of a token.
     pub hidden_size: usize,
-    /// Width inside the MLP.
-    pub intermediate_size: usize,
-    /// Width of `image_embeds`, after the visual projection.
-    pub projection_dim: usize,
     /// Number of transformer blocks.
     pub num_hidden_layers: usize,
     /// Number of attention heads; divides `hidden_size`.
     pub num_attention_heads: usize,
-    /// Edge of the square input, in pixels.
+    /// Whether query, key and value have biases.
+    pub qkv_bias: bool,
+    /// Width inside the MLP, after its gate if it has one.
+    pub intermediate_size: usize,
+    /// What the MLP does between its two layers.
+    pub mlp: Mlp,
+    /// Edge of the square image that the position embeddings were made for, in pixels.
     pub image_size: usize,
+    /// Whether images of other sizes are taken, the position embeddings interpolated: transformers'
+    /// `interpolate_pos_encoding`, which DINOv2 always has.
+    pub interpolate_pos_encoding: bool,
     /// Edge of a square patch, in pixels.
     pub patch_size: usize,
-    /// Activation inside the MLP.
-    pub hidden_act: Activation,
+    /// Class tokens, which stand first: one or none.
+    pub class_tokens: usize,
+    /// Register tokens, which stand between the class token and the patches.
+    pub register_tokens: usize,
     /// Added to the variance in every layer norm.
     pub layer_norm_eps: f64,
+    /// Whether `pooler_output` comes from an attention-pooling head, not from the class token.
+    pub attention_pool: bool,
+    /// Width of `image_embeds`, after the visual projection, in families that have one.
+    pub projection_dim: Option<usize>,
+}
+
+/// What an MLP does between its two layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mlp {
+    /// An activation.
+    Plain(Activation),
+    /// The first layer gives gate and value side by side; `silu(gate) · value` goes on.
+    SwiGlu,
 }
 
 impl VisionConfig {
     /// The vision tower of openai/clip-vit-large-patch14.
     pub fn vit_large_patch14() -> Self {
         Self {
+            family: Family::Clip,
             hidden_size: 1024,
-            intermediate_size: 4096,
-            projection_dim: 768,
             num_hidden_layers: 24,
             num_attention_heads: 16,
+            qkv_bias: true,
+            intermediate_size: 4096,
+            mlp: Mlp::Plain(Activation::QuickGelu),
             image_size: 224,
+            interpolate_pos_encoding: false,
             patch_size: 14,
-            hidden_act: Activation::QuickGelu,
+            class_tokens: 1,
+            register_tokens: 0,
             layer_norm_eps: 1e-5,
+            attention_pool: false,
+            projection_dim: Some(768),
         }
     }
 
-    /// Reads a `config.json`: a `CLIPConfig` (the tower is under `vision_config`) or a `CLIPVisionConfig`.
+    /// Reads a `config.json` of a full model (the tower is under `vision_config`) or of a vision model; its
+    /// `model_type` names the family.
     ///
     /// # Errors
     /// The file cannot be read, is not JSON, belongs to another model type, or holds a field whose value this
@@ -61,30 +92,12 @@ impl VisionConfig {
 
     /// Parses the text of a `config.json`; the error is the reason alone.
     pub(crate) fn from_json(text: &str) -> Result<Self, String> {
-        let root: Value = serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}"))?;
-        let model_type = root.get("model_type").and_then(Value::as_str);
-        // The first CLIP configs wrote the tower under another name.
-        let vision = root.get("vision_config").or_else(|| root.get("vision_config_dict"));
-        let fields = match (model_type, vision) {
-            (Some("clip"), None | Some(Value::Null)) => Value::Object(serde_json::Map::new()),
-            (Some("clip") | None, Some(vision)) => vision.clone(),
-            (Some("clip_vision_model"), _) => root,
-            (Some(other), _) => {
-                return Err(format!(
-                    "model_type {other:?} is not supported, expected \"clip\" or \"clip_vision_model\""
-                ));
-            }
-            (None, None) => {
-                return Err("has neither model_type nor vision_config, so it is not a CLIP config".into());
-            }
-        };
-        if let Some(inner) = fields.get("model_type").and_then(Value::as_str)
-            && inner != "clip_vision_model"
-        {
-            return Err(format!("vision_config has model_type {inner:?}, expected \"clip_vision_model\""));
-        }
-        let raw: RawConfig = serde_json::from_value(fields).map_err(|error| error.to_string())?;
-        raw.check()
+        family::config(serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}"))?)
+    }
+
+    /// All sizes as one line of JSON, for the metadata of an output.
+    pub fn describe(&self) -> String {
+        serde_json::to_string(self).expect("a config has only string keys")
     }
 
     /// Whether `pixel_values` of this size fit the tower.
@@ -92,124 +105,108 @@ impl VisionConfig {
     /// # Errors
     /// They do not.
     pub fn check(&self, height: usize, width: usize) -> Result<(), ModelError> {
-        if height == self.image_size && width == self.image_size {
+        let fits = if self.interpolate_pos_encoding {
+            height.min(width) >= self.patch_size
+        } else {
+            (height, width) == (self.image_size, self.image_size)
+        };
+        if fits {
             return Ok(());
         }
         Err(ModelError::PixelShape { expected: self.image_size, height, width })
     }
 
-    /// Patches along one edge.
+    /// Patches along one edge of an image of `image_size`.
     pub fn grid(&self) -> usize {
         self.image_size / self.patch_size
     }
 
-    /// Tokens of one image: the class token and one per patch.
+    /// Patches of an image of `image_size`.
+    pub fn patches(&self) -> usize {
+        self.grid() * self.grid()
+    }
+
+    /// Tokens that stand before the patches.
+    pub fn prefix_tokens(&self) -> usize {
+        self.class_tokens + self.register_tokens
+    }
+
+    /// Tokens of an image of `image_size`.
     pub fn tokens(&self) -> usize {
-        1 + self.grid() * self.grid()
+        self.prefix_tokens() + self.patches()
     }
 
     /// Width of one attention head.
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_attention_heads
     }
-}
 
-/// An edge length: transformers accepts an integer or a pair.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Edge {
-    Square(usize),
-    Pair([usize; 2]),
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-struct RawConfig {
-    hidden_size: usize,
-    intermediate_size: usize,
-    projection_dim: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    num_channels: usize,
-    image_size: Edge,
-    patch_size: Edge,
-    hidden_act: String,
-    layer_norm_eps: f64,
-}
-
-/// The defaults of transformers' `CLIPVisionConfig`.
-impl Default for RawConfig {
-    fn default() -> Self {
-        Self {
-            hidden_size: 768,
-            intermediate_size: 3072,
-            projection_dim: 512,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            num_channels: 3,
-            image_size: Edge::Square(224),
-            patch_size: Edge::Square(32),
-            hidden_act: "quick_gelu".into(),
-            layer_norm_eps: 1e-5,
-        }
-    }
-}
-
-/// Larger values than any tower has are taken for a damaged file, before they become an allocation.
-const LARGEST_SIZE: usize = 1 << 20;
-
-impl RawConfig {
-    fn check(self) -> Result<VisionConfig, String> {
-        let config = VisionConfig {
-            hidden_size: self.hidden_size,
-            intermediate_size: self.intermediate_size,
-            projection_dim: self.projection_dim,
-            num_hidden_layers: self.num_hidden_layers,
-            num_attention_heads: self.num_attention_heads,
-            image_size: square("image_size", &self.image_size)?,
-            patch_size: square("patch_size", &self.patch_size)?,
-            hidden_act: Activation::from_name(&self.hidden_act)?,
-            layer_norm_eps: self.layer_norm_eps,
-        };
+    /// Refuses sizes that no tower has or that contradict each other.
+    pub(super) fn checked(self) -> Result<Self, String> {
         for (field, value) in [
-            ("hidden_size", config.hidden_size),
-            ("intermediate_size", config.intermediate_size),
-            ("projection_dim", config.projection_dim),
-            ("num_hidden_layers", config.num_hidden_layers),
-            ("num_attention_heads", config.num_attention_heads),
-            ("image_size", config.image_size),
-            ("patch_size", config.patch_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("projection_dim", self.projection_dim.unwrap_or(1)),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("image_size", self.image_size),
+            ("patch_size", self.patch_size),
+            ("num_register_tokens", self.register_tokens + 1),
         ] {
             if value == 0 || value > LARGEST_SIZE {
                 return Err(format!("{field} is {value}, expected 1 to {LARGEST_SIZE}"));
             }
         }
-        if self.num_channels != 3 {
-            return Err(format!("num_channels is {}, only 3 (RGB) is supported", self.num_channels));
-        }
-        if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(format!(
                 "hidden_size {} is not a multiple of num_attention_heads {}",
-                config.hidden_size, config.num_attention_heads
+                self.hidden_size, self.num_attention_heads
             ));
         }
-        if config.patch_size > config.image_size {
+        if self.patch_size > self.image_size {
             return Err(format!(
                 "patch_size {} is larger than image_size {}",
-                config.patch_size, config.image_size
+                self.patch_size, self.image_size
             ));
         }
-        if !(config.layer_norm_eps > 0.0 && config.layer_norm_eps < 1.0) {
+        // Sizes that are each possible can together be more than any machine holds.
+        let (width, inner) = (self.hidden_size as f64, self.intermediate_size as f64);
+        let weights = self.num_hidden_layers as f64 * width * (4.0 * width + 3.0 * inner);
+        if weights > LARGEST_TOWER {
+            return Err(format!(
+                "its sizes make a tower of {weights:.1e} weights, more than {LARGEST_TOWER:.0e}"
+            ));
+        }
+        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
             return Err(format!(
                 "layer_norm_eps is {}, expected a small positive number",
-                config.layer_norm_eps
+                self.layer_norm_eps
             ));
         }
-        Ok(config)
+        Ok(self)
     }
 }
 
-fn square(field: &str, edge: &Edge) -> Result<usize, String> {
+/// More weights than the largest vision tower has, several times over.
+const LARGEST_TOWER: f64 = 5e10;
+
+/// Larger values than any tower has are taken for a damaged file, before they become an allocation.
+const LARGEST_SIZE: usize = 1 << 20;
+
+/// The fields of a config, by their names; the error names the field that is wrong.
+pub(super) fn fields<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(value).map_err(|error| format!("{}: {}", error.path(), error.inner()))
+}
+
+/// An edge length: transformers accepts an integer or a pair.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a number, or a pair of them")]
+pub(super) enum Edge {
+    Square(usize),
+    Pair([usize; 2]),
+}
+
+pub(super) fn square(field: &str, edge: &Edge) -> Result<usize, String> {
     match *edge {
         Edge::Square(edge) => Ok(edge),
         Edge::Pair([height, width]) if height == width => Ok(height),
@@ -217,6 +214,13 @@ fn square(field: &str, edge: &Edge) -> Result<usize, String> {
             Err(format!("{field} is [{height}, {width}], only squares are supported"))
         }
     }
+}
+
+pub(super) fn check_channels(num_channels: usize) -> Result<(), String> {
+    if num_channels != 3 {
+        return Err(format!("num_channels is {num_channels}, only 3 (RGB) is supported"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -231,6 +235,22 @@ mod tests {
     }
 
     #[test]
+    fn an_older_spelling_that_disagrees_is_refused() {
+        let text = |patch_size: u32| {
+            format!(
+                r#"{{"model_type": "clip", "vision_config": {{"patch_size": 14}},
+                    "vision_config_dict": {{"patch_size": {patch_size}}}}}"#
+            )
+        };
+        assert_eq!(VisionConfig::from_json(&text(14)).unwrap().patch_size, 14);
+        let reason = VisionConfig::from_json(&text(16)).unwrap_err();
+        assert!(
+            reason.contains("patch_size is 14 in vision_config, but 16 in vision_config_dict"),
+            "{reason}"
+        );
+    }
+
+    #[test]
     fn the_tower_of_a_full_model_is_under_vision_config() {
         let text = r#"{"model_type": "clip", "hidden_size": 1, "projection_dim": 768, "vision_config": {
             "model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096,
@@ -239,9 +259,37 @@ mod tests {
     }
 
     #[test]
+    fn the_model_type_names_the_family_and_its_defaults() {
+        let siglip = VisionConfig::from_json(r#"{"model_type": "siglip"}"#).unwrap();
+        assert_eq!(siglip, VisionConfig::from_json(r#"{"model_type": "siglip_vision_model"}"#).unwrap());
+        assert_eq!((siglip.family, siglip.tokens(), siglip.prefix_tokens()), (Family::Siglip, 196, 0));
+        assert!(siglip.attention_pool);
+
+        let dinov2 = VisionConfig::from_json(r#"{"model_type": "dinov2", "image_size": 518}"#).unwrap();
+        assert_eq!((dinov2.family, dinov2.intermediate_size, dinov2.tokens()), (Family::Dinov2, 3072, 1370));
+        let text = r#"{"model_type": "dinov2_with_registers", "patch_size": 14, "use_swiglu_ffn": true, "hidden_size": 1536}"#;
+        let giant = VisionConfig::from_json(text).unwrap();
+        assert_eq!((giant.mlp, giant.intermediate_size), (Mlp::SwiGlu, 4096));
+        assert_eq!((giant.prefix_tokens(), giant.tokens()), (5, 261));
+    }
+
+    #[test]
     fn what_the_tower_cannot_do_is_refused_by_name() {
         for (text, part) in [
-            (r#"{"model_type": "siglip"}"#, "model_type \"siglip\""),
+            (r#"{"model_type": "vit"}"#, "model_type \"vit\""),
+            (r#"{"model_type": "siglip2"}"#, "NaFlex"),
+            (
+                r#"{"model_type": "siglip", "vision_config": {"model_type": "clip_vision_model"}}"#,
+                "siglip_vision",
+            ),
+            (r#"{"model_type": "siglip_vision_model", "hidden_act": "relu"}"#, "hidden_act \"relu\""),
+            (r#"{"model_type": "dinov2", "head_dim": 32}"#, "head_dim is 32"),
+            (r#"{"model_type": "dinov2", "mlp_ratio": 0}"#, "intermediate_size is 0"),
+            (r#"{"model_type": "dinov2", "num_channels": 1}"#, "num_channels is 1"),
+            (
+                r#"{"model_type": "dinov2_with_registers", "num_register_tokens": 2000000}"#,
+                "num_register_tokens",
+            ),
             (r#"{"model_type": "clip", "vision_config": {"model_type": "bert"}}"#, "\"bert\""),
             ("{}", "neither model_type nor vision_config"),
             ("[", "not valid JSON"),

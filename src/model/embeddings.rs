@@ -1,38 +1,45 @@
-//! Pixels → tokens: the patch convolution, the class token and the position embeddings.
+//! Pixels → tokens: the patch convolution, the tokens before the patches, and the position embeddings.
+
+use std::sync::Mutex;
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
-use super::{config::VisionConfig, linear::Linear};
+use super::{config::VisionConfig, linear::Linear, positions};
 
-/// The tower's input layer.
+/// A tower's input layer.
 #[derive(Debug)]
 pub(crate) struct Embeddings {
     /// The patch convolution. Its stride is its size, so it is a linear layer on flattened patches.
     patch_embedding: Linear,
-    class_embedding: Tensor,
-    position_embedding: Tensor,
+    /// The class token, its position added, and the registers, in the order of the tokens: (P, width).
+    prefix: Option<Tensor>,
+    positions: Positions,
     patch_size: usize,
 }
 
 impl Embeddings {
-    pub(crate) fn load(config: &VisionConfig, vb: &VarBuilder) -> Result<Self> {
-        let VisionConfig { hidden_size: width, patch_size: p, .. } = *config;
-        let kernel = vb.get((width, 3, p, p), "patch_embedding.weight")?;
-        Ok(Self {
-            patch_embedding: Linear::new(kernel.reshape((width, 3 * p * p))?, None),
-            class_embedding: vb.get(width, "class_embedding")?.reshape((1, 1, width))?,
-            position_embedding: vb.get((config.tokens(), width), "position_embedding.weight")?,
-            patch_size: p,
-        })
+    /// `patch_embedding` takes flattened patches (3·p·p); `prefix` is (P, width), `positions` (N, width).
+    pub(crate) fn new(
+        config: &VisionConfig,
+        patch_embedding: Linear,
+        prefix: Option<Tensor>,
+        positions: Tensor,
+        antialias: bool,
+    ) -> Result<Self> {
+        let positions = Positions { own: positions, grid: config.grid(), antialias, other: Mutex::default() };
+        Ok(Self { patch_embedding, prefix, positions, patch_size: config.patch_size })
     }
 
-    /// `pixel_values` (B, 3, H, W) → tokens (B, 1 + H/p · W/p, width), the class token first, patches by rows.
+    /// `pixel_values` (B, 3, H, W) → tokens (B, P + H/p · W/p, width), patches by rows.
     pub(crate) fn forward(&self, pixel_values: &Tensor) -> Result<Tensor> {
+        let (_, _, height, width) = pixel_values.dims4()?;
+        let positions = self.positions.at(height / self.patch_size, width / self.patch_size)?; // (N, width)
         let patches = self.patch_embedding.forward(&self.unfold(pixel_values)?)?; // (B, N, width)
-        let (batch, _, width) = patches.dims3()?;
-        let class = self.class_embedding.expand((batch, 1, width))?; // (B, 1, width)
-        Tensor::cat(&[class, patches], 1)?.broadcast_add(&self.position_embedding) // (B, 1 + N, width)
+        let patches = patches.broadcast_add(&positions)?;
+        let Some(prefix) = &self.prefix else { return Ok(patches) };
+        let (prefix_tokens, width) = prefix.dims2()?;
+        let prefix = prefix.expand((patches.dim(0)?, prefix_tokens, width))?; // (B, P, width)
+        Tensor::cat(&[&prefix, &patches], 1) // (B, P + N, width)
     }
 
     /// Cuts the picture into flattened patches (B, N, 3·p·p), each in the kernel's (channel, row, column) order.
@@ -48,5 +55,37 @@ impl Embeddings {
             .permute((0, 2, 4, 1, 3, 5))? // (B, rows, columns, 3, p, p)
             .contiguous()?
             .reshape((batch, rows * columns, channels * p * p))
+    }
+}
+
+/// The patches' position embeddings, learned for a square grid and stretched to others.
+#[derive(Debug)]
+struct Positions {
+    /// (grid · grid, width).
+    own: Tensor,
+    grid: usize,
+    antialias: bool,
+    /// The last other grid that was asked for: a run's images are mostly of one size.
+    other: Mutex<Option<((usize, usize), Tensor)>>,
+}
+
+impl Positions {
+    /// Those of a grid of `rows` × `columns`, (rows · columns, width).
+    fn at(&self, rows: usize, columns: usize) -> Result<Tensor> {
+        if (rows, columns) == (self.grid, self.grid) {
+            return Ok(self.own.clone());
+        }
+        let mut other = self.other.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((size, positions)) = &*other
+            && *size == (rows, columns)
+        {
+            return Ok(positions.clone());
+        }
+        let width = self.own.dim(1)?;
+        let own = self.own.flatten_all()?.to_vec1::<f32>()?;
+        let stretched = positions::stretch(&own, self.grid, rows, columns, self.antialias);
+        let stretched = Tensor::from_vec(stretched, (rows * columns, width), self.own.device())?;
+        *other = Some(((rows, columns), stretched.clone()));
+        Ok(stretched)
     }
 }

@@ -1,9 +1,16 @@
-//! The stack of transformer blocks.
+//! The stack of transformer blocks, one for all families.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{attention::Attention, config::VisionConfig, layer_norm::LayerNorm, mlp::Mlp};
+use super::{
+    attention::Attention,
+    config::VisionConfig,
+    family::Family,
+    layer_norm::LayerNorm,
+    mlp::Mlp,
+    outputs::{Outputs, Wanted},
+};
 
 /// One pre-norm block: `x + attention(norm1(x))`, then `x + mlp(norm2(x))`.
 #[derive(Debug)]
@@ -16,41 +23,63 @@ struct Block {
 
 impl Block {
     fn load(config: &VisionConfig, vb: &VarBuilder) -> Result<Self> {
+        let names = Family::block_names(config);
         let norm = |name| LayerNorm::load(config.hidden_size, config.layer_norm_eps, &vb.pp(name));
+        let scale =
+            |half: usize| names.layer_scales.map(|names| vb.get(config.hidden_size, names[half])).transpose();
         Ok(Self {
-            layer_norm1: norm("layer_norm1")?,
-            attention: Attention::load(config, &vb.pp("self_attn"))?,
-            layer_norm2: norm("layer_norm2")?,
-            mlp: Mlp::load(config, &vb.pp("mlp"))?,
+            layer_norm1: norm(names.norms[0])?,
+            attention: Attention::load(config, vb, scale(0)?.as_ref())?,
+            layer_norm2: norm(names.norms[1])?,
+            mlp: Mlp::load(config, vb, names.mlp, scale(1)?.as_ref())?,
         })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.attention.forward_added(&self.layer_norm1.forward(x)?, x)?; // (B, T, width)
-        self.mlp.forward_added(&self.layer_norm2.forward(&x)?, &x) // (B, T, width)
+        let x = self.attention.forward_added(&self.layer_norm1, x)?; // (B, T, width)
+        self.mlp.forward_added(&self.layer_norm2, &x) // (B, T, width)
     }
 }
 
-/// All blocks, in order.
+/// The first blocks, in order.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     blocks: Vec<Block>,
 }
 
 impl Encoder {
-    pub(crate) fn load(config: &VisionConfig, vb: &VarBuilder) -> Result<Self> {
-        let layers = vb.pp("layers");
-        let blocks = (0..config.num_hidden_layers).map(|index| Block::load(config, &layers.pp(index)));
+    /// Reads the first `depth` blocks, and nothing of those above.
+    pub(crate) fn load(config: &VisionConfig, depth: usize, vb: &VarBuilder) -> Result<Self> {
+        let layers = vb.pp(Family::block_names(config).layers);
+        let blocks = (0..depth).map(|index| Block::load(config, &layers.pp(index)));
         Ok(Self { blocks: blocks.collect::<Result<_>>()? })
     }
 
-    /// `x` (B, T, width) through every block; `visit` sees each block's output.
-    pub(crate) fn forward(&self, x: &Tensor, mut visit: impl FnMut(&Tensor)) -> Result<Tensor> {
-        let mut x = x.clone();
-        for block in &self.blocks {
+    /// How many blocks there are.
+    pub(crate) fn depth(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// `x` (B, T, width) through the first `depth` blocks; what is wanted of hidden states and attentions is put
+    /// into `outputs`.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor,
+        depth: usize,
+        wanted: &Wanted,
+        outputs: &mut Outputs,
+    ) -> Result<Tensor> {
+        let mut x = x;
+        for (index, block) in self.blocks[..depth].iter().enumerate() {
+            outputs.keep_hidden_state(index, &x, wanted);
+            if wanted.attentions.contains(&index) {
+                // Beside the block rather than inside it, so that an output has the same bytes whether or not its
+                // attention was asked for.
+                outputs.attentions.insert(index, block.attention.observe(&block.layer_norm1, &x)?);
+            }
             x = block.forward(&x)?;
-            visit(&x);
         }
+        outputs.keep_hidden_state(depth, &x, wanted);
         Ok(x)
     }
 }

@@ -77,7 +77,7 @@ pub enum ModelError {
     /// An input that does not fit the tower.
     #[error(
         "pixel_values of {height}x{width} do not fit the tower, which takes {expected}x{expected}\n\
-         hint: config.json's image_size and preprocessor_config.json's crop_size must agree"
+         hint: config.json's image_size and preprocessor_config.json's crop_size must agree; --image-size N sets both"
     )]
     PixelShape {
         /// The tower's image size.
@@ -87,6 +87,31 @@ pub enum ModelError {
         /// Columns given.
         width: usize,
     },
+    /// A tensor that this tower does not give.
+    #[error("{tensor}: {reason}\nhint: {hint}")]
+    NoSuchTensor {
+        /// The tensor asked for.
+        tensor: &'static str,
+        /// Why there is none.
+        reason: String,
+        /// The way out.
+        hint: String,
+    },
+    /// A layer that the tower does not have.
+    #[error("layer {layer}: {tensor} has layers {first} to {last}, negative ones counted from the end")]
+    NoSuchLayer {
+        /// The tensor whose layer was asked for.
+        tensor: &'static str,
+        /// The index asked for.
+        layer: i64,
+        /// The lowest valid index.
+        first: i64,
+        /// The highest valid index.
+        last: i64,
+    },
+    /// A tensor that a tower gives, but that it was not loaded for.
+    #[error("the tower was loaded for less than is asked of it")]
+    NotLoaded,
     /// Candle's own error.
     #[error("{0}")]
     Candle(candle_core::Error),

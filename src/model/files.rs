@@ -112,6 +112,6 @@ fn processor_file(directory: &Path) -> Option<PathBuf> {
 }
 
 /// The image processor's settings inside the text of a `processor_config.json`.
-pub(super) fn nested_image_processor(text: &str) -> Option<Value> {
+pub(crate) fn nested_image_processor(text: &str) -> Option<Value> {
     serde_json::from_str::<Value>(text).ok()?.get_mut("image_processor").map(Value::take)
 }

@@ -3,29 +3,40 @@
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
+use super::cpu;
+use crate::kernels::{self, Isa};
+
 /// `(x - mean) / sqrt(var + eps) · weight + bias`, mean and variance over the last dimension.
 #[derive(Debug)]
-pub(crate) struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
-    eps: f64,
+pub(crate) enum LayerNorm {
+    /// On a CPU in float32.
+    Kernel(kernels::LayerNorm),
+    /// Elsewhere.
+    Candle { weight: Tensor, bias: Tensor, eps: f64 },
 }
 
 impl LayerNorm {
     /// Reads `weight` and `bias`, both (size), below `vb`.
     pub(crate) fn load(size: usize, eps: f64, vb: &VarBuilder) -> Result<Self> {
-        Ok(Self { weight: vb.get(size, "weight")?, bias: vb.get(size, "bias")?, eps })
+        let (weight, bias) = (vb.get(size, "weight")?, vb.get(size, "bias")?);
+        if cpu::is_ours(&weight) {
+            let (weight, bias) = (weight.to_vec1()?, bias.to_vec1()?);
+            return Ok(Self::Kernel(kernels::LayerNorm::new(Isa::best(), weight, bias, eps as f32)));
+        }
+        Ok(Self::Candle { weight, bias, eps })
     }
 
     /// `x` (…, size) → the same shape.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        // The variance is taken from centred values: the one-pass form (E[x²] - E[x]²) loses digits to the
-        // few large channels that CLIP's residual stream carries.
-        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-        let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-        centred
-            .broadcast_div(&(variance + self.eps)?.sqrt()?)?
-            .broadcast_mul(&self.weight)?
-            .broadcast_add(&self.bias)
+        match self {
+            Self::Kernel(norm) => cpu::apply(x, norm.width(), |x| norm.forward(x).to_vec()),
+            Self::Candle { weight, bias, eps } => {
+                // The variance is taken from centred values: the one-pass form (E[x²] - E[x]²) loses digits to the
+                // few large channels that CLIP's residual stream carries.
+                let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+                let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+                centred.broadcast_div(&(variance + *eps)?.sqrt()?)?.broadcast_mul(weight)?.broadcast_add(bias)
+            }
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! A model that is found, but of which nothing is read before it is needed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 
 use super::{
-    Checkpoint, ModelError, ModelFiles, RandomWeights, VisionConfig, VisionTower, Weights,
+    Checkpoint, Family, ModelError, ModelFiles, RandomWeights, VisionConfig, VisionTower, Wanted, Weights,
     files::nested_image_processor,
 };
-use crate::processor::{Processor, ProcessorConfig};
+use crate::processor::{ConfigError, Fit, Processor, ProcessorConfig};
 
 /// Which model is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,23 +79,48 @@ impl Model {
         self.commit.as_deref()
     }
 
-    /// The image processor that its files describe; CLIP's own at the tower's image size for random weights of an
-    /// architecture that comes without one.
+    /// The image processor that its files describe; the family's own for random weights of an architecture that
+    /// comes without one.
     ///
     /// # Errors
     /// The settings are missing, unreadable, or ask for what this processor does not do.
     pub fn processor(&self) -> Result<Processor, ModelError> {
-        let config = match &self.parts {
-            Parts::Files(files) => files.processor()?,
-            Parts::Random(_, Some(ModelFiles { processor: Some(config), .. })) => config,
-            Parts::Random(..) => return Ok(Processor::clip(self.config()?.image_size as u32)),
+        self.processor_with(Fit::Crop, None)
+    }
+
+    /// The same with another fit, or for images of another size.
+    ///
+    /// # Errors
+    /// As [`Model::processor`], or the fit is none for these settings.
+    pub fn processor_with(&self, fit: Fit, image_size: Option<u32>) -> Result<Processor, ModelError> {
+        let file = match &self.parts {
+            Parts::Files(files) => Some(files.processor()?),
+            Parts::Random(_, files) => files.as_ref().and_then(|files| files.processor.as_deref()),
         };
-        let text = std::fs::read_to_string(config)
-            .map_err(|source| ModelError::Io { path: config.to_owned(), source })?;
-        let nested = nested_image_processor(&text).map(|value| value.to_string());
-        let settings = ProcessorConfig::from_json(nested.as_deref().unwrap_or(&text))
-            .map_err(|error| ModelError::Config { path: config.to_owned(), reason: error.to_string() })?;
-        Ok(Processor::new(settings))
+        let refuse = |error: ConfigError| ModelError::Config {
+            path: file.unwrap_or(Path::new("preprocessor_config.json")).to_owned(),
+            reason: error.to_string(),
+        };
+        let settings = match file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+                let nested = nested_image_processor(&text).map(|value| value.to_string());
+                // The pixels of a model can be had without its config.json.
+                let family = self.config().map_or(Family::Clip, |config| config.family);
+                ProcessorConfig::from_json_of(nested.as_deref().unwrap_or(&text), family.processor_kind())
+                    .map_err(refuse)?
+            }
+            None => {
+                let config = self.config()?;
+                config.family.processor(config.image_size as u32)
+            }
+        };
+        let settings = match image_size {
+            Some(image_size) => settings.at(image_size),
+            None => settings,
+        };
+        settings.fitted(fit).map(Processor::new).map_err(refuse)
     }
 
     /// The tower's sizes.
@@ -120,11 +145,11 @@ impl Model {
         }
     }
 
-    /// Loads the tower onto a device.
+    /// Loads what the wanted tensors need of the tower onto a device.
     ///
     /// # Errors
-    /// Those of [`Model::config`], [`Model::weights`] and [`VisionTower::load`].
-    pub fn tower(&self, device: &Device) -> Result<VisionTower, ModelError> {
-        VisionTower::load(self.config()?, &self.weights()?, device)
+    /// Those of [`Model::config`], [`Model::weights`] and [`VisionTower::load_for`].
+    pub fn tower(&self, wanted: &Wanted, device: &Device) -> Result<VisionTower, ModelError> {
+        VisionTower::load_for(wanted, self.config()?, &self.weights()?, device)
     }
 }

@@ -14,9 +14,9 @@
 //!
 //! | tensor | value |
 //! |---|---|
-//! | a layer norm's weight | 1 + value with std 0.1 |
+//! | a layer norm's weight, a layer scale | 1 + value with std 0.1 |
 //! | any bias | std 0.02 |
-//! | class and position embedding | std 0.25 |
+//! | class, register and mask tokens, position embeddings, a pooling head's query | std 0.25 |
 //! | everything else | std 1 / √(inputs of one output) |
 //!
 //! Trained CLIP carries a few channels far above the others through its residual stream, and these are what is
@@ -90,15 +90,16 @@ struct Kind {
 
 impl Kind {
     fn of(name: &str, shape: &[usize]) -> Self {
-        const NORMS: [&str; 4] = ["layer_norm1", "layer_norm2", "pre_layrnorm", "post_layernorm"];
+        const TOKENS: [&str; 6] =
+            ["class_embedding", "cls_token", "register_tokens", "mask_token", "position_embeddings", "probe"];
         let mut parts = name.rsplit('.');
         let (last, owner) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        let is_norm = last == "weight" && NORMS.contains(&owner);
+        let is_norm = last == "weight" && owner.contains("norm") || last == "lambda1";
         let std = if is_norm {
             0.1
-        } else if last == "bias" {
+        } else if last == "bias" || last == "in_proj_bias" {
             0.02
-        } else if last == "class_embedding" || owner == "position_embedding" {
+        } else if TOKENS.contains(&last) || owner == "position_embedding" {
             0.25
         } else {
             let inputs: usize = shape.iter().skip(1).product();

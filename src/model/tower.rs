@@ -1,39 +1,62 @@
-//! The vision tower: `pixel_values` → `last_hidden_state`.
+//! The vision tower: `pixel_values` → `last_hidden_state` and the tensors on the way there.
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use super::{
-    ModelError, Weights, config::VisionConfig, embeddings::Embeddings, encoder::Encoder,
+    ModelError, Weights,
+    config::VisionConfig,
+    embeddings::Embeddings,
+    encoder::Encoder,
+    family::Family,
+    head::Head,
     layer_norm::LayerNorm,
+    outputs::{Outputs, Wanted},
 };
 
-/// A CLIP vision transformer up to its last block; what comes after (`post_layernorm`, the projection) is no
-/// part of `last_hidden_state` and is not loaded.
+/// A vision transformer of any family, as much of it as was asked for.
 #[derive(Debug)]
 pub struct VisionTower {
     embeddings: Embeddings,
-    pre_layernorm: LayerNorm,
+    pre_norm: Option<LayerNorm>,
     encoder: Encoder,
+    head: Head,
     config: VisionConfig,
 }
 
 impl VisionTower {
-    /// Reads the tower's weights, as float32, onto a device.
+    /// Reads what `last_hidden_state` needs, as float32, onto a device.
     ///
     /// # Errors
-    /// A tensor is missing, has another shape than `config` says, or cannot be read; the error names it.
+    /// As [`VisionTower::load_for`].
     pub fn load(config: VisionConfig, weights: &Weights, device: &Device) -> Result<Self, ModelError> {
-        let vb = VarBuilder::from_backend(Box::new(weights), DType::F32, device.clone()).pp("vision_model");
+        Self::load_for(&Wanted::last_hidden_state(), config, weights, device)
+    }
+
+    /// Reads what the wanted tensors need, as float32, onto a device. Blocks above are neither read nor kept.
+    ///
+    /// # Errors
+    /// A tensor is missing, has another shape than `config` says, or cannot be read; the error names it. The tower
+    /// has no such output.
+    pub fn load_for(
+        wanted: &Wanted,
+        config: VisionConfig,
+        weights: &Weights,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        wanted.check(&config, weights)?;
+        let depth = wanted.depth(&config);
+        let root = VarBuilder::from_backend(Box::new(weights), DType::F32, device.clone());
+        let vb = root.pp("vision_model");
+        let pre_norm = config
+            .family
+            .pre_norm()
+            .map(|name| LayerNorm::load(config.hidden_size, config.layer_norm_eps, &vb.pp(name)));
         Ok(Self {
-            embeddings: Embeddings::load(&config, &vb.pp("embeddings"))?,
-            // The checkpoints really spell it so.
-            pre_layernorm: LayerNorm::load(
-                config.hidden_size,
-                config.layer_norm_eps,
-                &vb.pp("pre_layrnorm"),
-            )?,
-            encoder: Encoder::load(&config, &vb.pp("encoder"))?,
+            embeddings: Family::embeddings(&config, &vb)?,
+            pre_norm: pre_norm.transpose()?,
+            encoder: Encoder::load(&config, depth, &vb)?,
+            head: Head::load(&config, wanted, &root, &vb)?,
             config,
         })
     }
@@ -51,39 +74,45 @@ impl VisionTower {
         self.config.check(height, width)
     }
 
-    /// `pixel_values` (B, 3, image_size, image_size) → `last_hidden_state` (B, tokens, hidden_size): the last
-    /// block's output, which no layer norm follows.
+    /// `pixel_values` (B, 3, H, W) → `last_hidden_state` (B, tokens, hidden_size).
     ///
     /// # Errors
-    /// `pixel_values` has another shape, or candle fails.
+    /// As [`VisionTower::outputs`].
     pub fn forward(&self, pixel_values: &Tensor) -> Result<Tensor, ModelError> {
-        let x = self.embed(pixel_values)?;
-        Ok(self.encoder.forward(&x, |_| ())?)
+        let outputs = self.outputs(pixel_values, &Wanted::last_hidden_state())?;
+        Ok(outputs.last_hidden_state.expect("a wanted output is given"))
     }
 
-    /// Every entry of transformers' `hidden_states`: the output of the pre-norm, then of each block;
-    /// N + 1 tensors (B, tokens, hidden_size), the last of which is `last_hidden_state`.
+    /// `pixel_values` (B, 3, H, W) → the wanted tensors. H and W are `image_size` unless the config interpolates.
     ///
     /// # Errors
-    /// As [`VisionTower::forward`].
-    pub fn hidden_states(&self, pixel_values: &Tensor) -> Result<Vec<Tensor>, ModelError> {
-        let mut states = vec![self.embed(pixel_values)?];
-        let first = states[0].clone();
-        self.encoder.forward(&first, |state| states.push(state.clone()))?;
-        Ok(states)
+    /// `pixel_values` has a shape that the tower does not take, the tower was loaded for less, or candle fails.
+    pub fn outputs(&self, pixel_values: &Tensor, wanted: &Wanted) -> Result<Outputs, ModelError> {
+        let depth = wanted.depth(&self.config);
+        if depth > self.encoder.depth() || !self.head.gives(wanted) {
+            return Err(ModelError::NotLoaded);
+        }
+        let mut outputs = Outputs::default();
+        let embeddings = self.embeddings(pixel_values)?; // (B, T, width)
+        let x = match &self.pre_norm {
+            Some(norm) => norm.forward(&embeddings)?,
+            None => embeddings,
+        };
+        let x = self.encoder.forward(x, depth, wanted, &mut outputs)?; // (B, T, width)
+        if depth == self.config.num_hidden_layers {
+            self.head.forward(&x, wanted, &mut outputs)?;
+        }
+        Ok(outputs)
     }
 
-    /// The tokens before the pre-norm: patch, class and position embeddings, (B, tokens, hidden_size).
+    /// The tokens before anything is done to them: patch, class, register and position embeddings,
+    /// (B, tokens, hidden_size).
     ///
     /// # Errors
-    /// As [`VisionTower::forward`].
+    /// As [`VisionTower::outputs`].
     pub fn embeddings(&self, pixel_values: &Tensor) -> Result<Tensor, ModelError> {
         let (_, _, height, width) = pixel_values.dims4()?;
         self.check(height, width)?;
         Ok(self.embeddings.forward(pixel_values)?)
-    }
-
-    fn embed(&self, pixel_values: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(self.pre_layernorm.forward(&self.embeddings(pixel_values)?)?)
     }
 }

@@ -26,6 +26,14 @@ impl Weights {
         }
     }
 
+    /// Whether there is such a tensor; `name` is spelled as in a full CLIPModel. Random weights have every one.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::Checkpoint(checkpoint) => checkpoint.contains(name),
+            Self::Random(_) => true,
+        }
+    }
+
     fn read(&self, name: &str, shape: &[usize]) -> std::result::Result<Vec<f32>, ModelError> {
         match self {
             Self::Checkpoint(checkpoint) => checkpoint.read(name, shape),
@@ -34,7 +42,7 @@ impl Weights {
     }
 }
 
-/// `name` is spelled as in a full CLIPModel, whatever the checkpoint's own spelling.
+/// `name` is below `vision_model.` as in a full CLIPModel, whatever the checkpoint's own prefix.
 impl SimpleBackend for &Weights {
     fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> Result<Tensor> {
         let values = self.read(name, shape.dims())?;
@@ -46,9 +54,6 @@ impl SimpleBackend for &Weights {
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        match self {
-            Weights::Checkpoint(checkpoint) => checkpoint.contains(name),
-            Weights::Random(_) => true,
-        }
+        self.contains(name)
     }
 }

@@ -1,6 +1,6 @@
 //! One archive of all images: named tensors in `.safetensors`, or rows stacked in `.npy` with an index.
 //!
-//! An unfinished archive is a hidden directory `.NAME.partial` beside the target: a journal, and shards that grow as
+//! An unfinished archive is a hidden directory `.NAME.parts` beside the target: a journal, and shards that grow as
 //! tensors come. A run that is killed goes on after the last image in the journal; when all is done, the shards get
 //! their headers and their names. So the target is whole or absent, and memory does not grow with it.
 
@@ -60,7 +60,7 @@ impl Archive {
         room: usize,
         overwrite: bool,
     ) -> Result<Self, OutputError> {
-        let directory = hidden_sibling(&names.path, ".partial");
+        let directory = hidden_sibling(&names.path, ".parts");
         let (dtype, settings) = (dtype, settings.clone());
         if !directory.is_dir()
             && !overwrite
@@ -74,7 +74,8 @@ impl Archive {
             return Err(OutputError::NoDirectory { path: names.path, directory });
         }
         fs::create_dir_all(&directory).map_err(io_error)?;
-        let (mut journal, lines) = Journal::open(&directory.join(JOURNAL))?;
+        let (mut journal, lines) =
+            Journal::open(&directory.join(JOURNAL)).map_err(|error| error.at(&names.path))?;
         let resumed =
             if overwrite { None } else { Resumed::from(&lines, &directory, &names, dtype, &settings)? };
         let resumed = match resumed {
@@ -113,7 +114,7 @@ impl Archive {
         let State::Writing(writing) = &mut self.state else {
             return Err(OutputError::Taken {
                 path: self.names.path.clone(),
-                reason: format!("is finished, and does not hold {key}"),
+                reason: format!("is finished without {key}, and a finished archive takes no more images"),
             });
         };
         if key == "__metadata__" || self.keys.contains(key) {
@@ -133,9 +134,9 @@ impl Archive {
         let bytes: u64 = tensors.iter().map(|tensor| tensor.bytes(self.dtype)).sum();
         let full = |limit| writing.shard.length + bytes + data_start(format, writing.room) > limit;
         if writing.shard.length > 0 && self.names.shard_size.is_some_and(full) {
-            writing.seal(format, self.dtype, &self.settings)?;
+            writing.seal(format, self.dtype, &self.settings).map_err(|error| error.at(&self.names.path))?;
         }
-        let crc = writing.shard.append(arrays, self.dtype)?;
+        let crc = writing.shard.append(arrays, self.dtype).map_err(|error| error.at(&self.names.path))?;
         writing.shard.entries.extend(tensors.iter().cloned());
         writing.journal.append(&Line::Image { key: key.to_owned(), tensors, crc })?;
         self.keys.insert(key.to_owned());
@@ -149,7 +150,9 @@ impl Archive {
     pub fn finish(mut self) -> Result<(), OutputError> {
         if let State::Writing(writing) = &mut self.state {
             if writing.shard.length > 0 {
-                writing.seal(self.names.format, self.dtype, &self.settings)?;
+                writing
+                    .seal(self.names.format, self.dtype, &self.settings)
+                    .map_err(|error| error.at(&self.names.path))?;
             }
             writing.journal.append(&Line::Finished)?;
             writing.journal.sync()?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Format, Metadata,
+    Format, Metadata, OutputError,
     file::hidden_sibling,
     finished,
     journal::{JOURNAL, Line},
@@ -21,21 +21,44 @@ pub struct ArchiveNames {
     pub format: Format,
     /// The most bytes of one file; one file holds all if there is none.
     pub shard_size: Option<u64>,
+    /// The tensors of one image, where there are several: each has an entry under its own name below the image's.
+    pub split: Vec<String>,
 }
 
 impl ArchiveNames {
     /// The images that are complete, in an unfinished archive by its journal; nothing is touched. One of other
     /// settings counts as empty.
     pub fn peek(&self, settings: &Metadata) -> HashSet<String> {
-        let journal = hidden_sibling(&self.path, ".partial").join(JOURNAL);
+        let journal = hidden_sibling(&self.path, ".parts").join(JOURNAL);
         let Ok(text) = std::fs::read_to_string(journal) else {
             return finished::read(self, settings).ok().flatten().unwrap_or_default();
         };
-        let keys = text.lines().filter_map(|line| match serde_json::from_str(line) {
-            Ok(Line::Image { key, .. }) => Some(key),
-            _ => None,
-        });
-        keys.collect()
+        let mut keys = HashSet::new();
+        for line in text.lines().map(serde_json::from_str) {
+            match line {
+                Ok(Line::Start { settings: theirs, .. }) if !theirs.differences(settings).is_empty() => break,
+                Ok(Line::Image { key, .. }) => drop(keys.insert(key)),
+                _ => {}
+            }
+        }
+        keys
+    }
+
+    /// Refuses a target for one image where an archive of many is.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn check_absent(path: &Path) -> Result<(), OutputError> {
+        let Some(format) = Format::of_path(path) else { return Ok(()) };
+        let names = Self { path: path.to_owned(), format, shard_size: None, split: Vec::new() };
+        let parts = hidden_sibling(path, ".parts");
+        match [names.index(), parts].into_iter().find(|sign| sign.exists()) {
+            None => Ok(()),
+            Some(sign) => Err(OutputError::Taken {
+                path: path.to_owned(),
+                reason: format!("is an archive of several images, as {} says", file_name(&sign)),
+            }),
+        }
     }
 
     /// The files of an archive of so many shards: the target itself, or `x-00001-of-00003.npy` and so on.
@@ -93,6 +116,7 @@ mod tests {
             path: "out/x.safetensors".into(),
             format: Format::Safetensors,
             shard_size: Some(1),
+            split: Vec::new(),
         };
         assert_eq!(names.shards(1), [Path::new("out/x.safetensors")]);
         let shards =
@@ -103,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_stack_has_an_index_and_a_manifest() {
-        let names = ArchiveNames { path: "x.npy".into(), format: Format::Npy, shard_size: None };
+        let names =
+            ArchiveNames { path: "x.npy".into(), format: Format::Npy, shard_size: None, split: Vec::new() };
         assert_eq!(names.index(), Path::new("x.index.jsonl"));
         assert_eq!(names.manifest(), Path::new("x.manifest.json"));
     }

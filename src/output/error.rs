@@ -1,8 +1,22 @@
 //! What can be wrong with an output.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
+
+impl OutputError {
+    /// The same of the path that a user knows, where an error names a file inside of it.
+    pub(super) fn at(self, path: &Path) -> Self {
+        match self {
+            Self::Io { source, .. } => Self::Io { path: path.to_owned(), source },
+            Self::Busy { .. } => Self::Busy { path: path.to_owned() },
+            other => other,
+        }
+    }
+}
 
 /// Why an output could not be opened or written.
 #[derive(Debug, Error)]
@@ -53,11 +67,21 @@ pub enum OutputError {
         reason: String,
     },
     /// The system refused.
-    #[error("{}: cannot be written: {source}", path.display())]
+    #[error("{}: cannot be written: {source}{}", path.display(), hint(source))]
     Io {
         /// The target.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// The way out, where there is one.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "\nhint: make room and run the same command again"
+        }
+        _ => "",
+    }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use same_file::Handle;
+use sha2::{Digest, Sha256};
 
 use super::OutputError;
 
@@ -98,6 +99,18 @@ impl OutputFile {
         Ok(output)
     }
 
+    /// Sees that `path` can be written, and leaves it as it is.
+    ///
+    /// # Errors
+    /// As [`OutputFile::create`].
+    pub fn probe(path: &Path) -> Result<(), OutputError> {
+        match fs::metadata(path) {
+            // To open a pipe and close it again would tell its reader that this was all.
+            Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Ok(()),
+            _ => Self::create(path).map(drop),
+        }
+    }
+
     /// Opens the output for a path below a directory that is ours. A symbolic link there is replaced, not followed.
     ///
     /// # Errors
@@ -119,7 +132,15 @@ impl OutputFile {
     ///
     /// # Errors
     /// The disk is full or fails; the target is then as it was before.
-    pub fn commit(mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), OutputError> {
+    pub fn commit(self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), OutputError> {
+        self.write(write)?.place()
+    }
+
+    /// Writes all of a file's content and syncs it, beside the target.
+    pub(super) fn write(
+        self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<Self, OutputError> {
         let path = self.path.clone();
         let io_error = |source| OutputError::Io { path: path.clone(), source };
         let file = match &self.sink {
@@ -129,8 +150,17 @@ impl OutputFile {
         let mut writer = BufWriter::with_capacity(1 << 18, file);
         write(&mut writer).and_then(|()| writer.flush()).map_err(io_error)?;
         drop(writer);
-        if let Sink::Replace { partial, target } = &mut self.sink {
+        if let Sink::Replace { partial, .. } = &self.sink {
             partial.file.sync_all().map_err(io_error)?;
+        }
+        Ok(self)
+    }
+
+    /// Puts what was written in place of the target.
+    pub(super) fn place(mut self) -> Result<(), OutputError> {
+        let path = self.path.clone();
+        let io_error = |source| OutputError::Io { path: path.clone(), source };
+        if let Sink::Replace { partial, target } = &mut self.sink {
             fs::rename(&partial.path, &*target).map_err(io_error)?;
             partial.renamed = true;
             sync_directory(parent(target)).map_err(io_error)?;
@@ -150,12 +180,19 @@ pub(super) fn lock(file: &File, path: &Path) -> Result<(), OutputError> {
     }
 }
 
-/// `dir/name` → `dir/.name` and a suffix.
+/// `dir/name` → `dir/.name` and a suffix; a name near the longest that file systems take is replaced by its hash.
 pub(super) fn hidden_sibling(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(suffix);
-    path.with_file_name(name)
+    const LONGEST: usize = 255;
+    let name = path.file_name().unwrap_or_default();
+    let mut hidden = OsString::from(".");
+    if 1 + name.len() + suffix.len() <= LONGEST {
+        hidden.push(name);
+    } else {
+        let digest = Sha256::digest(name.as_encoded_bytes());
+        hidden.push(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    }
+    hidden.push(suffix);
+    path.with_file_name(hidden)
 }
 
 /// The directory that a path lies in; `.` for a bare name.

@@ -16,6 +16,7 @@ use super::{
     file::{parent, sync_directory},
     journal::Line,
     manifest::Manifest,
+    npy,
     resume::shard_path,
 };
 
@@ -113,8 +114,8 @@ fn write_weight_map(
     OutputFile::create_in_tree(&names.index())?.commit(|writer| writeln!(writer, "{index:#}"))
 }
 
-/// The tensors' keys of a finished archive, or the images' of a stack; none if there is no archive. One of other
-/// settings, or something else of that name, is refused.
+/// The images' keys of a finished archive; none if there is no archive. One of other settings, or something else of that
+/// name, is refused.
 pub(super) fn read(
     names: &ArchiveNames,
     settings: &Metadata,
@@ -130,8 +131,21 @@ pub(super) fn read(
             let manifest = Manifest::read(&names.manifest())?
                 .ok_or_else(|| unknown("exists, and no manifest beside it says how it was made"))?;
             manifest.check(settings, &names.path)?;
+            let mut rows: BTreeMap<PathBuf, usize> = BTreeMap::new();
             for row in read_index(&names.index())? {
+                let file = row.shard.map_or(names.path.clone(), |shard| parent(&names.path).join(shard));
+                *rows.entry(file).or_default() += 1;
                 keys.insert(row.path);
+            }
+            for (file, rows) in rows {
+                if !npy::is_stack(&file, rows)
+                    .map_err(|source| OutputError::Io { path: file.clone(), source })?
+                {
+                    return Err(unknown(&format!(
+                        "{} is not the stack that its index speaks of",
+                        file.display()
+                    )));
+                }
             }
         }
         Format::Safetensors => {
@@ -141,7 +155,11 @@ pub(super) fn read(
                 let metadata = header.remove("__metadata__").unwrap_or_default();
                 let theirs: Metadata = serde_json::from_value(metadata).unwrap_or_default();
                 Manifest { settings: theirs }.check(settings, &names.path)?;
-                keys.extend(header.into_iter().map(|(key, _)| key));
+                // Of several tensors the last one tells that its image is complete.
+                keys.extend(header.into_iter().filter_map(|(key, _)| match names.split.last() {
+                    None => Some(key),
+                    Some(tensor) => Some(key.strip_suffix(tensor)?.strip_suffix('/')?.to_owned()),
+                }));
             }
         }
     }
@@ -194,7 +212,9 @@ fn read_header(path: &Path) -> Option<Map<String, Value>> {
     let mut length = [0; 8];
     file.read_exact(&mut length).ok()?;
     let mut text = Vec::new();
-    file.take(u64::from_le_bytes(length)).read_to_end(&mut text).ok()?;
+    // The format's own limit; a file of another kind could announce anything.
+    let length = Some(u64::from_le_bytes(length)).filter(|&length| length <= 100_000_000)?;
+    file.take(length).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
 }
 

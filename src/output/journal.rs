@@ -1,4 +1,4 @@
-//! What an unfinished archive holds, line by line, so that a killed run goes on where it was.
+//! What is already there, line by line, so that a killed run goes on where it was.
 
 use std::{
     fs::{File, OpenOptions},
@@ -6,14 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Metadata, OutputError, file::lock, safetensors::Entry};
 
 /// The journal's name in an unfinished archive.
 pub(super) const JOURNAL: &str = "journal.jsonl";
 
-/// One line of a journal.
+/// One line of an unfinished archive's journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Line {
@@ -45,7 +45,7 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Opens a journal, creating it if there is none, and gives its whole lines, each with the offset of its end.
-    pub(super) fn open(path: &Path) -> Result<(Self, Vec<(Line, u64)>), OutputError> {
+    pub(super) fn open<L: DeserializeOwned>(path: &Path) -> Result<(Self, Vec<(L, u64)>), OutputError> {
         let io_error = |source| OutputError::Io { path: path.to_owned(), source };
         let mut options = OpenOptions::new();
         let mut file =
@@ -71,7 +71,7 @@ impl Journal {
     }
 
     /// Appends a line; gives the offset of its end.
-    pub(super) fn append(&mut self, line: &Line) -> Result<u64, OutputError> {
+    pub(super) fn append(&mut self, line: &impl Serialize) -> Result<u64, OutputError> {
         let mut text = serde_json::to_string(line).expect("a line has only string keys");
         text.push('\n');
         let appended = self.file.write_all(text.as_bytes()).and_then(|()| self.file.stream_position());
@@ -106,19 +106,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("journal");
         let line = |shard| Line::Sealed { shard };
-        let (mut journal, lines) = Journal::open(&path).unwrap();
+        let (mut journal, lines) = Journal::open::<Line>(&path).unwrap();
         assert!(lines.is_empty());
         journal.append(&line(1)).unwrap();
         journal.append(&line(2)).unwrap();
         drop(journal);
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-        let (mut journal, lines) = Journal::open(&path).unwrap();
+        let (mut journal, lines) = Journal::open::<Line>(&path).unwrap();
         assert_eq!(lines, [(line(1), bytes.len() as u64 / 2)]);
         journal.truncate(lines[0].1).unwrap();
         journal.append(&line(3)).unwrap();
         drop(journal);
-        let (_, lines) = Journal::open(&path).unwrap();
+        let (_, lines) = Journal::open::<Line>(&path).unwrap();
         assert_eq!(lines.into_iter().map(|(line, _)| line).collect::<Vec<_>>(), [line(1), line(3)]);
     }
 }

@@ -34,6 +34,14 @@ impl Metadata {
         self
     }
 
+    /// These and those of `other`, which win.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        let mut both = self.clone();
+        both.0.extend(other.0.iter().map(|(key, value)| (key.clone(), value.clone())));
+        both
+    }
+
     /// What is not the same, one `key is A, not B` each, where A is the value here and B the `other`.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let keys: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();

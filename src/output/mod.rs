@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod finished;
 mod journal;
+mod ledger;
 mod manifest;
 mod metadata;
 mod name;

@@ -3,7 +3,11 @@
 //! Magic, version, a header length in two bytes, a Python dict literal padded with spaces to a multiple of 64
 //! bytes in all, then the elements (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>).
 
-use std::io::{self, Write};
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    path::Path,
+};
 
 use super::{Array, Dtype};
 
@@ -22,6 +26,30 @@ pub(super) fn stack_header(rows: usize, row: &[usize], dtype: Dtype) -> io::Resu
     let header = header(&shape, dtype)?;
     // 128 bytes hold a dozen dimensions; more than three or four no tensor here has.
     if header.len() == STACK_HEADER { Ok(header) } else { Err(io::Error::other("too many dimensions")) }
+}
+
+/// Whether a file is a whole stack of so many rows, by its header and its length. A missing one is not.
+pub(super) fn is_stack(path: &Path, rows: usize) -> io::Result<bool> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
+    let mut start = [0; STACK_HEADER];
+    let length = file.metadata()?.len();
+    if length < STACK_HEADER as u64 {
+        return Ok(false);
+    }
+    file.read_exact(&mut start)?;
+    let text = String::from_utf8_lossy(&start);
+    let shape =
+        text.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')')).map(|(shape, _)| shape);
+    let sizes: Option<Vec<u64>> =
+        shape.map(|shape| shape.split(',').filter_map(|size| size.trim().parse().ok()).collect());
+    let element = if text.contains("'<f2'") { Dtype::F16.size() } else { Dtype::F32.size() } as u64;
+    Ok(sizes.is_some_and(|sizes| {
+        sizes.first() == Some(&(rows as u64))
+            && length - STACK_HEADER as u64 == sizes.iter().product::<u64>() * element
+    }))
 }
 
 /// Everything before the elements.

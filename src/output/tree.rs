@@ -1,6 +1,7 @@
 //! One file per image, in a directory that repeats the inputs' tree.
 
 use std::{
+    collections::HashSet,
     ffi::OsString,
     fs, io,
     path::{Component, Path, PathBuf},
@@ -9,6 +10,7 @@ use std::{
 use super::{
     Array, Dtype, Format, Metadata, OutputError, OutputFile,
     file::{parent, sync_directory},
+    ledger::{LEDGER, Ledger},
     manifest::{MANIFEST, Manifest},
 };
 
@@ -48,12 +50,21 @@ impl TreeNames {
         }
     }
 
-    /// Whether an image's outputs are there. A file is renamed into place when it is whole, so to exist is to be
-    /// complete.
-    pub fn contains(&self, name: &Path) -> bool {
+    /// Whether an image's files are there. They are renamed into place when they are whole.
+    pub fn exist(&self, name: &Path) -> bool {
         self.files(name)
             .iter()
             .all(|file| fs::symlink_metadata(file).is_ok_and(|metadata| metadata.is_file()))
+    }
+
+    /// The keys of the images that are complete with these settings, but for their files; nothing is touched.
+    pub fn peek(&self, settings: &Metadata) -> HashSet<String> {
+        match Manifest::read(&self.root.join(MANIFEST)) {
+            Ok(Some(manifest)) if manifest.check(settings, &self.root).is_ok() => {
+                Ledger::peek(&self.root.join(LEDGER))
+            }
+            _ => HashSet::new(),
+        }
     }
 }
 
@@ -63,17 +74,17 @@ pub struct Tree {
     names: TreeNames,
     dtype: Dtype,
     settings: Metadata,
+    ledger: Ledger,
+    overwrite: bool,
 }
 
 impl Tree {
-    /// Opens a directory for outputs of some settings, creating it and its manifest where they do not exist.
-    ///
-    /// With `overwrite`, outputs of the images named in `planned` are removed first, so that a run that is cut short
-    /// leaves none of other settings behind.
+    /// Opens a directory for outputs of some settings, creating it and its manifest where they do not exist. With
+    /// `overwrite`, no image counts as complete, and files of the outputs' names are replaced.
     ///
     /// # Errors
-    /// The directory holds outputs of other settings, or files of unknown origin where outputs should go, or cannot
-    /// be written.
+    /// The directory holds outputs of other settings, or a file of unknown origin where one of the `planned` images
+    /// goes, or another process writes into it, or it cannot be written.
     pub fn open(
         names: TreeNames,
         dtype: Dtype,
@@ -82,51 +93,111 @@ impl Tree {
         planned: &mut dyn Iterator<Item = &Path>,
     ) -> Result<Self, OutputError> {
         let root = &names.root;
+        if root.exists() && !root.is_dir() {
+            let reason = "is not a directory, and several images are to be written".into();
+            return Err(OutputError::Misplaced { path: root.clone(), reason });
+        }
         fs::create_dir_all(root).map_err(|source| OutputError::Io { path: root.clone(), source })?;
         let path = root.join(MANIFEST);
-        let manifest = if overwrite { None } else { Manifest::read(&path)? };
-        match manifest {
-            Some(manifest) => manifest.check(settings, root)?,
-            None => {
-                for file in planned.flat_map(|name| names.files(name)) {
-                    if fs::symlink_metadata(&file).is_err() {
-                        continue;
-                    }
-                    if !overwrite {
-                        return Err(OutputError::Taken {
-                            path: file,
-                            reason: format!("exists, and no {MANIFEST} beside it says how it was made"),
-                        });
-                    }
-                    fs::remove_file(&file)
-                        .map_err(|source| OutputError::Io { path: file.clone(), source })?;
-                }
+        let mut ledger = Ledger::open(&root.join(LEDGER)).map_err(|error| error.at(root))?;
+        let manifest = Manifest::read(&path);
+        if overwrite {
+            // First the ledger, so that a kill between the two leaves nothing that would count as complete.
+            ledger.clear()?;
+            Manifest { settings: settings.clone() }.write(&path)?;
+        } else if let Some(manifest) = manifest? {
+            manifest.check(settings, root)?;
+        } else {
+            ledger.clear()?;
+        }
+        let tree = Self { names, dtype, settings: settings.clone(), ledger, overwrite };
+        if !overwrite {
+            for name in planned {
+                tree.check_origin(name, &super::key(name))?;
+            }
+            if !path.exists() {
                 Manifest { settings: settings.clone() }.write(&path)?;
             }
         }
-        Ok(Self { names, dtype, settings: settings.clone() })
+        Ok(tree)
     }
 
-    /// Writes an image's tensors, each file whole or not at all, and gives the files' paths.
+    /// The keys of the images that are complete, if their files exist.
+    pub fn keys(&self) -> &HashSet<String> {
+        self.ledger.keys()
+    }
+
+    /// Writes an image's tensors, each file whole or not at all, and gives the files' paths. `image` is what the
+    /// outputs say of the image, beside the settings.
     ///
     /// # Errors
-    /// A directory on the way is a symbolic link, which could lead outside, or the disk is full or fails.
-    pub fn write(&self, name: &Path, key: &str, arrays: &[Array]) -> Result<Vec<PathBuf>, OutputError> {
+    /// The files cannot be placed: something of unknown origin is there, a directory on the way is a symbolic link,
+    /// which could lead outside, a name is too long. Or the disk is full or fails.
+    pub fn write(
+        &mut self,
+        name: &Path,
+        image: &Metadata,
+        arrays: &[Array],
+    ) -> Result<Vec<PathBuf>, OutputError> {
+        let key = super::key(name);
+        self.write_files(name, &key, image, arrays).map_err(|error| match error {
+            // The name's fault, not the disk's: another image may do better.
+            OutputError::Io { path, source } if is_of_name(source.kind()) => {
+                OutputError::Misplaced { path, reason: source.to_string() }
+            }
+            OutputError::IsDirectory { path } => {
+                OutputError::Misplaced { path, reason: "a directory is in the way".into() }
+            }
+            other => other,
+        })
+    }
+
+    fn write_files(
+        &mut self,
+        name: &Path,
+        key: &str,
+        image: &Metadata,
+        arrays: &[Array],
+    ) -> Result<Vec<PathBuf>, OutputError> {
         let files = self.names.files(name);
+        self.check_origin(name, key)?;
         self.make_directories(&files[0])?;
-        let mut metadata = self.settings.clone();
-        metadata.insert("path", key);
-        if self.names.split.is_empty() {
-            let output = OutputFile::create_in_tree(&files[0])?;
-            output.commit(|writer| self.names.format.write(writer, arrays, self.dtype, &metadata))?;
-        } else {
-            for (file, array) in files.iter().zip(arrays) {
-                let array = std::slice::from_ref(array);
-                OutputFile::create_in_tree(file)?
-                    .commit(|writer| self.names.format.write(writer, array, self.dtype, &metadata))?;
+        let metadata = self.settings.with(image);
+        let groups = arrays.chunks(arrays.len().div_ceil(files.len()).max(1));
+        let mut written = Vec::new();
+        for (file, arrays) in files.iter().zip(groups) {
+            let output = OutputFile::create_in_tree(file)?;
+            written
+                .push(output.write(|writer| self.names.format.write(writer, arrays, self.dtype, &metadata))?);
+        }
+        // What is replaced must be gone before the ledger vouches for the name.
+        for file in &files {
+            match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(OutputError::Io { path: file.clone(), source: error });
+                }
+                _ => {}
             }
         }
+        self.ledger.add(key)?;
+        written.into_iter().try_for_each(OutputFile::place)?;
         Ok(files)
+    }
+
+    /// Refuses a file that is neither ours nor to be overwritten.
+    fn check_origin(&self, name: &Path, key: &str) -> Result<(), OutputError> {
+        if self.overwrite || self.ledger.keys().contains(key) {
+            return Ok(());
+        }
+        match self.names.files(name).into_iter().find(|file| fs::symlink_metadata(file).is_ok()) {
+            None => Ok(()),
+            Some(path) => Err(OutputError::Misplaced {
+                path,
+                reason: format!(
+                    "exists, and {LEDGER} does not say that it is ours\nhint: --overwrite replaces it"
+                ),
+            }),
+        }
     }
 
     /// Creates the directories between the root and a file, none of which may be a link.
@@ -159,6 +230,14 @@ impl Tree {
     }
 }
 
+/// Whether an error of the system is about the name that a file was to have.
+fn is_of_name(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::InvalidFilename | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,28 +268,59 @@ mod tests {
         assert_eq!(names.files(Path::new("cat.jpg")), files);
     }
 
+    fn complete(root: &Path, dtype: &str) -> bool {
+        let mut settings = Metadata::new();
+        settings.insert("dtype", dtype);
+        let names = names(root);
+        names.peek(&settings).contains("a/cat.jpg") && names.exist(Path::new("a/cat.jpg"))
+    }
+
     #[test]
     fn a_second_run_finds_what_is_complete_and_refuses_other_settings() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("new/out");
-        let tree = open(names(&root), "f32", false).unwrap();
-        assert!(!names(&root).contains(Path::new("a/cat.jpg")));
-        tree.write(Path::new("a/cat.jpg"), "a/cat.jpg", &[array()]).unwrap();
-        assert!(names(&root).contains(Path::new("a/cat.jpg")));
+        let mut tree = open(names(&root), "f32", false).unwrap();
+        assert!(!complete(&root, "f32"));
+        tree.write(Path::new("a/cat.jpg"), &Metadata::new(), &[array()]).unwrap();
+        drop(tree);
+        assert!(complete(&root, "f32") && !complete(&root, "f16"));
         open(names(&root), "f32", false).unwrap();
         let error = open(names(&root), "f16", false).unwrap_err().to_string();
         assert!(error.contains(r#"dtype is "f32", not "f16""#), "{error}");
-        open(names(&root), "f16", true).unwrap();
-        assert!(!names(&root).contains(Path::new("a/cat.jpg")), "an output of other settings was left");
+        let mut tree = open(names(&root), "f16", true).unwrap();
+        assert!(!complete(&root, "f16"), "an output of other settings counts as complete");
+        tree.write(Path::new("a/cat.jpg"), &Metadata::new(), &[array()]).unwrap();
+        assert!(complete(&root, "f16"));
     }
 
     #[test]
     fn files_of_unknown_origin_are_not_taken_for_ours() {
         let directory = tempfile::tempdir().unwrap();
+        let name = Path::new("a/cat.jpg");
         fs::create_dir(directory.path().join("a")).unwrap();
         fs::write(directory.path().join("a/cat.npy"), "somebody's").unwrap();
         let error = open(names(directory.path()), "f32", false).unwrap_err().to_string();
-        assert!(error.contains("cat.npy: exists, and no manifest.json"), "{error}");
+        assert!(error.contains("cat.npy: exists, and manifest.jsonl does not say"), "{error}");
+        // Where the images are not known in advance, each is looked at in turn.
+        let settings = Metadata::new();
+        let mut listed =
+            Tree::open(names(directory.path()), Dtype::F32, &settings, false, &mut std::iter::empty())
+                .unwrap();
+        let refused = listed.write(name, &Metadata::new(), &[array()]);
+        assert!(matches!(refused, Err(OutputError::Misplaced { .. })), "{refused:?}");
+        assert_eq!(fs::read(directory.path().join("a/cat.npy")).unwrap(), b"somebody's");
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_is_one_images_failure() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut tree = open(names(directory.path()), "f32", false).unwrap();
+        fs::create_dir(directory.path().join("taken.npy")).unwrap();
+        for name in ["x".repeat(260) + ".jpg", "taken.jpg".into()] {
+            let refused = tree.write(Path::new(&name), &Metadata::new(), &[array()]);
+            assert!(matches!(refused, Err(OutputError::Misplaced { .. })), "{name}: {refused:?}");
+        }
+        tree.write(Path::new(&("y".repeat(250) + ".jpg")), &Metadata::new(), &[array()]).unwrap();
     }
 
     #[cfg(unix)]
@@ -218,11 +328,11 @@ mod tests {
     fn a_link_inside_the_directory_leads_nowhere() {
         let directory = tempfile::tempdir().unwrap();
         let (root, outside) = (directory.path().join("out"), directory.path().join("outside"));
-        let tree = open(names(&root), "f32", false).unwrap();
+        let mut tree = open(names(&root), "f32", false).unwrap();
         fs::create_dir(&outside).unwrap();
         std::os::unix::fs::symlink(&outside, root.join("a")).unwrap();
         assert!(matches!(
-            tree.write(Path::new("a/cat.jpg"), "a/cat.jpg", &[array()]),
+            tree.write(Path::new("a/cat.jpg"), &Metadata::default(), &[array()]),
             Err(OutputError::Misplaced { .. })
         ));
         assert_eq!(fs::read_dir(outside).unwrap().count(), 0);

@@ -1,17 +1,14 @@
 //! `preprocessor_config.json`, old and new spellings, to settled values.
 //!
-//! Absent fields (and nulls) take the defaults of transformers' `CLIPImageProcessorPil`; fields that class ignores are ignored here
-//! too; a value that cannot be honoured is refused by the name of its field.
+//! Absent fields (and nulls) take the defaults of the transformers class that the config names (see [`ProcessorKind`]); fields that
+//! it ignores are ignored here too; a value that cannot be honoured is refused by the name of its field.
 
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::filter::Filter;
+use super::kind::ProcessorKind;
 use super::size::{Size, crop_size, size};
-
-/// Names under which checkpoints speak of CLIP's own processor.
-const CLIP_PROCESSORS: [&str; 4] =
-    ["CLIPImageProcessor", "CLIPImageProcessorPil", "CLIPImageProcessorFast", "CLIPFeatureExtractor"];
 
 /// Why a `preprocessor_config.json` cannot be used.
 #[derive(Debug, Error)]
@@ -20,7 +17,7 @@ pub enum ConfigError {
     #[error("not a JSON object: {0}")]
     Json(String),
     /// The config belongs to another model's processor.
-    #[error("{field} is {found}, not CLIP's processor")]
+    #[error("{field} is {found}, expected the image processor of CLIP, SigLIP or DINOv2 (Bit)")]
     OtherProcessor {
         /// The field that says so.
         field: &'static str,
@@ -52,6 +49,9 @@ pub struct ProcessorConfig {
     pub rescale: Option<f64>,
     /// Mean and standard deviation per channel; none when `do_normalize` is false.
     pub normalize: Option<Normalize>,
+    /// Colour of the square on which pictures are centred before anything else; none without `--fit pad`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pad: Option<[u8; 3]>,
 }
 
 /// Mean and standard deviation of the three channels, as the config writes them.
@@ -87,6 +87,7 @@ impl ProcessorConfig {
             crop: Some((image_size, image_size)),
             rescale: Some(1.0 / 255.0),
             normalize: Some(Normalize::default()),
+            pad: None,
         }
     }
 
@@ -95,35 +96,43 @@ impl ProcessorConfig {
     /// # Errors
     /// When the text is not a JSON object, the config is another model's, or a field cannot be honoured.
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+        Self::from_json_of(text, ProcessorKind::Clip)
+    }
+
+    /// The same, with the class that is meant where the config names none.
+    ///
+    /// # Errors
+    /// As [`ProcessorConfig::from_json`].
+    pub fn from_json_of(text: &str, unnamed: ProcessorKind) -> Result<Self, ConfigError> {
         let value: Value =
             serde_json::from_str(text).map_err(|error| ConfigError::Json(error.to_string()))?;
         match value {
-            Value::Object(object) => Self::from_object(&Fields(&object)),
+            Value::Object(object) => Self::from_object(&Fields(&object), unnamed),
             other => Err(ConfigError::Json(format!("found {other}"))),
         }
     }
 
-    fn from_object(fields: &Fields) -> Result<Self, ConfigError> {
-        fields.refuse_other_processors()?;
+    fn from_object(fields: &Fields, unnamed: ProcessorKind) -> Result<Self, ConfigError> {
+        let default = fields.kind()?.unwrap_or(unnamed).defaults();
         if !fields.flag("do_convert_rgb", true)? {
-            return Err(fields.wrong("do_convert_rgb", "true (a CLIP tower sees RGB)"));
+            return Err(fields.wrong("do_convert_rgb", "true (the towers see RGB)"));
         }
         if fields.flag("do_pad", false)? {
             return Err(fields.wrong("do_pad", "false"));
         }
         let square = fields.flag("default_to_square", false)?;
-        let default = Self::clip(224);
         let size = if fields.flag("use_square_size", false)? {
             Some(Size::Exact { height: 224, width: 224 })
         } else {
             fields.get("size").map(|value| size(value, square)).transpose()?
         };
-        let normalize = Normalize::default();
+        let normalize = default.normalize.unwrap_or_default();
         Ok(Self {
             resize: if fields.flag("do_resize", true)? { size.or(default.resize) } else { None },
             resample: fields.filter("resample")?.unwrap_or(default.resample),
-            crop: if fields.flag("do_center_crop", true)? {
-                fields.get("crop_size").map(crop_size).transpose()?.or(default.crop)
+            crop: if fields.flag("do_center_crop", default.crop.is_some())? {
+                let crop = fields.get("crop_size").map(crop_size).transpose()?.or(default.crop);
+                Some(crop.ok_or_else(|| fields.wrong("crop_size", "given where do_center_crop is true"))?)
             } else {
                 None
             },
@@ -142,6 +151,7 @@ impl ProcessorConfig {
             } else {
                 None
             },
+            pad: None,
         })
     }
 }
@@ -158,19 +168,20 @@ impl Fields<'_> {
         wrong(field, self.get(field).unwrap_or(&Value::Null), expected)
     }
 
-    fn refuse_other_processors(&self) -> Result<(), ConfigError> {
+    /// The class that the config names, if it names one.
+    fn kind(&self) -> Result<Option<ProcessorKind>, ConfigError> {
         // A config that names a processor names it in the first of these; the second is its older spelling, often left behind.
         for field in ["image_processor_type", "feature_extractor_type"] {
             match self.get(field) {
                 None => {}
-                Some(Value::String(name)) if CLIP_PROCESSORS.contains(&name.as_str()) => return Ok(()),
-                Some(Value::String(name)) => {
-                    return Err(ConfigError::OtherProcessor { field, found: name.clone() });
-                }
+                Some(Value::String(name)) => match ProcessorKind::named(name) {
+                    Some(kind) => return Ok(Some(kind)),
+                    None => return Err(ConfigError::OtherProcessor { field, found: name.clone() }),
+                },
                 Some(_) => return Err(self.wrong(field, "a name")),
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn flag(&self, field: &str, default: bool) -> Result<bool, ConfigError> {
@@ -294,7 +305,8 @@ mod tests {
             (r#"{"image_std": [0.5, 0.5, "x"]}"#, "image_std"),
             (r#"{"image_std": [0.5, 0.5, 0]}"#, "image_std"),
             (r#"{"rescale_factor": "1/255"}"#, "rescale_factor"),
-            (r#"{"image_processor_type": "SiglipImageProcessor"}"#, "SiglipImageProcessor"),
+            (r#"{"image_processor_type": "Siglip2ImageProcessor"}"#, "Siglip2ImageProcessor"),
+            (r#"{"image_processor_type": "SiglipImageProcessor", "do_center_crop": true}"#, "crop_size"),
             (r#"{"feature_extractor_type": "ViTFeatureExtractor"}"#, "ViTFeatureExtractor"),
             (r#"{"image_processor_type": 3}"#, "image_processor_type"),
             ("[1]", "JSON object"),

@@ -1,14 +1,17 @@
 //! Where the pixels go: from a picture's size to the resized size, the crop, and back.
 
 use super::config::ProcessorConfig;
+use super::fit::padding;
 use super::resize::Window;
 use super::size::Size;
 
 /// How a picture of one size passes through a processor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Width and height of the picture.
+    /// Width and height of the picture, with its padding if it is centred on a square.
     pub source: (u32, u32),
+    /// Left and top of the picture on that square; zero without.
+    pub padding: (u32, u32),
     /// Width and height after the resize.
     pub resized: (u32, u32),
     /// Left and top of the output in the resized picture; negative where the output is padded.
@@ -17,7 +20,7 @@ pub struct Geometry {
     pub output: (u32, u32),
 }
 
-/// A box in the source picture, in its pixels; it can reach outside of the picture where the output is padded.
+/// A box in the source picture, in its pixels; it can reach outside of the picture where there is padding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SourceBox {
     /// Left edge.
@@ -28,6 +31,13 @@ pub struct SourceBox {
     pub right: f64,
     /// Bottom edge.
     pub bottom: f64,
+}
+
+impl SourceBox {
+    /// Left, top, right and bottom.
+    pub fn edges(&self) -> [f64; 4] {
+        [self.left, self.top, self.right, self.bottom]
+    }
 }
 
 /// Where the visible part of the resized picture lies in the output.
@@ -43,6 +53,9 @@ impl Geometry {
         if width == 0 || height == 0 {
             return None;
         }
+        let padding = config.pad.map_or((0, 0), |_| padding(width, height));
+        let edge = width.max(height);
+        let (width, height) = if config.pad.is_some() { (edge, edge) } else { (width, height) };
         let resized = match config.resize {
             Some(size) => resized_size(size, width, height)?,
             None => (width, height),
@@ -51,7 +64,7 @@ impl Geometry {
         // An output larger than the picture on an edge is centred the same way: floor, so that the padding's larger half comes first.
         let start = |edge: u32, output: u32| (i64::from(edge) - i64::from(output)).div_euclid(2);
         let origin = (start(resized.0, output.0), start(resized.1, output.1));
-        Some(Self { source: (width, height), resized, origin, output })
+        Some(Self { source: (width, height), padding, resized, origin, output })
     }
 
     /// The part of the resized picture that the output shows.
@@ -70,16 +83,47 @@ impl Geometry {
         Placement { top: (-self.origin.1).max(0) as usize, left: (-self.origin.0).max(0) as usize }
     }
 
+    /// Rows and columns of whole patches in the output.
+    pub fn grid(&self, patch_size: usize) -> [usize; 2] {
+        [self.output.1 as usize / patch_size, self.output.0 as usize / patch_size]
+    }
+
+    /// The box that the whole output shows.
+    pub fn crop_box(&self) -> SourceBox {
+        self.source_box(0, 0, self.output.0, self.output.1)
+    }
+
+    /// The box that whole patches show; what is left at the right and the bottom is less than a patch.
+    pub fn grid_box(&self, patch_size: usize) -> SourceBox {
+        let [rows, columns] = self.grid(patch_size);
+        self.source_box(0, 0, (columns * patch_size) as u32, (rows * patch_size) as u32)
+    }
+
+    /// Row and column of the patch that shows a pixel of the source picture; none where no patch does.
+    pub fn patch_at(&self, x: u32, y: u32, patch_size: usize) -> Option<(usize, usize)> {
+        let place = |position: u32, padding: u32, resized: u32, source: u32, origin: i64| {
+            let position = (f64::from(position) + 0.5 + f64::from(padding)) * f64::from(resized);
+            (position / f64::from(source) - origin as f64) / patch_size as f64
+        };
+        let column = place(x, self.padding.0, self.resized.0, self.source.0, self.origin.0);
+        let row = place(y, self.padding.1, self.resized.1, self.source.1, self.origin.1);
+        let [rows, columns] = self.grid(patch_size);
+        let inside = |place: f64, count: usize| place >= 0.0 && place < count as f64;
+        (inside(row, rows) && inside(column, columns)).then_some((row as usize, column as usize))
+    }
+
     /// The box of the source picture that the output's pixels from `(left, top)` to `(right, bottom)` show, so that a patch can be
     /// drawn back onto its picture. The whole output is `source_box(0, 0, width, height)`.
     pub fn source_box(&self, left: u32, top: u32, right: u32, bottom: u32) -> SourceBox {
         let x = |position: u32| {
             (i64::from(position) + self.origin.0) as f64 * f64::from(self.source.0)
                 / f64::from(self.resized.0)
+                - f64::from(self.padding.0)
         };
         let y = |position: u32| {
             (i64::from(position) + self.origin.1) as f64 * f64::from(self.source.1)
                 / f64::from(self.resized.1)
+                - f64::from(self.padding.1)
         };
         SourceBox { left: x(left), top: y(top), right: x(right), bottom: y(bottom) }
     }
@@ -170,6 +214,14 @@ mod tests {
     fn the_source_box_of_the_whole_output_is_the_centre_square() {
         let found = clip(448, 224).source_box(0, 0, 224, 224);
         assert_eq!(found, SourceBox { left: 112.0, top: 0.0, right: 336.0, bottom: 224.0 });
+    }
+
+    #[test]
+    fn the_source_box_of_a_padded_picture_reaches_outside() {
+        let config = ProcessorConfig::clip(224).fitted(crate::processor::Fit::Pad).expect("a mean");
+        let geometry = Geometry::new(&config, 400, 201).expect("a geometry");
+        let found = geometry.source_box(0, 0, 224, 224);
+        assert_eq!(found, SourceBox { left: 0.0, top: -99.0, right: 400.0, bottom: 301.0 });
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `preprocessor_config.json` → resize, center crop, rescale, normalize → [`PixelValues`].
 //!
-//! The values are those of transformers 5.23.0's `CLIPImageProcessorPil` on Pillow 13.0.0, bit for bit.
+//! The values are those of transformers 5.23.0's `CLIPImageProcessorPil`, `SiglipImageProcessorPil` and `BitImageProcessorPil` on
+//! Pillow 13.0.0, bit for bit.
 //!
 //! ```
 //! use clip_features::processor::Processor;
@@ -13,7 +14,9 @@
 
 mod config;
 mod filter;
+mod fit;
 mod geometry;
+mod kind;
 mod passes;
 mod pixel_values;
 mod resize;
@@ -24,14 +27,17 @@ use thiserror::Error;
 
 pub use config::{ConfigError, Normalize, ProcessorConfig};
 pub use filter::Filter;
+pub use fit::Fit;
 pub use geometry::{Geometry, SourceBox};
+pub use kind::ProcessorKind;
 pub use pixel_values::PixelValues;
 pub use resize::{Window, resize};
 pub use size::Size;
 
+use fit::expand_to_square;
 use pixel_values::Tables;
 
-/// The most pixels that an output may have where the config names no fixed size: as many as Pillow opens.
+/// The most pixels that an output, or a padded picture, may have where no config bounds it: as many as Pillow opens.
 const MAX_OUTPUT_PIXELS: u64 = 178_956_970;
 
 /// Why a picture has no pixel values.
@@ -47,7 +53,7 @@ pub enum ProcessError {
     },
 }
 
-/// A CLIP image processor.
+/// An image processor.
 #[derive(Clone, Debug)]
 pub struct Processor {
     config: ProcessorConfig,
@@ -87,7 +93,9 @@ impl Processor {
     pub fn geometry(&self, width: u32, height: u32) -> Result<Geometry, ProcessError> {
         Geometry::new(&self.config, width, height)
             .filter(|geometry| {
-                u64::from(geometry.output.0) * u64::from(geometry.output.1) <= MAX_OUTPUT_PIXELS
+                let pixels = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
+                let padded = self.config.pad.is_some() && pixels(geometry.source) > MAX_OUTPUT_PIXELS;
+                pixels(geometry.output) <= MAX_OUTPUT_PIXELS && !padded
             })
             .ok_or(ProcessError::Size { width, height })
     }
@@ -99,6 +107,11 @@ impl Processor {
     pub fn process(&self, rgb: &RgbImage) -> Result<PixelValues, ProcessError> {
         let geometry = self.geometry(rgb.width(), rgb.height())?;
         let (resized, output) = (geometry.resized, geometry.output);
+        let padded = match self.config.pad {
+            Some(colour) if rgb.width() != rgb.height() => Some(expand_to_square(rgb, colour)),
+            _ => None,
+        };
+        let rgb = padded.as_ref().unwrap_or(rgb);
         let visible = resize(rgb, resized.0, resized.1, self.config.resample, &geometry.window());
         Ok(self.tables.apply(&visible, geometry.placement(), output.1 as usize, output.0 as usize))
     }

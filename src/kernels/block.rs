@@ -1,0 +1,116 @@
+//! The two halves of a pre-norm transformer block, each from one residual stream to the next.
+
+use std::ops::Range;
+
+use super::{
+    Activation, AttentionShape, LayerNorm, PackedLinear, attention,
+    epilogue::Epilogue,
+    memory::{SharedOut, written},
+    threads::chunks,
+    tile::even_split,
+};
+
+/// `x + out(attention(qkv(norm(x))))`, for `x` (batch, tokens, width).
+///
+/// # Panics
+/// `x` or a layer does not have the sizes that the shape says.
+pub fn attention_half(
+    x: &[f32],
+    norm: &LayerNorm,
+    qkv: &PackedLinear,
+    shape: AttentionShape,
+    out: &PackedLinear,
+) -> Vec<f32> {
+    let width = shape.heads * shape.head_dim;
+    assert_eq!(x.len(), shape.batch * shape.tokens * width, "the residual stream of the shape");
+    in_chunks(x, shape.tokens, width, |part, y| {
+        let x = &x[part];
+        let qkv = qkv.forward(&norm.forward(x), Epilogue::None);
+        let chunk = AttentionShape { batch: x.len() / (shape.tokens * width), ..shape };
+        // SAFETY: the chunk's part of the result is as long as its residual, and this call's alone.
+        unsafe { out.forward_to(&attention(norm.isa(), &qkv, chunk), Epilogue::AddResidual(x), y) };
+    })
+}
+
+/// `x + fc2(activation(fc1(norm(x))))`, for `x` (rows, width).
+///
+/// # Panics
+/// The layers' sizes do not fit each other.
+pub fn mlp_half(
+    x: &[f32],
+    norm: &LayerNorm,
+    fc1: &PackedLinear,
+    activation: Activation,
+    fc2: &PackedLinear,
+) -> Vec<f32> {
+    in_chunks(x, 1, norm.width(), |part, y| {
+        let x = &x[part];
+        let inner = fc1.forward_activated(&norm.forward(x), activation);
+        // SAFETY: the chunk's part of the result is as long as its residual, and this call's alone.
+        unsafe { fc2.forward_to(&inner, Epilogue::AddResidual(x), y) };
+    })
+}
+
+/// Goes through the rows of `x` (rows, width) in chunks of whole units of `unit` rows, one after the other, and
+/// gives `half` each chunk's range of elements and the start of its result.
+///
+/// What lies between two products is thereby no larger than the threads need it to be, so that it stays in the
+/// last-level cache and in memory that the allocator keeps at hand.
+fn in_chunks(x: &[f32], unit: usize, width: usize, half: impl Fn(Range<usize>, SharedOut)) -> Vec<f32> {
+    let unit = unit * width;
+    let units = x.len() / unit;
+    assert_eq!(x.len(), units * unit, "whole rows");
+    // SAFETY: the chunks cover the result, and `half` writes each of them.
+    unsafe {
+        written(x.len(), |y| {
+            for (first, count) in even_split(units, chunks(x.len() / width)) {
+                let part = first * unit..(first + count) * unit;
+                if count > 0 {
+                    half(part.clone(), SharedOut::new(y.as_ptr().add(part.start)));
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{
+        Isa, PackedRows, Rows,
+        testing::{noise, same_bytes, same_on_all_threads},
+    };
+
+    fn layer(isa: Isa, seed: u64, inputs: usize, outputs: usize) -> PackedLinear {
+        let (weight, bias) = (noise(seed, outputs * inputs), noise(seed + 1, outputs));
+        PackedLinear::pack(isa, inputs, &[Rows { weight: &weight, bias: Some(&bias) }])
+    }
+
+    #[test]
+    fn halves_are_their_steps_in_turn_whatever_the_batch_and_the_threads() {
+        let one = AttentionShape { batch: 1, tokens: 90, heads: 3, head_dim: 12 };
+        let width = 36;
+        let image = noise(1, one.tokens * width);
+        for &isa in Isa::available() {
+            let norm = LayerNorm::new(isa, noise(2, width), noise(3, width), 1e-5);
+            let (qkv, out) = (layer(isa, 4, width, 3 * width), layer(isa, 6, width, width));
+            let (fc1, fc2) = (layer(isa, 8, width, 100), layer(isa, 10, 100, width));
+
+            let normed = PackedRows::pack(&norm.forward(&image).to_vec(), width);
+            let mixed = attention(isa, &qkv.forward(&normed, Epilogue::None), one);
+            let attended = out.forward(&mixed, Epilogue::AddResidual(&image));
+            let inner = fc1.forward_activated(&norm.forward(&attended), Activation::Gelu);
+            let want = fc2.forward(&inner, Epilogue::AddResidual(&attended));
+
+            for (batch, place) in [(1, 0), (3, 1), (8, 7), (20, 13)] {
+                let mut x = noise(20, batch * image.len());
+                x[place * image.len()..][..image.len()].copy_from_slice(&image);
+                let got = same_on_all_threads(|| {
+                    let x = attention_half(&x, &norm, &qkv, AttentionShape { batch, ..one }, &out);
+                    mlp_half(&x, &norm, &fc1, Activation::Gelu, &fc2)
+                });
+                assert!(same_bytes(&got[place * want.len()..][..want.len()], &want), "{isa:?} {batch}");
+            }
+        }
+    }
+}

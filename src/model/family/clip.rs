@@ -1,0 +1,88 @@
+//! CLIP: a class token, a norm before the first block, none on `last_hidden_state`.
+
+use candle_core::Result;
+use candle_nn::VarBuilder;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{BlockNames, Family, patch_embedding, place_class_token};
+use crate::model::{
+    activation::Activation,
+    config::{Edge, Mlp, VisionConfig, check_channels, square},
+    embeddings::Embeddings,
+};
+
+pub(super) const BLOCK: BlockNames = BlockNames {
+    layers: "encoder.layers",
+    norms: ["layer_norm1", "layer_norm2"],
+    qkv: ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+    out: "self_attn.out_proj",
+    mlp: ["mlp.fc1", "mlp.fc2"],
+    layer_scales: None,
+};
+
+/// transformers' `CLIPVisionConfig`, its defaults those of ViT-B/32.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Fields {
+    hidden_size: usize,
+    intermediate_size: usize,
+    projection_dim: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_channels: usize,
+    image_size: Edge,
+    patch_size: Edge,
+    hidden_act: String,
+    layer_norm_eps: f64,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self {
+            hidden_size: 768,
+            intermediate_size: 3072,
+            projection_dim: 512,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            num_channels: 3,
+            image_size: Edge::Square(224),
+            patch_size: Edge::Square(32),
+            hidden_act: "quick_gelu".into(),
+            layer_norm_eps: 1e-5,
+        }
+    }
+}
+
+pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String> {
+    let fields: Fields = super::super::config::fields(fields)?;
+    check_channels(fields.num_channels)?;
+    VisionConfig {
+        family: Family::Clip,
+        hidden_size: fields.hidden_size,
+        num_hidden_layers: fields.num_hidden_layers,
+        num_attention_heads: fields.num_attention_heads,
+        qkv_bias: true,
+        intermediate_size: fields.intermediate_size,
+        mlp: Mlp::Plain(Activation::from_name(&fields.hidden_act)?),
+        image_size: square("image_size", &fields.image_size)?,
+        interpolate_pos_encoding: false,
+        patch_size: square("patch_size", &fields.patch_size)?,
+        class_tokens: 1,
+        register_tokens: 0,
+        layer_norm_eps: fields.layer_norm_eps,
+        attention_pool: false,
+        projection_dim: Some(fields.projection_dim),
+    }
+    .checked()
+}
+
+pub(super) fn embeddings(config: &VisionConfig, vb: &VarBuilder) -> Result<Embeddings> {
+    let vb = vb.pp("embeddings");
+    let width = config.hidden_size;
+    let class = vb.get(width, "class_embedding")?.reshape((1, width))?;
+    let positions = vb.get((1 + config.patches(), width), "position_embedding.weight")?;
+    let (class, positions) = place_class_token(&class, &positions)?;
+    let patch_embedding = patch_embedding(config, &vb.pp("patch_embedding"), false)?;
+    Embeddings::new(config, patch_embedding, Some(class), positions, false)
+}

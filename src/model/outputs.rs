@@ -1,0 +1,102 @@
+//! Which tensors are wanted of a tower, and those that it gave.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use candle_core::Tensor;
+
+use super::{ModelError, VisionConfig, Weights};
+
+/// The weight of the projection to `image_embeds`, which stands beside the tower.
+pub(super) const PROJECTION: &str = "visual_projection.weight";
+
+/// What is wanted of a tower. It decides how much of the tower is loaded and run: nothing above the highest block
+/// that a wanted tensor needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The tower's output, as transformers names it: normalized in families other than CLIP.
+    pub last_hidden_state: bool,
+    /// Indices into transformers' `hidden_states`: 0 is what enters the first block, N what leaves the last.
+    pub hidden_states: BTreeSet<usize>,
+    /// Indices into transformers' `attentions`, from 0 to N - 1.
+    pub attentions: BTreeSet<usize>,
+    /// The pooled output.
+    pub pooler_output: bool,
+    /// The pooled output after the visual projection.
+    pub image_embeds: bool,
+}
+
+impl Wanted {
+    /// `last_hidden_state` alone.
+    pub fn last_hidden_state() -> Self {
+        Self { last_hidden_state: true, ..Self::default() }
+    }
+
+    /// How many blocks must run.
+    pub fn depth(&self, config: &VisionConfig) -> usize {
+        if self.last_hidden_state || self.pools() {
+            return config.num_hidden_layers;
+        }
+        let states = self.hidden_states.last().copied().unwrap_or(0);
+        let attentions = self.attentions.last().map_or(0, |index| index + 1);
+        states.max(attentions)
+    }
+
+    /// Whether the tower can give all of it.
+    ///
+    /// # Errors
+    /// It cannot, and why.
+    pub fn check(&self, config: &VisionConfig, weights: &Weights) -> Result<(), ModelError> {
+        let refuse = |tensor, reason: String, hint: &str| {
+            Err(ModelError::NoSuchTensor { tensor, reason, hint: hint.to_owned() })
+        };
+        let last = config.num_hidden_layers;
+        if self.depth(config) > last {
+            let (layer, last) = (self.depth(config) as i64, last as i64);
+            return Err(ModelError::NoSuchLayer { tensor: "hidden_states", layer, first: -last - 1, last });
+        }
+        if self.pools() && config.class_tokens == 0 && !config.attention_pool {
+            let reason = "the config says vision_use_head false, so nothing pools the tokens".into();
+            return refuse("pooler_output", reason, "ask for last_hidden_state");
+        }
+        if self.image_embeds {
+            if config.projection_dim.is_none() {
+                let reason = format!("{} has no visual_projection", config.family.name());
+                return refuse("image_embeds", reason, "pooler_output is what stands for its images");
+            }
+            if !weights.contains(PROJECTION) {
+                let reason = format!("the checkpoint has no {PROJECTION}");
+                let hint = "CLIPModel and CLIPVisionModelWithProjection save it; pooler_output needs none";
+                return refuse("image_embeds", reason, hint);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anything after the last block is wanted.
+    pub(super) fn pools(&self) -> bool {
+        self.pooler_output || self.image_embeds
+    }
+}
+
+/// What a forward pass gave; what was not wanted is absent.
+#[derive(Clone, Debug, Default)]
+pub struct Outputs {
+    /// (B, T, width).
+    pub last_hidden_state: Option<Tensor>,
+    /// By index, (B, T, width) each.
+    pub hidden_states: BTreeMap<usize, Tensor>,
+    /// By index, (B, heads, T, T) each, after the softmax.
+    pub attentions: BTreeMap<usize, Tensor>,
+    /// (B, width).
+    pub pooler_output: Option<Tensor>,
+    /// (B, projection_dim).
+    pub image_embeds: Option<Tensor>,
+}
+
+impl Outputs {
+    pub(super) fn keep_hidden_state(&mut self, index: usize, state: &Tensor, wanted: &Wanted) {
+        if wanted.hidden_states.contains(&index) {
+            self.hidden_states.insert(index, state.clone());
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The transformers classes whose configs are read, and the defaults of each.
+
+use super::config::{Normalize, ProcessorConfig};
+use super::size::Size;
+
+/// A transformers class of image processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessorKind {
+    /// `CLIPImageProcessor`.
+    Clip,
+    /// `SiglipImageProcessor`: straight to the square, no crop.
+    Siglip,
+    /// `BitImageProcessor`, which DINOv2's checkpoints name. Its defaults are CLIP's.
+    Bit,
+}
+
+impl ProcessorKind {
+    /// The class of a name, whatever its backend.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name.strip_suffix("Fast").or_else(|| name.strip_suffix("Pil")).unwrap_or(name) {
+            "CLIPImageProcessor" | "CLIPFeatureExtractor" => Some(Self::Clip),
+            "SiglipImageProcessor" => Some(Self::Siglip),
+            "BitImageProcessor" => Some(Self::Bit),
+            _ => None,
+        }
+    }
+
+    /// What holds where a config is silent.
+    pub(super) fn defaults(self) -> ProcessorConfig {
+        match self {
+            Self::Clip | Self::Bit => ProcessorConfig::clip(224),
+            Self::Siglip => ProcessorConfig::siglip(224),
+        }
+    }
+}
+
+impl ProcessorConfig {
+    /// SigLIP's: bicubic to exactly `image_size` squared, 1/255, mean and deviation one half.
+    pub fn siglip(image_size: u32) -> Self {
+        Self {
+            resize: Some(Size::Exact { height: image_size, width: image_size }),
+            crop: None,
+            normalize: Some(Normalize { mean: [0.5; 3], std: [0.5; 3] }),
+            ..Self::clip(image_size)
+        }
+    }
+
+    /// DINOv2's, as its checkpoints write it: the short side to 256, center crop to 224, ImageNet's mean and deviation.
+    pub fn dinov2() -> Self {
+        Self {
+            resize: Some(Size::ShortestEdge { edge: 256, longest: None }),
+            normalize: Some(Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }),
+            ..Self::clip(224)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_has_its_own_defaults() {
+        let parse = |text: &str| ProcessorConfig::from_json(text).expect(text);
+        for name in ["SiglipImageProcessor", "SiglipImageProcessorFast", "SiglipImageProcessorPil"] {
+            let text = format!(r#"{{"image_processor_type": "{name}"}}"#);
+            assert_eq!(parse(&text), ProcessorConfig::siglip(224));
+        }
+        assert_eq!(parse(r#"{"image_processor_type": "BitImageProcessor"}"#), ProcessorConfig::clip(224));
+        let text = r#"{"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256},
+            "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}"#;
+        assert_eq!(parse(text), ProcessorConfig::dinov2());
+    }
+
+    #[test]
+    fn where_the_config_names_no_class_the_model_does() {
+        let text = r#"{"size": {"height": 384, "width": 384}}"#;
+        let found = ProcessorConfig::from_json_of(text, ProcessorKind::Siglip).expect(text);
+        assert_eq!(found, ProcessorConfig::siglip(384));
+    }
+}

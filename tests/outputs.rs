@@ -1,0 +1,306 @@
+//! Every tensor, layer, token, fit and size that the command line can ask for.
+
+mod support;
+
+use std::{collections::BTreeMap, fs, path::Path, process::Stdio};
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+use support::{
+    Golden, difference, fixture, golden,
+    run::{Outcome, command},
+};
+
+const BOUND: f64 = 1e-6;
+
+const PICTURE: &str = "coffee.png";
+
+/// Runs the binary on coffee.png and a checkpoint of the fixtures; `more` are further arguments, `OUT` in them the
+/// directory.
+fn extract(kind: &str, more: &str, out: &Path) -> Outcome {
+    let mut command = command();
+    command.current_dir(fixture("images")).arg("--model").arg(fixture("checkpoints").join(kind)).arg(PICTURE);
+    command.args(more.split_whitespace().map(|word| word.replace("OUT", out.to_str().unwrap())));
+    command.stdin(Stdio::null()).output().unwrap().into()
+}
+
+/// The reference's tensors for coffee.png.
+fn expected(kind: &str) -> BTreeMap<String, Golden> {
+    let all = golden(format!("towers/{kind}.safetensors"));
+    all.into_iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix("coffee.png/")?.to_owned(), value)))
+        .collect()
+}
+
+/// Shape and elements of an `.npy` file that was written here.
+fn npy(path: &Path) -> (String, Vec<f32>) {
+    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let header = String::from_utf8_lossy(&bytes[10..128]).into_owned();
+    let shape = header.split("'shape': ").nth(1).unwrap().split(", }").next().unwrap().to_owned();
+    (shape, floats(&bytes[128..]))
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+#[track_caller]
+fn assert_close(found: &[f32], expected: &[f64]) {
+    let difference = difference(found, expected);
+    assert!(difference.relative < BOUND, "{difference}");
+}
+
+/// serde_json reads numbers to the last bit but one.
+#[track_caller]
+fn assert_box(found: &Value, expected: [f64; 4]) {
+    for (found, expected) in found.as_array().unwrap().iter().zip(expected) {
+        assert!((found.as_f64().unwrap() - expected).abs() < 1e-9, "{found} for {expected}");
+    }
+}
+
+#[test]
+fn layer_minus_2_without_cls_is_llavas() {
+    let out = tempfile::tempdir().unwrap();
+    extract("vision", "--layer -2 --tokens patch -o OUT/x.npy", out.path()).done();
+    let (shape, found) = npy(&out.path().join("x.npy"));
+    assert_eq!(shape, "(1, 25, 36)");
+    assert_close(&found, &expected("vision")["hidden_states.2"].values[36..]);
+}
+
+#[test]
+fn every_tensor_is_in_the_file_under_its_name() {
+    let out = tempfile::tempdir().unwrap();
+    for (kind, tensors) in [
+        ("clip-model", "hidden_states attentions last_hidden_state pooler_output image_embeds pixel_values"),
+        ("siglip-model", "last_hidden_state hidden_states attentions pooler_output"),
+        ("dinov2-registers", "pooler_output attentions hidden_states last_hidden_state"),
+    ] {
+        let asked: String = tensors.split(' ').map(|name| format!("--tensor {name} ")).collect();
+        extract(kind, &format!("{asked} -o OUT/{kind}.safetensors"), out.path()).done();
+        let bytes = fs::read(out.path().join(format!("{kind}.safetensors"))).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let mut expected = expected(kind);
+        expected.retain(|name, _| tensors.contains(name.split('.').next().unwrap()));
+        assert!(expected.len() >= 9);
+        assert_eq!(file.len(), expected.len(), "{:?}", file.names());
+        for (name, expected) in expected {
+            let tensor = file.tensor(&name).unwrap();
+            assert_eq!(tensor.shape(), expected.shape, "{kind} {name}");
+            assert_close(&floats(tensor.data()), &expected.values);
+        }
+    }
+}
+
+#[test]
+fn several_tensors_are_several_npy_files() {
+    let out = tempfile::tempdir().unwrap();
+    let asked = "--tensor hidden_states --tensor attentions --layer 0,-1 --tensor pooler_output";
+    extract("vision", &format!("{asked} -o OUT/one.npy"), out.path()).done();
+    extract("vision", &format!("{asked} -o OUT/"), out.path()).done();
+    let expected = expected("vision");
+    let names = ["hidden_states.0", "hidden_states.3", "attentions.0", "attentions.2", "pooler_output"];
+    for name in names {
+        let (_, found) = npy(&out.path().join(format!("one.{name}.npy")));
+        assert_close(&found, &expected[name].values);
+        assert_eq!(npy(&out.path().join(format!("coffee.{name}.npy"))).1, found);
+    }
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2 * names.len() + 1, "and the manifest");
+}
+
+#[test]
+fn an_archive_holds_several_tensors_of_an_image_and_knows_when_it_is_complete() {
+    let out = tempfile::tempdir().unwrap();
+    let photos = out.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    for name in ["coffee.png", "jpeg-420.jpg", "png-rgb-8.png"] {
+        fs::copy(fixture("images").join(name), photos.join(name)).unwrap();
+    }
+    let run = |target: &str| -> Outcome {
+        let mut command = command();
+        command.arg("--model").arg(fixture("checkpoints/vision")).arg(&photos).arg("--json");
+        command.args(["--tensor", "hidden_states", "--layer", "-2,-1", "--tensor", "pooler_output"]);
+        command.arg("-o").arg(out.path().join(target)).arg("-q").output().unwrap().into()
+    };
+    assert_eq!(run("x.safetensors").done().text().lines().count(), 9);
+    let bytes = fs::read(out.path().join("x.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.len(), 9);
+    let found = floats(file.tensor("coffee.png/hidden_states.2").unwrap().data());
+    assert_close(&found, &expected("vision")["hidden_states.2"].values);
+    let again = run("x.safetensors").done();
+    assert!(again.text().lines().all(|line| line.contains(r#""status":"skipped""#)), "{}", again.text());
+    assert_eq!(again.text().lines().count(), 3);
+    run("x.npy").failed(2, "a stack holds one tensor of an image, and 3 are asked for");
+}
+
+#[test]
+fn a_grid_can_be_drawn_back_onto_its_picture() {
+    let out = tempfile::tempdir().unwrap();
+    let outcome = extract("vision", "--grid --json -o OUT/x.safetensors", out.path()).done();
+    let report: Value = serde_json::from_str(outcome.text()).unwrap();
+    assert_eq!(report["shape"], serde_json::json!([1, 5, 5, 36]));
+    assert_eq!((&report["grid"], &report["tokens"]), (&serde_json::json!([5, 5]), &"patch".into()));
+    // 600 × 400 is resized to 45 × 30 and cropped from column 7 on.
+    assert_eq!(report["image"]["width"], 600);
+    let crop = [7.0 * 600.0 / 45.0, 0.0, 37.0 * 600.0 / 45.0, 400.0];
+    assert_box(&report["crop_box"], crop);
+    assert_box(&report["grid_box"], crop);
+    assert_eq!(report["layout"], serde_json::json!({"cls": 0, "registers": 0, "patches": 25}));
+
+    let bytes = fs::read(out.path().join("x.safetensors")).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let metadata = header.metadata().clone().unwrap();
+    assert_eq!(metadata["grid"], "[5, 5]");
+    assert_box(&serde_json::from_str(&metadata["crop_box"]).unwrap(), crop);
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let found = floats(file.tensor("last_hidden_state").unwrap().data());
+    assert_close(&found, &expected("vision")["last_hidden_state"].values[36..]);
+}
+
+#[test]
+fn registers_are_told_apart() {
+    let out = tempfile::tempdir().unwrap();
+    let expected = &expected("dinov2-registers")["last_hidden_state"].values;
+    for (tokens, shape, range, layout) in [
+        ("all", "(1, 29, 36)", 0..29, [1, 3, 25]),
+        ("cls", "(1, 1, 36)", 0..1, [1, 0, 0]),
+        ("patch", "(1, 25, 36)", 4..29, [0, 0, 25]),
+    ] {
+        let line = format!("--tokens {tokens} --json -o OUT/{tokens}.npy");
+        let outcome = extract("dinov2-registers", &line, out.path()).done();
+        let report: Value = serde_json::from_str(outcome.text()).unwrap();
+        let found = ["cls", "registers", "patches"].map(|kind| report["layout"][kind].as_u64().unwrap());
+        assert_eq!(found, layout, "{tokens}");
+        let (found_shape, found) = npy(&out.path().join(format!("{tokens}.npy")));
+        assert_eq!(found_shape, shape);
+        assert_close(&found, &expected[range.start * 36..range.end * 36]);
+    }
+}
+
+#[test]
+fn the_metadata_says_whether_a_norm_was_applied() {
+    let out = tempfile::tempdir().unwrap();
+    for (kind, asked, norm, layer) in [
+        ("vision", "", "none", "-1"),
+        ("siglip-vision", "", "post_layernorm", "-1"),
+        ("dinov2", "", "layernorm", "-1"),
+        ("siglip-vision", "--layer -1", "none", "-1"),
+        ("dinov2", "--layer 0..=1", "none", "0..=1"),
+    ] {
+        extract(kind, &format!("{asked} -o OUT/x.safetensors"), out.path()).done();
+        let bytes = fs::read(out.path().join("x.safetensors")).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let metadata = header.metadata().clone().unwrap();
+        assert_eq!((metadata["norm"].as_str(), metadata["layer"].as_str()), (norm, layer), "{kind} {asked}");
+    }
+}
+
+#[test]
+fn another_image_size_interpolates_the_positions() {
+    let out = tempfile::tempdir().unwrap();
+    let expected = golden("towers/interpolated.safetensors");
+    for (kind, size) in [("vision", 42), ("vision", 18), ("siglip-vision", 49), ("dinov2", 60)] {
+        let line = format!("--image-size {size} --fit squash -o OUT/x.npy");
+        extract(kind, &line, out.path()).done();
+        let expected = &expected[&format!("{kind}/{size}x{size}/last_hidden_state")];
+        let (shape, found) = npy(&out.path().join("x.npy"));
+        assert_eq!(shape, format!("(1, {}, 36)", expected.shape[1]));
+        assert_close(&found, &expected.values);
+    }
+    extract("vision", "--image-size 5", out.path()).failed(2, "5x5 do not fit");
+}
+
+/// A checkpoint that is cut off above a block gives what lies below, so nothing above is read.
+#[test]
+fn nothing_above_the_layer_is_read() {
+    let out = tempfile::tempdir().unwrap();
+    let cut = out.path().join("cut");
+    fs::create_dir(&cut).unwrap();
+    let source = fixture("checkpoints/vision");
+    for name in ["config.json", "preprocessor_config.json"] {
+        fs::copy(source.join(name), cut.join(name)).unwrap();
+    }
+    let bytes = fs::read(source.join("model.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let kept =
+        file.iter().filter(|(name, _)| !name.contains("layers.2.") && !name.contains("post_layernorm"));
+    let kept: Vec<_> = kept.collect();
+    assert!(kept.len() < file.len());
+    fs::write(cut.join("model.safetensors"), safetensors::serialize(kept, None).unwrap()).unwrap();
+    let run = |more: &[&str]| -> Outcome {
+        command()
+            .current_dir(fixture("images"))
+            .arg("-m")
+            .arg(&cut)
+            .arg(PICTURE)
+            .args(more)
+            .output()
+            .unwrap()
+            .into()
+    };
+    let target = out.path().join("x.npy");
+    run(&["--layer", "2", "-o", target.to_str().unwrap()]).done();
+    assert_close(&npy(&target).1, &expected("vision")["hidden_states.2"].values);
+    run(&["--tensor", "attentions", "--layer", "0,1"]).done();
+    run(&["--layer", "3"]).failed(2, "encoder.layers.2.layer_norm1.weight is missing");
+    run(&["--tensor", "attentions"]).failed(2, "encoder.layers.2.");
+}
+
+#[test]
+fn what_a_tower_does_not_have_is_refused_with_a_way_out() {
+    let out = tempfile::tempdir().unwrap();
+    for (kind, asked, part) in [
+        ("vision", "--tensor image_embeds", "the checkpoint has no visual_projection.weight"),
+        ("siglip-model", "--tensor image_embeds", "SigLIP has no visual_projection"),
+        ("dinov2", "--tensor image_embeds", "DINOv2 has no visual_projection"),
+        ("siglip-headless", "--tensor pooler_output", "vision_use_head"),
+        ("siglip-vision", "--tokens cls", "SigLIP has no class token"),
+    ] {
+        let outcome = extract(kind, asked, out.path()).failed(2, part);
+        assert!(outcome.stderr.contains("\nhint: "), "{}", outcome.stderr);
+    }
+    for (asked, part) in [
+        ("--layer 4", "hidden_states has layers -4 to 3"),
+        ("--layer -5", "hidden_states has layers -4 to 3"),
+        ("--tensor attentions --layer 3", "attentions has layers -3 to 2"),
+    ] {
+        extract("vision", asked, out.path()).failed(2, part);
+    }
+}
+
+#[test]
+fn a_heatmap_is_drawn_over_the_picture() {
+    let out = tempfile::tempdir().unwrap();
+    let drawn = |line: &str, name: &str| {
+        extract("dinov2-registers", &format!("{line} --heatmap OUT/{name}.png"), out.path()).done();
+        image::open(out.path().join(format!("{name}.png"))).unwrap().to_rgb8()
+    };
+    let norms = drawn("", "norms");
+    assert_eq!(norms.dimensions(), (600, 400));
+    assert_eq!(norms, drawn("--grid", "grid"), "the same patches in another layout");
+    let likeness = drawn("--tokens patch --query 2,3", "likeness");
+    assert_ne!(norms, likeness);
+    assert!(likeness.pixels().any(|pixel| pixel.0 == [255; 3]), "the query is framed");
+    extract("vision", "--heatmap OUT/x.png --query 5,0", out.path())
+        .failed(2, "5 rows and 5 columns of patches");
+    assert!(!out.path().join("x.png").exists());
+}
+
+#[test]
+fn a_fit_changes_what_is_seen() {
+    let out = tempfile::tempdir().unwrap();
+    let mut seen = Vec::new();
+    for (fit, crop) in [
+        ("crop", [7.0 * 600.0 / 45.0, 0.0, 37.0 * 600.0 / 45.0, 400.0]),
+        ("pad", [0.0, -100.0, 600.0, 500.0]),
+        ("squash", [0.0, 0.0, 600.0, 400.0]),
+    ] {
+        let line = format!("--fit {fit} --json -o OUT/{fit}.npy");
+        let outcome = extract("vision", &line, out.path()).done();
+        let report: Value = serde_json::from_str(outcome.text()).unwrap();
+        assert_box(&report["crop_box"], crop);
+        let (_, found) = npy(&out.path().join(format!("{fit}.npy")));
+        assert!(!seen.contains(&found));
+        seen.push(found);
+    }
+}

@@ -1,0 +1,56 @@
+//! Every family's image processor, and every fit, on every picture: the reference's bytes.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use clip_features::{
+    image::{Alpha, DecodeOptions, decode},
+    processor::{Fit, Processor, ProcessorConfig},
+};
+use sha2::{Digest, Sha256};
+use support::fixture;
+
+/// The processor of a name in `processors.json`, and how its pictures are decoded.
+fn variant(name: &str) -> (ProcessorConfig, Alpha) {
+    let (fit, family) = match name.split_once('/') {
+        // LLaVA drops transparency.
+        Some(("pad", family)) => (Fit::Pad, family),
+        Some(("squash", family)) => (Fit::Squash, family),
+        _ => (Fit::Crop, name),
+    };
+    let config = match family {
+        "clip" => ProcessorConfig::clip(224),
+        "siglip" => ProcessorConfig::siglip(224),
+        "dinov2" => ProcessorConfig::dinov2(),
+        "siglip2" => {
+            let text = r#"{"image_processor_type": "SiglipImageProcessor", "resample": 2,
+                "size": {"height": 256, "width": 256}}"#;
+            ProcessorConfig::from_json(text).unwrap()
+        }
+        other => panic!("{other}"),
+    };
+    (config.fitted(fit).unwrap(), if fit == Fit::Pad { Alpha::Drop } else { Alpha::White })
+}
+
+#[test]
+fn every_processor_and_fit_gives_the_references_bytes() {
+    let text = std::fs::read_to_string(fixture("golden/processors.json")).unwrap();
+    let golden: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(&text).unwrap();
+    assert_eq!(golden.len(), 7);
+    for (name, pictures) in golden {
+        let (config, alpha) = variant(&name);
+        let processor = Processor::new(config);
+        let options = DecodeOptions { alpha, ..DecodeOptions::default() };
+        assert!(pictures.len() > 100);
+        for (picture, expected) in pictures {
+            let bytes = std::fs::read(fixture("images").join(&picture)).unwrap();
+            let rgb = decode(&bytes, &options).unwrap_or_else(|error| panic!("{picture}: {error}")).rgb;
+            let values = processor.process(&rgb).unwrap();
+            let mut hasher = Sha256::new();
+            values.as_slice().iter().for_each(|value| hasher.update(value.to_le_bytes()));
+            let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(found, expected, "{name}: {picture}");
+        }
+    }
+}
