@@ -86,7 +86,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 178_956_970, help_heading = "Image")]
     pub(crate) max_pixels: u64,
 
-    /// Threads to compute with [default: all cores]
+    /// Threads to compute with [default: all physical cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Compute")]
     pub(crate) threads: Option<u16>,
 

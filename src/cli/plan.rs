@@ -10,6 +10,7 @@ use clip_features::{
     extractor::{Request, TensorKind, Tokens},
     image::DecodeOptions,
     input::Separator,
+    kernels::physical_cores,
     output::{ArchiveNames, Dtype, Format, TreeNames},
 };
 
@@ -100,7 +101,7 @@ impl Plan {
             (_, tokens) => tokens.unwrap_or(Tokens::All),
         };
         let is_one = matches!(inputs, Inputs::One(_));
-        let threads = args.threads.map_or_else(cores, usize::from);
+        let threads = args.threads.map_or_else(physical_cores, usize::from);
         Ok(Self {
             inputs,
             model,
@@ -129,11 +130,6 @@ impl Plan {
             dry_run: args.dry_run,
         })
     }
-}
-
-/// The cores that this process may use.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn inputs(args: &Args) -> Inputs {
