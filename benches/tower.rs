@@ -34,7 +34,7 @@ fn main() {
         let mut rates = [Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {
             let runs: [&dyn Fn(); 2] = [&|| drop(ours.forward(&pixels).unwrap()), &|| {
-                drop(theirs.output_hidden_states(&pixels).unwrap())
+                drop(theirs.output_hidden_states(&pixels).unwrap());
             }];
             for (run, (shares, rates)) in runs.into_iter().zip(shares.iter_mut().zip(&mut rates)) {
                 let before = fma_peak(Isa::best());
