@@ -104,7 +104,7 @@ fn several_tensors_are_several_npy_files() {
         assert_close(&found, &expected[name].values);
         assert_eq!(npy(&out.path().join(format!("coffee.{name}.npy"))).1, found);
     }
-    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2 * names.len() + 1, "and the manifest");
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2 * names.len() + 2, "and manifest and ledger");
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! BMP, with and without its file header, as Pillow reads it.
 
 use super::Limits;
+use super::bmp_rle::run_lengths;
 use super::error::DecodeError;
 use super::raster::{Palette, Pixels, Raster};
 use super::reader::Reader;
 
-const FORMAT: &str = "BMP";
+pub(super) const FORMAT: &str = "BMP";
 /// Header sizes that name a version of the format.
 const HEADERS: [u32; 7] = [12, 40, 52, 56, 64, 108, 124];
 
@@ -95,7 +96,11 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
     let stride = ((u64::from(header.width) * u64::from(header.bits) + 31) >> 3) & !3;
     let pixels = match header.compression {
         1 | 2 => {
-            let indices = run_lengths(&mut reader, &header)?;
+            let (width, height) = (header.width as usize, header.height as usize);
+            let mut indices = run_lengths(&mut reader, width, height, header.compression == 2)?;
+            if !header.top_down {
+                indices = indices.chunks_exact(width).rev().flatten().copied().collect();
+            }
             match (layout, palette) {
                 (Layout::Indexed(_), Some(palette)) => Pixels::Indexed(indices, palette),
                 (Layout::Grey, _) => Pixels::Grey(indices),
@@ -263,69 +268,70 @@ fn unpack_row(row: &[u8], width: usize, layout: Layout, out: &mut Vec<u8>) {
     }
 }
 
-/// Decodes run lengths to one byte per pixel, top row first. Too few pixels are an error.
-fn run_lengths(reader: &mut Reader, header: &Header) -> Result<Vec<u8>, DecodeError> {
-    let (width, height) = (header.width as usize, header.height as usize);
-    let nibbles = header.compression == 2;
-    let wanted = width * height;
-    let mut data: Vec<u8> = Vec::new();
-    let mut x = 0;
-    while data.len() < wanted {
-        let [count, value] = reader.up_to(2) else { break };
-        let (count, value) = (usize::from(*count), *value);
-        match (count, value) {
-            // End of line.
-            (0, 0) => {
-                data.resize(data.len().next_multiple_of(width), 0);
-                x = 0;
-            }
-            // End of bitmap.
-            (0, 1) => break,
-            // A step right and up.
-            (0, 2) => {
-                let [right, up] = reader.up_to(2) else { break };
-                let step = usize::from(*right) + usize::from(*up) * width;
-                data.resize(data.len() + step.min(wanted - data.len()), 0);
-                x = data.len() % width;
-            }
-            // Pixels one by one.
-            (0, run) => {
-                let pixels = usize::from(run).min(wanted - data.len());
-                let length = if nibbles { pixels.div_ceil(2) } else { pixels };
-                let bytes = reader.up_to(length);
-                if nibbles {
-                    let both = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-                    data.extend(both.take(pixels));
-                } else {
-                    data.extend_from_slice(bytes);
-                }
-                if bytes.len() < length || data.len() == wanted {
-                    break;
-                }
-                x += usize::from(run);
-                // Runs are padded to an even place in the file.
-                if !reader.position().is_multiple_of(2) {
-                    reader.seek(reader.position() + 1);
-                }
-            }
-            // One value, or two in turn, repeated; what does not fit the row is dropped.
-            _ => {
-                let count = if x + count > width { width.saturating_sub(x) } else { count };
-                if nibbles {
-                    data.extend((0..count).map(|index| if index % 2 == 0 { value >> 4 } else { value & 15 }));
-                } else {
-                    data.resize(data.len() + count, value);
-                }
-                x += count;
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NO_LIMITS: Limits = Limits { max_pixels: 1 << 20 };
+
+    /// A file with a header of 40 bytes, a palette of 4 bytes a colour, and rows.
+    fn bmp(size: [i32; 2], bits: u16, compression: u32, palette: &[u8], rows: &[u8]) -> Vec<u8> {
+        let colours = palette.len() as u32 / 4;
+        let mut file = b"BM\0\0\0\0\0\0\0\0".to_vec();
+        file.extend((54 + palette.len() as u32).to_le_bytes());
+        file.extend(40u32.to_le_bytes());
+        file.extend(size.iter().flat_map(|edge| edge.to_le_bytes()));
+        file.extend([1, 0]);
+        file.extend(bits.to_le_bytes());
+        file.extend([compression, 0, 0, 0, colours, 0].iter().flat_map(|field| field.to_le_bytes()));
+        [file.as_slice(), palette, rows].concat()
+    }
+
+    fn rgb(file: &[u8]) -> Vec<u8> {
+        let raster = decode(file, &NO_LIMITS).expect("a picture");
+        raster.into_rgb(crate::image::Alpha::White).expect("RGB").into_raw()
+    }
+
+    #[test]
+    fn rows_are_bottom_up_padded_and_bgr() {
+        let rows = [1, 2, 3, 0xff, 4, 5, 6, 0xff];
+        assert_eq!(rgb(&bmp([1, 2], 24, 0, &[], &rows)), [6, 5, 4, 3, 2, 1]);
+        assert_eq!(rgb(&bmp([1, -2], 24, 0, &[], &rows)), [3, 2, 1, 6, 5, 4]);
+        // Without the padding of the last row; and without the file header.
+        let file = bmp([1, 2], 24, 0, &[], &rows[..7]);
+        assert_eq!(rgb(&file), [6, 5, 4, 3, 2, 1]);
+        assert_eq!(rgb(&file[14..]), [6, 5, 4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn five_bits_widen_by_division() {
+        let word = |red: u16, green: u16, blue: u16| (red << 10 | green << 5 | blue).to_le_bytes();
+        let rows = [word(31, 16, 0), word(1, 2, 3)].concat();
+        assert_eq!(rgb(&bmp([2, 1], 16, 0, &[], &rows)), [255, 131, 0, 8, 16, 24]);
+    }
+
+    #[test]
+    fn a_grey_palette_makes_values_of_indices() {
+        let colours = [[9, 8, 7, 0], [30, 20, 10, 0]].concat();
+        assert_eq!(rgb(&bmp([2, 1], 8, 0, &colours, &[1, 0, 0, 0])), [10, 20, 30, 7, 8, 9]);
+        let ramp: Vec<u8> = (0..3).flat_map(|grey| [grey, grey, grey, 0]).collect();
+        assert_eq!(rgb(&bmp([2, 1], 8, 0, &ramp, &[2, 200, 0, 0])), [2, 2, 2, 200, 200, 200]);
+        let bilevel = [[0; 4], [255, 255, 255, 0]].concat();
+        assert_eq!(rgb(&bmp([2, 1], 1, 0, &bilevel, &[0x40, 0, 0, 0])), [0, 0, 0, 255, 255, 255]);
+    }
+
+    #[test]
+    fn what_is_missing_or_unknown_is_an_error() {
+        let file = bmp([1, 2], 24, 0, &[], &[0; 8]);
+        let error = |file: &[u8]| decode(file, &NO_LIMITS).expect_err("no picture").to_string();
+        for length in 14..file.len() - 1 {
+            assert_eq!(error(&file[..length]), "BMP is truncated", "at {length}");
         }
+        assert_eq!(error(&bmp([1, 1], 2, 0, &[], &[0; 4])), "BMP with 2 bits per pixel is not supported");
+        assert_eq!(error(&bmp([1, 1], 24, 4, &[], &[0; 4])), "BMP with compression 4 is not supported");
+        assert!(matches!(
+            decode(&bmp([60_000, 60_000], 24, 0, &[], &[]), &NO_LIMITS),
+            Err(DecodeError::TooManyPixels { .. })
+        ));
     }
-    if data.len() < wanted {
-        return Err(DecodeError::Truncated { format: FORMAT });
-    }
-    data.truncate(wanted);
-    if !header.top_down {
-        data = data.chunks_exact(width).rev().flatten().copied().collect();
-    }
-    Ok(data)
 }

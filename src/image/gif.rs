@@ -126,3 +126,58 @@ fn descriptor(reader: &mut Reader) -> Result<Descriptor, DecodeError> {
     let (left, top, width, height) = (next()?, next()?, next()?, next()?);
     Ok(Descriptor { left, top, width, height, flags: reader.byte()? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Alpha;
+
+    const NO_LIMITS: Limits = Limits { max_pixels: 1 << 20 };
+    /// Two colours: neither is the grey ramp's.
+    const COLOURS: [u8; 6] = [10, 20, 30, 40, 50, 60];
+
+    /// A screen of 3 × 1 with a palette of two colours.
+    fn head() -> Vec<u8> {
+        [&b"GIF89a\x03\0\x01\0\x80\0\0"[..], &COLOURS].concat()
+    }
+
+    /// A frame of 2 × 1 at `left`: indices 1, 0. Codes of 3 bits: clear, 1, 0, end.
+    fn frame(left: u8) -> Vec<u8> {
+        vec![b',', left, 0, 0, 0, 2, 0, 1, 0, 0, 2, 2, 0b0000_1100, 0b0000_1010, 0]
+    }
+
+    fn rgb(file: &[u8], alpha: Alpha) -> Vec<u8> {
+        decode(file, &NO_LIMITS).expect("a picture").into_rgb(alpha).expect("RGB").into_raw()
+    }
+
+    #[test]
+    fn a_frame_lies_on_its_screen() {
+        let file = |left| [head(), frame(left), b";".to_vec()].concat();
+        assert_eq!(rgb(&file(0), Alpha::White), [40, 50, 60, 10, 20, 30, 10, 20, 30]);
+        assert_eq!(rgb(&file(1), Alpha::White), [10, 20, 30, 40, 50, 60, 10, 20, 30]);
+        // Beyond the screen, which grows.
+        assert_eq!(rgb(&file(2), Alpha::White).len(), 4 * 3);
+    }
+
+    #[test]
+    fn a_transparent_index_fills_the_screen_and_is_white_or_its_colour() {
+        let control = b"!\xf9\x04\x01\0\0\x01\0";
+        let file = [&head()[..], control, &frame(1)].concat();
+        assert_eq!(rgb(&file, Alpha::White), [255, 255, 255, 255, 255, 255, 10, 20, 30]);
+        assert_eq!(rgb(&file, Alpha::Drop), [40, 50, 60, 40, 50, 60, 10, 20, 30]);
+    }
+
+    #[test]
+    fn what_is_no_picture_is_an_error() {
+        let error = |file: &[u8]| decode(file, &NO_LIMITS).expect_err("no picture").to_string();
+        let file = [head(), frame(0)].concat();
+        for length in [7, 12, head().len() + 4, file.len() - 4] {
+            assert_eq!(error(&file[..length]), "GIF is truncated", "at {length}");
+        }
+        assert_eq!(error(&[head(), b";".to_vec()].concat()), "broken GIF: no picture");
+        assert_eq!(
+            error(&[&head()[..], b"!\xf9\x02\0\0\0"].concat()),
+            "broken GIF: short graphic control extension"
+        );
+    }
+}

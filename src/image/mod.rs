@@ -12,6 +12,7 @@
 //! ```
 
 mod bmp;
+mod bmp_rle;
 mod error;
 mod gif;
 mod gif_lzw;
@@ -19,7 +20,9 @@ mod guard;
 mod jpeg;
 mod orientation;
 mod png;
+mod png_header;
 mod png_rows;
+mod png_text;
 mod pnm;
 mod raster;
 mod reader;

@@ -1,7 +1,8 @@
 //! PNG rows: undoing the filters, unpacking the samples and putting interlaced passes in their place.
 
 use super::error::DecodeError;
-use super::png::{ColourType, FORMAT, Kind};
+use super::png::FORMAT;
+use super::png_header::{ColourType, Kind};
 use super::raster::Pixels;
 
 /// First column, first row, column step and row step of Adam7's passes.

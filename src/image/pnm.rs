@@ -251,3 +251,72 @@ fn plain_samples(reader: &Reader, maximum: u32, count: usize) -> Result<Vec<u32>
     }
     if values.len() < count { Err(DecodeError::Truncated { format: FORMAT }) } else { Ok(values) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pixels(file: &[u8]) -> Result<Pixels, DecodeError> {
+        decode(file, &Limits { max_pixels: 1 << 20 }).map(|raster| raster.pixels)
+    }
+
+    fn grey(file: &[u8]) -> Vec<u8> {
+        match pixels(file) {
+            Ok(Pixels::Grey(values)) => values,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn plain_and_raw_say_the_same() {
+        assert_eq!(grey(b"P1 3 1 1 0 1"), [0, 255, 0]);
+        assert_eq!(grey(b"P1 3 1 101"), [0, 255, 0]);
+        assert_eq!(grey(b"P4 3 1\n\xa0"), [0, 255, 0]);
+        assert_eq!(grey(b"P2 2 1 255 7 200"), [7, 200]);
+        assert_eq!(grey(b"P5 2 1 255\n\x07\xc8"), [7, 200]);
+        assert!(matches!(pixels(b"P3 1 1 255 1 2 3"), Ok(Pixels::Rgb(rgb)) if rgb == [1, 2, 3]));
+        assert!(matches!(pixels(b"P6 1 1 255\n\x01\x02\x03"), Ok(Pixels::Rgb(rgb)) if rgb == [1, 2, 3]));
+    }
+
+    #[test]
+    fn comments_end_with_their_line_and_join_what_they_part() {
+        assert_eq!(grey(b"P2 # a comment\n2 1 255 7 # another\n 200"), [7, 200]);
+        assert_eq!(grey(b"P2 2 1 255 7 2#\n00"), [7, 200]);
+    }
+
+    #[test]
+    fn other_maxima_are_scaled_with_halves_to_even() {
+        assert_eq!(grey(b"P2 3 1 6 1 2 3"), [42, 85, 128]);
+        assert_eq!(grey(b"P5 2 1 15\n\x0f\x01"), [255, 17]);
+        // More than 8 bits of grey stay so; of colours they do not.
+        assert!(matches!(pixels(b"P5 1 1 65535\n\x01\x02"), Ok(Pixels::Grey16(grey)) if grey == [258]));
+        let wide = pixels(b"P6 1 1 65535\n\x01\x01\x80\x80\xff\xff");
+        assert!(matches!(wide, Ok(Pixels::Rgb(rgb)) if rgb == [1, 128, 255]));
+    }
+
+    #[test]
+    fn floats_are_bottom_up_and_cut() {
+        let file = |scale: &str, values: [[u8; 4]; 2]| {
+            [format!("Pf 1 2 {scale}\n").as_bytes(), &values.concat()].concat()
+        };
+        assert_eq!(grey(&file("-1.0", [7.9f32.to_le_bytes(), 300f32.to_le_bytes()])), [255, 7]);
+        assert_eq!(grey(&file("1.0", [(-3f32).to_be_bytes(), 8f32.to_be_bytes()])), [8, 0]);
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_an_error() {
+        for (file, message) in [
+            (&b"P5 2 1 255\n\x07"[..], "PNM is truncated"),
+            (b"P2 2 1 255 7", "PNM is truncated"),
+            (b"P5 2", "PNM is truncated"),
+            (b"P5 2 -1 255\n", "broken PNM: \"-1\" in the header"),
+            (b"P5 1 1 65536\n\0\0", "broken PNM: maximum value 65536"),
+            (b"P2 1 1 255 256", "broken PNM: sample \"256\" with maximum 255"),
+            (b"P1 1 1 2", "broken PNM: a bit other than 0 and 1"),
+            (b"P7 1 1 255\n\0", "broken PNM: unknown kind"),
+            (b"Pf 1 1 0\n\0\0\0\0", "broken PNM: scale of a float map"),
+        ] {
+            assert_eq!(pixels(file).expect_err("no picture").to_string(), message);
+        }
+    }
+}

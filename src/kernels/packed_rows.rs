@@ -10,7 +10,7 @@ use super::{
     tile::{DEPTH, ROW_STRIDE},
 };
 
-/// A matrix (rows, width) cut into depth blocks: (blocks, rows, [`ROW_STRIDE`]), of whose rows the first [`DEPTH`]
+/// A matrix (rows, width) cut into depth blocks: (blocks, rows, `ROW_STRIDE`), of whose rows the first `DEPTH`
 /// elements count, in the last block what is left of the width.
 ///
 /// What only a product reads next is written in this form at once: copying it over from row-major order costs a

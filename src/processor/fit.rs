@@ -2,7 +2,8 @@
 
 use ::image::{Rgb, RgbImage};
 
-use super::config::{ConfigError, ProcessorConfig, Size};
+use super::config::{ConfigError, ProcessorConfig};
+use super::size::Size;
 
 /// How a picture becomes a square.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

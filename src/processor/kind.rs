@@ -1,6 +1,7 @@
 //! The transformers classes whose configs are read, and the defaults of each.
 
-use super::config::{Normalize, ProcessorConfig, Size};
+use super::config::{Normalize, ProcessorConfig};
+use super::size::Size;
 
 /// A transformers class of image processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

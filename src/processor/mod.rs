@@ -20,17 +20,19 @@ mod kind;
 mod passes;
 mod pixel_values;
 mod resize;
+mod size;
 
 use ::image::RgbImage;
 use thiserror::Error;
 
-pub use config::{ConfigError, Normalize, ProcessorConfig, Size};
+pub use config::{ConfigError, Normalize, ProcessorConfig};
 pub use filter::Filter;
 pub use fit::Fit;
 pub use geometry::{Geometry, SourceBox};
 pub use kind::ProcessorKind;
 pub use pixel_values::PixelValues;
 pub use resize::{Window, resize};
+pub use size::Size;
 
 use fit::expand_to_square;
 use pixel_values::Tables;

@@ -16,6 +16,7 @@ impl Simd for Neon {
     const TILE_ROWS: usize = 14;
 
     #[target_feature(enable = "neon")]
+    #[inline(never)]
     unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
         unsafe { kernel.run::<Self>() }
     }

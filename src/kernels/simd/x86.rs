@@ -19,6 +19,7 @@ impl Simd for Avx2 {
     const TILE_ROWS: usize = 6;
 
     #[target_feature(enable = "avx2,fma")]
+    #[inline(never)]
     unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
         unsafe { kernel.run::<Self>() }
     }
@@ -95,6 +96,7 @@ impl Simd for Avx512 {
     const TILE_ROWS: usize = 14;
 
     #[target_feature(enable = "avx512f")]
+    #[inline(never)]
     unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
         unsafe { kernel.run::<Self>() }
     }
