@@ -1,0 +1,71 @@
+//! The tower as a contestant of `benches/peers.py`: commands on standard input, answers on standard output, by the
+//! protocol of `benches/README.md`.
+//!
+//! `tower_server --model DIR --pixels FILE.npy --batch B --threads T`
+
+use std::{
+    fs::File,
+    io::{self, BufRead},
+    time::Instant,
+};
+
+use candle_core::{Device, Tensor};
+use clap::Parser;
+use clip_features::{
+    kernels::{Isa, fma_peak},
+    model::{Model, ModelSpec, VisionTower, Wanted},
+    output::{Array, Dtype, Format, Metadata},
+};
+
+#[derive(Parser)]
+struct Args {
+    #[arg(long)]
+    model: std::path::PathBuf,
+    #[arg(long)]
+    pixels: std::path::PathBuf,
+    #[arg(long)]
+    batch: usize,
+    #[arg(long)]
+    threads: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    rayon::ThreadPoolBuilder::new().num_threads(args.threads).build_global()?;
+    let model = Model::open(&ModelSpec::Local(args.model))?;
+    let edge = model.config()?.image_size;
+    let tower = model.tower(&Wanted::last_hidden_state(), &Device::Cpu)?;
+    let one = Tensor::read_npy(&args.pixels)?.reshape((1, 3, edge, edge))?;
+    let pixel_values = one.repeat((args.batch, 1, 1, 1))?.contiguous()?; // (B, 3, H, W)
+    tower.forward(&pixel_values)?;
+    println!("ready clip-features {} ({})", env!("CARGO_PKG_VERSION"), Isa::best().name());
+    for line in io::stdin().lock().lines() {
+        match answer(&line?, &tower, &pixel_values) {
+            Ok(text) => println!("{text}"),
+            Err(error) => println!("error {error}"),
+        }
+    }
+    Ok(())
+}
+
+fn answer(command: &str, tower: &VisionTower, pixel_values: &Tensor) -> anyhow::Result<String> {
+    match command.split_once(' ').unwrap_or((command, "")) {
+        ("run", _) => {
+            let started = Instant::now();
+            let features = tower.forward(pixel_values)?;
+            let elapsed = started.elapsed();
+            drop(features);
+            Ok(format!("{:.6}", elapsed.as_secs_f64()))
+        }
+        ("save", path) => {
+            let features = tower.forward(pixel_values)?; // (B, T, width)
+            let name = "last_hidden_state".to_owned();
+            let array =
+                Array { name, shape: features.dims().to_vec(), values: features.flatten_all()?.to_vec1()? };
+            Format::Npy.write(&mut File::create(path)?, &[array], Dtype::F32, &Metadata::new())?;
+            Ok("saved".into())
+        }
+        ("peak", _) => Ok(format!("{:.1}", fma_peak(Isa::best()))),
+        _ => anyhow::bail!("unknown command {command:?}"),
+    }
+}
