@@ -4,7 +4,7 @@
 //! with the peak that is printed around them; the other pieces count elements. Threads: `RAYON_NUM_THREADS`.
 
 use clip_features::kernels::{
-    Activation, AttentionShape, Epilogue, Isa, LayerNorm, PackedLinear, PackedRows, Rows, attention, fma_peak,
+    Activation, AttentionShape, Epilogue, Isa, LayerNorm, PackedLinear, PackedRows, attention, fma_peak,
 };
 use divan::{Bencher, counter::ItemsCount};
 
@@ -32,7 +32,7 @@ fn values(count: usize) -> Vec<f32> {
 fn layers(inputs: usize, outputs: usize) -> Vec<PackedLinear> {
     let count = (64 << 20) / (inputs * outputs * size_of::<f32>());
     let (weight, bias) = (values(inputs * outputs), values(outputs));
-    let pack = |_| PackedLinear::pack(Isa::best(), inputs, &[Rows { weight: &weight, bias: Some(&bias) }]);
+    let pack = |_| PackedLinear::from_rows(Isa::best(), inputs, &weight, Some(&bias));
     (0..count).map(pack).collect()
 }
 
@@ -74,7 +74,7 @@ fn linear_fc2(bencher: Bencher, batch: usize) {
 /// What an activation adds to a product: one of few inputs, so that the activation is most of it.
 #[divan::bench(args = [Activation::QuickGelu, Activation::Gelu, Activation::GeluTanh])]
 fn activation(bencher: Bencher, activation: Activation) {
-    let layer = PackedLinear::pack(Isa::best(), 1, &[Rows { weight: &values(INNER), bias: None }]);
+    let layer = PackedLinear::from_rows(Isa::best(), 1, &values(INNER), None);
     let x = PackedRows::pack(&values(TOKENS), 1);
     bencher.counter(ItemsCount::new(TOKENS * INNER)).bench_local(|| layer.forward_activated(&x, activation));
 }

@@ -79,9 +79,13 @@ pub(crate) struct UnloadedTower {
 }
 
 impl UnloadedTower {
-    /// Reads the weights.
-    pub(crate) fn load(&self) -> Result<VisionTower, ModelError> {
-        VisionTower::load_for(&self.wanted, self.config.clone(), &self.weights, &Device::Cpu)
+    /// Reads the weights, or leaves them for the forward pass to read if there will be one only.
+    pub(crate) fn load(&self, once: bool) -> Result<VisionTower, ModelError> {
+        let (wanted, config, weights) = (&self.wanted, self.config.clone(), &self.weights);
+        if once {
+            return VisionTower::stream_for(wanted, config, weights);
+        }
+        VisionTower::load_for(wanted, config, weights, &Device::Cpu)
     }
 }
 

@@ -98,10 +98,9 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
     let interrupt = Interrupt::listen();
     // Before the target is touched, so that weights that do not load leave it as it is; unless nothing is to be done.
     let started = Instant::now();
+    let remaining = preflight::remaining(&images, &complete);
     let loaded = match &opened.tower {
-        Some(tower) if preflight::remaining(&images, &complete) != Some(0) => {
-            Some(tower.load().map_err(Ended::model)?)
-        }
+        Some(tower) if remaining != Some(0) => Some(tower.load(remaining == Some(1)).map_err(Ended::model)?),
         _ => None,
     };
     let load = loaded.as_ref().map(|_| started.elapsed());

@@ -31,6 +31,10 @@ fn flat(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
+fn bytes(tensor: &Tensor) -> Vec<u32> {
+    flat(tensor).into_iter().map(f32::to_bits).collect()
+}
+
 /// The kinds of checkpoint, each in a directory of its own.
 fn kinds() -> Vec<String> {
     let mut kinds: Vec<_> = std::fs::read_dir(fixture("checkpoints"))
@@ -109,6 +113,46 @@ fn every_stage_of_every_kind_of_checkpoint_is_the_references() {
             }
         }
     }
+}
+
+/// A tower whose layers stay in their files gives the bytes of a loaded one, in each of its forward passes.
+#[test]
+fn a_streamed_tower_is_the_loaded_one() {
+    for kind in kinds() {
+        let model = open(&kind);
+        let (config, weights) = (model.config().unwrap(), model.weights().unwrap());
+        let wanted = everything(&config, &weights);
+        let pixel_values = pixels(&golden(format!("towers/{kind}.safetensors")), PICTURES[0]);
+        let loaded =
+            named(model.tower(&wanted, &Device::Cpu).unwrap().outputs(&pixel_values, &wanted).unwrap());
+        let streamed = VisionTower::stream_for(&wanted, config, &weights).unwrap();
+        for _ in 0..2 {
+            let found = named(streamed.outputs(&pixel_values, &wanted).unwrap());
+            assert!(found.keys().eq(loaded.keys()), "{kind}");
+            for (stage, found) in found {
+                assert_eq!(bytes(&found), bytes(&loaded[&stage]), "{kind}: {stage}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_cut_short_in_between_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        let from = fixture("checkpoints").join("vision").join(name);
+        std::fs::copy(from, directory.path().join(name)).unwrap();
+    }
+    let file = directory.path().join("model.safetensors");
+    let model = Model::open(&ModelSpec::Local(directory.path().to_owned())).unwrap();
+    let (config, weights) = (model.config().unwrap(), model.weights().unwrap());
+    let edge = config.image_size;
+    let tower = VisionTower::stream_for(&Wanted::last_hidden_state(), config, &weights).unwrap();
+    let pixel_values = Tensor::zeros((1, 3, edge, edge), DType::F32, &Device::Cpu).unwrap();
+    tower.forward(&pixel_values).unwrap();
+    std::fs::File::options().write(true).open(&file).unwrap().set_len(1 << 12).unwrap();
+    let message = tower.forward(&pixel_values).unwrap_err().to_string();
+    assert!(message.starts_with(&file.display().to_string()), "{message}");
 }
 
 /// Position embeddings stretched to other sizes of image, larger, smaller and not square.

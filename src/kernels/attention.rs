@@ -9,6 +9,7 @@ use super::{
     simd::{Kernel, Simd},
     threads::parts_per_unit,
     tile::{DEPTH, MAX_TILE_ROWS, Operands, ROW_STRIDE, even_split, sum_tile, tiles},
+    transpose::Transpose,
 };
 
 /// The sizes of a multi-head attention.
@@ -61,7 +62,7 @@ pub fn attention(isa: Isa, qkv: &[f32], shape: AttentionShape) -> PackedRows {
                     );
                     let (keys, values) = packed.split_at_mut(keys_len);
                     if stale {
-                        head.pack_keys(columns, keys);
+                        head.pack_keys(isa, keys);
                         head.pack_values(columns, values);
                     }
                     let (query, sums) = sums.split_at_mut(query_len);
@@ -105,16 +106,17 @@ impl<'a> Head<'a> {
     }
 
     /// k of every token, transposed into panels (panels, head_dim, columns); missing tokens are zero.
-    fn pack_keys(&self, columns: usize, keys: &mut [f32]) {
+    fn pack_keys(&self, isa: Isa, keys: &mut [f32]) {
         let AttentionShape { tokens, head_dim, .. } = self.shape;
+        let columns = isa.tile_columns();
+        let stride = 3 * self.shape.width();
         for (panel, keys) in keys.chunks_exact_mut(head_dim * columns).enumerate() {
-            for column in 0..columns {
-                let token = panel * columns + column;
-                let key = if token < tokens { self.part(1, token) } else { &[] };
-                for (channel, step) in keys.chunks_exact_mut(columns).enumerate() {
-                    step[column] = key.get(channel).copied().unwrap_or(0.0);
-                }
-            }
+            let (row, channel) = self.place(panel * columns);
+            let count = columns.min(tokens - panel * columns);
+            let first = row * stride + self.shape.width() + channel;
+            let rows = &self.qkv[first..][..(count - 1) * stride + head_dim];
+            // SAFETY: the panel has room for the channels of all columns.
+            unsafe { isa.run(Transpose { rows, stride, inputs: head_dim, panel: keys, columns }) };
         }
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{
     Activation, AttentionShape, LayerNorm, PackedLinear, attention,
     epilogue::Epilogue,
-    memory::{SharedOut, written},
+    memory::{Aligned, SharedOut, written},
     threads::chunks,
     tile::even_split,
 };
@@ -25,10 +25,16 @@ pub fn attention_half(
     assert_eq!(x.len(), shape.batch * shape.tokens * width, "the residual stream of the shape");
     in_chunks(x, shape.tokens, width, |part, y| {
         let x = &x[part];
-        let qkv = qkv.forward(&norm.forward(x), Epilogue::None);
-        let chunk = AttentionShape { batch: x.len() / (shape.tokens * width), ..shape };
+        let rows = x.len() / width;
+        // SAFETY: the product writes all of it.
+        let qkv = unsafe {
+            Aligned::filled(rows * qkv.outputs(), |to| {
+                qkv.forward_to(&norm.forward(x), Epilogue::None, SharedOut::new(to.as_mut_ptr().cast()));
+            })
+        };
+        let chunk = AttentionShape { batch: rows / shape.tokens, ..shape };
         // SAFETY: the chunk's part of the result is as long as its residual, and this call's alone.
-        unsafe { out.forward_to(&attention(norm.isa(), &qkv, chunk), Epilogue::AddResidual(x), y) };
+        unsafe { out.forward_to(&attention(norm.isa(), qkv.as_slice(), chunk), Epilogue::AddResidual(x), y) };
     })
 }
 
@@ -77,13 +83,13 @@ fn in_chunks(x: &[f32], unit: usize, width: usize, half: impl Fn(Range<usize>, S
 mod tests {
     use super::*;
     use crate::kernels::{
-        Isa, PackedRows, Rows,
+        Isa, PackedRows,
         testing::{noise, same_bytes, same_on_all_threads},
     };
 
     fn layer(isa: Isa, seed: u64, inputs: usize, outputs: usize) -> PackedLinear {
         let (weight, bias) = (noise(seed, outputs * inputs), noise(seed + 1, outputs));
-        PackedLinear::pack(isa, inputs, &[Rows { weight: &weight, bias: Some(&bias) }])
+        PackedLinear::from_rows(isa, inputs, &weight, Some(&bias))
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `y = x Wᵀ + b` over weights packed once, with what follows it fused into its last step.
 
-use std::{mem::MaybeUninit, ops::Range};
+use std::{convert::Infallible, ops::Range};
 
 use rayon::prelude::*;
 
@@ -9,78 +9,75 @@ use super::{
     epilogue::{Epilogue, Place, finish_tile},
     memory::{Aligned, SharedOut, written},
     packed_rows::PackedOut,
+    panels::Panels,
     scratch::Scratch,
     simd::{Kernel, Simd},
     threads::{panel_spans, row_groups},
     tile::{DEPTH, Operands, PREFETCHES, ROW_STRIDE, even_split, sum_tile, tiles},
 };
 
-/// A linear layer's weights in the order in which the micro-kernel reads them: panels as wide as a register tile
-/// (the last one padded with zeros), in each panel the inputs in turn. A product so reads its weights as one stream.
+/// A linear layer whose weights are packed for the micro-kernel.
 #[derive(Debug)]
 pub struct PackedLinear {
     isa: Isa,
-    inputs: usize,
-    outputs: usize,
-    /// (panels, inputs, tile columns)
-    panels: Aligned,
+    weights: Panels,
     /// (panels · tile columns)
     bias: Aligned,
 }
 
-/// A linear layer as checkpoints hold it, row-major.
-#[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
-    /// (outputs, inputs)
-    pub weight: &'a [f32],
-    /// (outputs), if there is one.
-    pub bias: Option<&'a [f32]>,
-}
-
 impl PackedLinear {
-    /// Packs layers of the same inputs as one, their outputs side by side.
+    /// Packs a weight (outputs, inputs), in rayon's current pool. `read` gives its rows; threads call it at the same
+    /// time, for every row once, and it must not wait for rayon's pool itself. Without a `bias` (outputs) there is
+    /// none.
+    ///
+    /// `spare` is a layer that is done with, whose memory is used again if it suffices: pages fresh from the system
+    /// cost more than the packing.
+    ///
+    /// # Errors
+    /// The first of `read`.
     ///
     /// # Panics
-    /// A weight has no whole rows, or a bias not one value for each row.
-    pub fn pack(isa: Isa, inputs: usize, parts: &[Rows]) -> Self {
-        let mut rows: Vec<&[f32]> = Vec::new();
-        let mut biases = Vec::new();
-        for part in parts {
-            let outputs = part.weight.len() / inputs;
-            assert_eq!(part.weight.len(), outputs * inputs, "a weight of whole rows");
-            rows.extend(part.weight.chunks_exact(inputs));
-            match part.bias {
-                Some(bias) => {
-                    assert_eq!(bias.len(), outputs, "a bias for each row");
-                    biases.extend_from_slice(bias);
-                }
-                None => biases.resize(biases.len() + outputs, 0.0),
-            }
-        }
+    /// The bias has not one value for each output.
+    pub fn pack<E: Send>(
+        isa: Isa,
+        [outputs, inputs]: [usize; 2],
+        bias: Option<&[f32]>,
+        spare: Option<Self>,
+        read: impl Fn(Range<usize>, &mut [f32]) -> Result<(), E> + Sync,
+    ) -> Result<Self, E> {
         let columns = isa.tile_columns();
-        let panels = rows.len().div_ceil(columns);
-        // SAFETY: `pack_panel` writes each panel in full, and there are as many as chunks of rows.
-        let packed = unsafe {
-            Aligned::filled(panels * inputs * columns, |memory| {
-                let panels = memory.par_chunks_exact_mut(inputs * columns);
-                panels
-                    .zip(rows.par_chunks(columns))
-                    .for_each(|(panel, rows)| pack_panel(rows, columns, panel));
-            })
+        let mut padded = Aligned::zeros(outputs.next_multiple_of(columns));
+        if let Some(bias) = bias {
+            assert_eq!(bias.len(), outputs, "a bias for each output");
+            padded.as_mut_slice()[..outputs].copy_from_slice(bias);
+        }
+        let spare = spare.map(|spare| spare.weights);
+        Ok(Self { isa, weights: Panels::pack(isa, [outputs, inputs], spare, read)?, bias: padded })
+    }
+
+    /// Packs a weight (outputs, inputs) that lies in memory, row-major.
+    ///
+    /// # Panics
+    /// The weight has no whole rows, or the bias not one value for each.
+    pub fn from_rows(isa: Isa, inputs: usize, weight: &[f32], bias: Option<&[f32]>) -> Self {
+        let outputs = weight.len() / inputs;
+        assert_eq!(weight.len(), outputs * inputs, "a weight of whole rows");
+        let read = |rows: Range<usize>, into: &mut [f32]| {
+            into.copy_from_slice(&weight[rows.start * inputs..rows.end * inputs]);
+            Ok::<_, Infallible>(())
         };
-        let mut bias = Aligned::zeros(panels * columns);
-        bias.as_mut_slice()[..biases.len()].copy_from_slice(&biases);
-        Self { isa, inputs, outputs: rows.len(), panels: packed, bias }
+        let Ok(layer) = Self::pack(isa, [outputs, inputs], bias, None, read);
+        layer
     }
 
     /// Elements of an input row.
     pub fn inputs(&self) -> usize {
-        self.inputs
+        self.weights.inputs()
     }
 
     /// Elements of an output row.
     pub fn outputs(&self) -> usize {
-        self.outputs
+        self.weights.outputs()
     }
 
     /// `x` (rows, inputs) → (rows, outputs), in rayon's current pool.
@@ -91,7 +88,7 @@ impl PackedLinear {
     /// `x` has another width, or a residual is not as long as the result.
     pub fn forward(&self, x: &PackedRows, epilogue: Epilogue) -> Vec<f32> {
         // SAFETY: the result is as long as `forward_to` needs, and written in full.
-        unsafe { written(x.rows() * self.outputs, |y| self.forward_to(x, epilogue, y)) }
+        unsafe { written(x.rows() * self.outputs(), |y| self.forward_to(x, epilogue, y)) }
     }
 
     /// [`PackedLinear::forward`] to where there is room.
@@ -100,7 +97,7 @@ impl PackedLinear {
     /// `y` is valid for the result, and nobody else uses it meanwhile.
     pub(super) unsafe fn forward_to(&self, x: &PackedRows, epilogue: Epilogue, y: SharedOut) {
         if let Epilogue::AddResidual(residual) = epilogue {
-            assert_eq!(residual.len(), x.rows() * self.outputs, "a residual as long as the result");
+            assert_eq!(residual.len(), x.rows() * self.outputs(), "a residual as long as the result");
         }
         self.multiply(x, Destination::RowMajor(y, epilogue));
     }
@@ -112,16 +109,16 @@ impl PackedLinear {
     pub fn forward_activated(&self, x: &PackedRows, activation: Activation) -> PackedRows {
         // SAFETY: the tasks write every panel of every row.
         unsafe {
-            PackedRows::written(x.rows(), self.outputs, |y| {
+            PackedRows::written(x.rows(), self.outputs(), |y| {
                 self.multiply(x, Destination::Packed(y, activation));
             })
         }
     }
 
     fn multiply(&self, x: &PackedRows, destination: Destination) {
-        assert_eq!(x.width(), self.inputs, "an input of the layer's width");
+        assert_eq!(x.width(), self.inputs(), "an input of the layer's width");
         let columns = self.isa.tile_columns();
-        let panels = self.outputs.div_ceil(columns);
+        let panels = self.weights.count();
         let groups: Vec<_> = even_split(x.rows(), row_groups(x.rows())).collect();
         let spans: Vec<_> = even_split(panels, panel_spans(panels, groups.len())).collect();
         (0..groups.len() * spans.len()).into_par_iter().with_max_len(1).for_each(|task| {
@@ -140,20 +137,6 @@ impl PackedLinear {
                 unsafe { self.isa.run(product) };
             });
         });
-    }
-}
-
-/// Transposes rows of weights into a panel, whose missing rows are zero.
-fn pack_panel(rows: &[&[f32]], columns: usize, panel: &mut [MaybeUninit<f32>]) {
-    /// Inputs per pass: a cache line of each row, to an eighth of the panel's block that stays in cache.
-    const PASS: usize = 16;
-    for (pass, block) in panel.chunks_mut(PASS * columns).enumerate() {
-        for column in 0..columns {
-            let values = rows.get(column).map_or(&[][..], |row| &row[pass * PASS..]);
-            for (i, step) in block.chunks_exact_mut(columns).enumerate() {
-                step[column] = MaybeUninit::new(if values.is_empty() { 0.0 } else { values[i] });
-            }
-        }
     }
 }
 
@@ -183,19 +166,19 @@ impl Kernel for Product<'_> {
     /// panel, so that the panel's block stays in the first for all rows.
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { layer: &PackedLinear { inputs, ref panels, .. }, ref rows, .. } = self;
-        let columns = 2 * S::LANES;
+        let Self { layer: PackedLinear { weights: panels, .. }, ref rows, .. } = self;
+        let (columns, inputs) = (2 * S::LANES, panels.inputs());
         let blocks = inputs.div_ceil(DEPTH);
         for (block, panel) in
             (0..blocks).flat_map(|block| self.panels.clone().map(move |panel| (block, panel)))
         {
             let start = block * DEPTH;
             let depth = DEPTH.min(inputs - start);
-            let weights = panels.as_ptr().wrapping_add((panel * inputs + start) * columns);
+            let weights = panels.at(panel, start);
             let next = if panel + 1 < self.panels.end {
                 weights.wrapping_add(inputs * columns)
             } else {
-                panels.as_ptr().wrapping_add((self.panels.start * inputs + start + depth) * columns)
+                panels.at(self.panels.start, start + depth)
             };
             let sums = (panel - self.panels.start) * rows.len() * columns;
             let lines = (depth * columns / 16).div_ceil(rows.len().div_ceil(S::TILE_ROWS)).min(PREFETCHES);
@@ -226,7 +209,8 @@ impl Kernel for Product<'_> {
 impl Product<'_> {
     /// Where a tile of a panel goes.
     fn place(&self, row: usize, rows: usize, panel: usize, columns: usize) -> Place<'_> {
-        let PackedLinear { outputs, ref bias, .. } = *self.layer;
+        let PackedLinear { ref weights, ref bias, .. } = *self.layer;
+        let outputs = weights.outputs();
         let column = panel * columns;
         let offset = row * outputs + column;
         let (y, stride, epilogue) = match self.destination {
@@ -275,8 +259,7 @@ mod tests {
                     let scale =
                         plain(&magnitudes(&x), inputs, &magnitudes(&weight), Some(&magnitudes(&bias)));
                     for &isa in Isa::available() {
-                        let layer =
-                            PackedLinear::pack(isa, inputs, &[Rows { weight: &weight, bias: Some(&bias) }]);
+                        let layer = PackedLinear::from_rows(isa, inputs, &weight, Some(&bias));
                         let got = layer.forward(&PackedRows::pack(&x, inputs), Epilogue::None);
                         assert_eq!(got.len(), want.len());
                         for ((&got, want), scale) in got.iter().zip(&want).zip(&scale) {
@@ -294,36 +277,10 @@ mod tests {
         let (rows, inputs, outputs) = (20, 4096, 48);
         let (x, weight) = (noise(1, rows * inputs), noise(2, outputs * inputs));
         for &isa in Isa::available() {
-            let layer = PackedLinear::pack(isa, inputs, &[Rows { weight: &weight, bias: None }]);
+            let layer = PackedLinear::from_rows(isa, inputs, &weight, None);
             let got = layer.forward(&PackedRows::pack(&x, inputs), Epilogue::None);
             let error = relative_error(&got, &plain(&x, inputs, &weight, None));
             assert!(error < 5e-7, "{isa:?}: {error:e}");
-        }
-    }
-
-    #[test]
-    fn layers_packed_as_one_lie_side_by_side() {
-        let (rows, inputs) = (9, 50);
-        let x = noise(1, rows * inputs);
-        let weights = [noise(2, 40 * inputs), noise(3, 41 * inputs), noise(4, 5 * inputs)];
-        let bias = noise(5, 41);
-        for &isa in Isa::available() {
-            let parts = [
-                Rows { weight: &weights[0], bias: None },
-                Rows { weight: &weights[1], bias: Some(&bias) },
-                Rows { weight: &weights[2], bias: None },
-            ];
-            let forward = |parts: &[Rows]| {
-                let layer = PackedLinear::pack(isa, inputs, parts);
-                layer.forward(&PackedRows::pack(&x, inputs), Epilogue::None)
-            };
-            let together = forward(&parts);
-            let apart = parts.map(|part| forward(&[part]));
-            for (row, together) in together.chunks_exact(86).enumerate() {
-                let apart =
-                    [&apart[0][row * 40..][..40], &apart[1][row * 41..][..41], &apart[2][row * 5..][..5]];
-                assert!(same_bytes(together, &apart.concat()), "{isa:?}");
-            }
         }
     }
 
@@ -334,7 +291,7 @@ mod tests {
         let residual = noise(4, rows * outputs);
         let sums = plain(&x, inputs, &weight, Some(&bias));
         for &isa in Isa::available() {
-            let layer = PackedLinear::pack(isa, inputs, &[Rows { weight: &weight, bias: Some(&bias) }]);
+            let layer = PackedLinear::from_rows(isa, inputs, &weight, Some(&bias));
             let added: Vec<f64> = sums.iter().zip(&residual).map(|(s, &r)| s + f64::from(r)).collect();
             let error = relative_error(
                 &layer.forward(&PackedRows::pack(&x, inputs), Epilogue::AddResidual(&residual)),
@@ -358,7 +315,7 @@ mod tests {
         let (weight, bias) = (noise(1, outputs * inputs), noise(2, outputs));
         let image = noise(3, tokens * inputs);
         for &isa in Isa::available() {
-            let layer = PackedLinear::pack(isa, inputs, &[Rows { weight: &weight, bias: Some(&bias) }]);
+            let layer = PackedLinear::from_rows(isa, inputs, &weight, Some(&bias));
             let forward = |x: &[f32]| {
                 let x = PackedRows::pack(x, inputs);
                 same_on_all_threads(|| layer.forward_activated(&x, Activation::QuickGelu).to_vec())
@@ -380,14 +337,14 @@ mod tests {
     #[test]
     #[should_panic(expected = "an input of the layer's width")]
     fn another_width_is_refused() {
-        let layer = PackedLinear::pack(Isa::best(), 3, &[Rows { weight: &[0.0; 6], bias: None }]);
+        let layer = PackedLinear::from_rows(Isa::best(), 3, &[0.0; 6], None);
         layer.forward(&PackedRows::pack(&[0.0; 8], 4), Epilogue::None);
     }
 
     #[test]
     #[should_panic(expected = "a residual as long as the result")]
     fn a_short_residual_is_refused() {
-        let layer = PackedLinear::pack(Isa::best(), 3, &[Rows { weight: &[0.0; 6], bias: None }]);
+        let layer = PackedLinear::from_rows(Isa::best(), 3, &[0.0; 6], None);
         layer.forward(&PackedRows::pack(&[0.0; 6], 3), Epilogue::AddResidual(&[0.0; 3]));
     }
 }

@@ -2,16 +2,28 @@
 
 use std::{
     alloc::{Layout, alloc, dealloc, handle_alloc_error},
+    cell::RefCell,
     fmt,
     mem::MaybeUninit,
     ptr::NonNull,
     slice,
 };
 
+use memmap2::MmapMut;
+
 /// f32 values whose first lies at a multiple of 64 bytes, so that no vector of them straddles two cache lines.
 pub(super) struct Aligned {
     start: NonNull<f32>,
     len: usize,
+    /// None only while it is dropped.
+    memory: Option<Memory>,
+}
+
+/// Where values lie.
+enum Memory {
+    Allocated(Piece),
+    /// The system's own pages, which the mapping gives back when it is dropped.
+    Pages(#[expect(dead_code, reason = "held for its drop")] MmapMut),
 }
 
 // SAFETY: it owns plain memory.
@@ -19,7 +31,8 @@ unsafe impl Send for Aligned {}
 // SAFETY: shared references only read.
 unsafe impl Sync for Aligned {}
 
-const ALIGN: usize = 64;
+/// Values from which on memory is the system's own pages: two huge ones.
+const LARGE: usize = (4 << 20) / size_of::<f32>();
 
 impl Aligned {
     /// `len` values, filled by `fill`.
@@ -27,34 +40,46 @@ impl Aligned {
     /// # Safety
     /// `fill` writes every value.
     pub(super) unsafe fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Self {
-        let layout = Self::layout(len);
-        // SAFETY: the layout is not empty.
-        let Some(start) = NonNull::new(unsafe { alloc(layout) }.cast::<f32>()) else {
-            handle_alloc_error(layout)
-        };
-        let memory = Self { start, len };
-        // SAFETY: `start` is valid for `len` values, and nobody else has it yet.
-        fill(unsafe { slice::from_raw_parts_mut(start.as_ptr().cast(), len) });
+        let piece = Piece::kept(len).unwrap_or_else(|| Piece::new(len));
+        let memory = Self { start: piece.start, len, memory: Some(Memory::Allocated(piece)) };
+        // SAFETY: it is valid for `len` values, and nobody else has it yet.
+        fill(unsafe { slice::from_raw_parts_mut(memory.start.as_ptr().cast(), len) });
         memory
     }
 
+    /// `len` zeros. Many of them are huge pages where the system has such: a tower's weights are read once in every
+    /// forward pass, and with pages of 4 KB the processor would look up most of their addresses anew each time.
     pub(super) fn zeros(len: usize) -> Self {
-        // SAFETY: every value is written.
-        unsafe { Self::filled(len, |memory| memory.fill(MaybeUninit::new(0.0))) }
+        if len < LARGE {
+            // SAFETY: every value is written.
+            return unsafe { Self::filled(len, |memory| memory.fill(MaybeUninit::new(0.0))) };
+        }
+        let Ok(mut pages) = MmapMut::map_anon(len * size_of::<f32>()) else {
+            handle_alloc_error(Piece::layout(len))
+        };
+        // Where there are none, small pages do.
+        #[cfg(target_os = "linux")]
+        let _ = pages.advise(memmap2::Advice::HugePage);
+        let start = NonNull::new(pages.as_mut_ptr().cast()).expect("pages have an address");
+        Self { start, len, memory: Some(Memory::Pages(pages)) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     pub(super) fn as_ptr(&self) -> *const f32 {
         self.start.as_ptr()
     }
 
-    pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
-        // SAFETY: `start` is valid for `len` values, all written since `filled`.
-        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    pub(super) fn as_slice(&self) -> &[f32] {
+        // SAFETY: `start` is valid for `len` values, all written since `filled` or zero.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
-    fn layout(len: usize) -> Layout {
-        let layout = Layout::array::<f32>(len.max(1)).and_then(|layout| layout.align_to(ALIGN));
-        layout.expect("fewer bytes than the address space has")
+    pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
+        // SAFETY: as above.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
 
@@ -66,8 +91,77 @@ impl fmt::Debug for Aligned {
 
 impl Drop for Aligned {
     fn drop(&mut self) {
+        if let Some(Memory::Allocated(piece)) = self.memory.take() {
+            piece.keep();
+        }
+    }
+}
+
+/// Memory from the allocator for `capacity` values.
+struct Piece {
+    start: NonNull<f32>,
+    capacity: usize,
+}
+
+const ALIGN: usize = 64;
+
+/// How many pieces a thread keeps: what one half of a block has at a time.
+const KEPT: usize = 4;
+/// Values from which on a piece is worth that.
+const WORTH_KEEPING: usize = (64 << 10) / size_of::<f32>();
+
+thread_local! {
+    /// What lay between two products, for the next two. Allocators give megabytes back to the system, which would
+    /// clear them for the next layer again; that costs one percent of a forward pass.
+    static FREE: RefCell<Vec<Piece>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Piece {
+    fn new(capacity: usize) -> Self {
+        let layout = Self::layout(capacity);
+        // SAFETY: the layout is not empty.
+        match NonNull::new(unsafe { alloc(layout) }.cast()) {
+            Some(start) => Self { start, capacity },
+            None => handle_alloc_error(layout),
+        }
+    }
+
+    /// Of what this thread has kept the smallest piece for `len` values, unless that is far too large.
+    fn kept(len: usize) -> Option<Self> {
+        let find = |free: &mut Vec<Self>| {
+            let suits = |(_, piece): &(usize, &Self)| (len..=4 * len).contains(&piece.capacity);
+            let found = free.iter().enumerate().filter(suits).min_by_key(|(_, piece)| piece.capacity);
+            found.map(|(index, _)| index).map(|index| free.swap_remove(index))
+        };
+        FREE.try_with(|free| find(&mut free.borrow_mut())).ok()?
+    }
+
+    /// Keeps it for [`Piece::kept`], in the place of the smallest if there are enough. A thread that ends keeps none.
+    fn keep(self) {
+        if self.capacity < WORTH_KEEPING {
+            return;
+        }
+        let _ = FREE.try_with(|free| {
+            let mut free = free.borrow_mut();
+            free.push(self);
+            if free.len() > KEPT {
+                let smallest = free.iter().enumerate().min_by_key(|(_, piece)| piece.capacity);
+                let smallest = smallest.map_or(0, |(index, _)| index);
+                free.swap_remove(smallest);
+            }
+        });
+    }
+
+    fn layout(capacity: usize) -> Layout {
+        let layout = Layout::array::<f32>(capacity.max(1)).and_then(|layout| layout.align_to(ALIGN));
+        layout.expect("fewer bytes than the address space has")
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
         // SAFETY: allocated with this layout.
-        unsafe { dealloc(self.start.as_ptr().cast(), Self::layout(self.len)) }
+        unsafe { dealloc(self.start.as_ptr().cast(), Self::layout(self.capacity)) }
     }
 }
 
@@ -100,4 +194,35 @@ pub(super) unsafe fn written(len: usize, write: impl FnOnce(SharedOut)) -> Vec<f
     // SAFETY: the capacity is there and every value is written, by contract.
     unsafe { values.set_len(len) };
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_zero_whatever_it_held_before() {
+        for len in [0, 1, WORTH_KEEPING, WORTH_KEEPING + 1, LARGE, LARGE + 1] {
+            for _ in 0..2 * KEPT {
+                let mut memory = Aligned::zeros(len);
+                assert_eq!((memory.len(), memory.as_ptr() as usize % ALIGN), (len, 0));
+                assert!(memory.as_slice().iter().all(|&value| value == 0.0));
+                memory.as_mut_slice().fill(1.0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_thread_keeps_a_few_of_the_largest_pieces() {
+        let pieces: Vec<_> = (0..2 * KEPT).map(|i| Aligned::zeros(WORTH_KEEPING + i)).collect();
+        drop(pieces);
+        FREE.with_borrow(|free| {
+            assert_eq!(free.len(), KEPT);
+            assert!(free.iter().all(|piece| piece.capacity >= WORTH_KEEPING + KEPT));
+        });
+        let again = Aligned::zeros(WORTH_KEEPING);
+        FREE.with_borrow(|free| assert_eq!(free.len(), KEPT - 1));
+        drop(again);
+        assert!(Piece::kept(WORTH_KEEPING / 5).is_none(), "a piece is not wasted on a few values");
+    }
 }

@@ -1,11 +1,10 @@
 //! Multi-head self-attention over all tokens, without a mask.
 
 use candle_core::{D, Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::{
     config::VisionConfig, cpu, family::Family, layer_norm::LayerNorm, layer_scale::load_scaled,
-    linear::Linear,
+    linear::Linear, source::Source,
 };
 use crate::kernels::{AttentionShape, attention_half};
 
@@ -20,20 +19,20 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    /// Reads the attention of the block at `vb`; `scale` (width) multiplies its output.
-    pub(crate) fn load(config: &VisionConfig, vb: &VarBuilder, scale: Option<&Tensor>) -> Result<Self> {
+    /// Reads the attention of the block at `source`; `scale` (width) multiplies its output.
+    pub(crate) fn load(config: &VisionConfig, source: &Source, scale: Option<&Tensor>) -> Result<Self> {
         let width = config.hidden_size;
         let names = Family::block_names(config);
-        let parts = names.qkv.map(|name| vb.pp(name));
-        let qkv_proj = if config.qkv_bias {
-            Linear::load_stacked(width, width, &parts)?
-        } else {
-            let weights = parts.map(|vb| vb.get((width, width), "weight"));
-            Linear::stack(&weights.into_iter().collect::<Result<Vec<_>>>()?, &[])?
-        };
+        let [q, k, v] = names.qkv.map(|name| source.pp(name));
+        let weight = |part: &Source| part.rows(&[width, width], "weight");
+        let weight = weight(&q)?.above(weight(&k)?).above(weight(&v)?);
+        let bias = config.qkv_bias.then(|| {
+            let biases = [&q, &k, &v].map(|part| part.get(width, "bias"));
+            Tensor::cat(&biases.into_iter().collect::<Result<Vec<_>>>()?, 0)
+        });
         Ok(Self {
-            qkv_proj,
-            out_proj: load_scaled(width, width, &vb.pp(names.out), scale)?,
+            qkv_proj: Linear::new(weight, bias.transpose()?, source)?,
+            out_proj: load_scaled(width, width, &source.pp(names.out), scale)?,
             heads: config.num_attention_heads,
             head_dim: config.head_dim(),
         })
@@ -41,12 +40,12 @@ impl Attention {
 
     /// `x + out_proj(softmax(q kᵀ / √head_dim) v)`, q, k and v of `norm(x)`, (B, T, width).
     pub(crate) fn forward_added(&self, norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
-        if let (LayerNorm::Kernel(norm), Linear::Packed(qkv), Linear::Packed(out)) =
-            (norm, &self.qkv_proj, &self.out_proj)
+        if let (LayerNorm::Kernel(norm), Some(qkv), Some(out)) =
+            (norm, self.qkv_proj.ready()?, self.out_proj.ready()?)
         {
             let (batch, tokens, width) = x.dims3()?;
             let shape = AttentionShape { batch, tokens, heads: self.heads, head_dim: self.head_dim };
-            return cpu::apply(x, width, |x| attention_half(x, norm, qkv, shape, out));
+            return cpu::apply(x, width, |x| attention_half(x, norm, &qkv, shape, &out));
         }
         let qkv = self.qkv_proj.forward(&norm.forward(x)?)?; // (B, T, 3·width)
         self.out_proj.forward_added(&self.mix(&qkv)?, x)

@@ -87,44 +87,61 @@ impl Checkpoint {
         self.tensors.contains_key(name)
     }
 
-    /// Reads a tensor of the expected shape, in row-major order, widened to float32.
+    /// Reads a tensor of the expected shape, in row-major order, widened to float32. All threads do: a cached file is
+    /// copied at memory speed, which one core does not reach.
     ///
     /// # Errors
     /// The tensor is missing, has another shape, is no float of 16 or 32 bits, or cannot be read.
     pub fn read(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ModelError> {
-        let spelled = self.spell(name);
+        const CHUNK: usize = 1 << 18;
+        let entry = self.find(name, expected)?;
+        let mut values = vec![0f32; expected.iter().product()];
+        let chunks = values.par_chunks_mut(CHUNK).enumerate();
+        chunks.try_for_each(|(chunk, values)| self.read_elements(entry, chunk * CHUNK, values))?;
+        Ok(values)
+    }
+
+    /// The tensor of the expected shape.
+    pub(super) fn find(&self, name: &str, expected: &[usize]) -> Result<&Entry, ModelError> {
+        let tensor = || self.spell(name);
         let Some(entry) = self.tensors.get(name) else {
-            return Err(ModelError::MissingTensor {
-                path: self.path.clone(),
-                tensor: spelled,
-                expected: expected.to_vec(),
-            });
+            let (path, expected) = (self.path.clone(), expected.to_vec());
+            return Err(ModelError::MissingTensor { path, tensor: tensor(), expected });
         };
-        let (path, file) = &self.files[entry.file];
+        let path = || self.files[entry.file].0.clone();
         if entry.shape != expected {
-            return Err(ModelError::TensorShape {
-                path: path.clone(),
-                tensor: spelled,
-                expected: expected.to_vec(),
-                found: entry.shape.clone(),
-            });
+            let (expected, found) = (expected.to_vec(), entry.shape.clone());
+            return Err(ModelError::TensorShape { path: path(), tensor: tensor(), expected, found });
         }
-        let count = expected.iter().product::<usize>();
-        let read = match entry.dtype {
-            Dtype::F32 => read_f32(file, entry.offset, count),
-            Dtype::F16 => read_u16(file, entry.offset, count)
-                .map(|bits| bytemuck::cast_slice::<u16, f16>(&bits).to_f32_vec()),
-            Dtype::BF16 => read_u16(file, entry.offset, count)
-                .map(|bits| bytemuck::cast_slice::<u16, bf16>(&bits).to_f32_vec()),
+        match entry.dtype {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(entry),
             other => {
-                return Err(ModelError::TensorDtype {
-                    path: path.clone(),
-                    tensor: spelled,
-                    dtype: other.to_string(),
-                });
+                Err(ModelError::TensorDtype { path: path(), tensor: tensor(), dtype: other.to_string() })
             }
-        };
-        read.map_err(|source| ModelError::Io { path: path.clone(), source })
+        }
+    }
+
+    /// Reads as many of a tensor's elements as there is room for, from the one at `first` on.
+    pub(super) fn read_elements(
+        &self,
+        entry: &Entry,
+        first: usize,
+        into: &mut [f32],
+    ) -> Result<(), ModelError> {
+        let start = first as u64 * (entry.dtype.bitsize() / 8) as u64;
+        if entry.dtype == Dtype::F32 {
+            self.read_raw(entry, start, bytemuck::cast_slice_mut(into))?;
+            into.iter_mut().for_each(|value| *value = f32::from_bits(u32::from_le(value.to_bits())));
+            return Ok(());
+        }
+        let mut bits = vec![0u16; into.len()];
+        self.read_raw(entry, start, bytemuck::cast_slice_mut(&mut bits))?;
+        bits.iter_mut().for_each(|bits| *bits = u16::from_le(*bits));
+        match entry.dtype {
+            Dtype::BF16 => bytemuck::cast_slice::<u16, bf16>(&bits).convert_to_f32_slice(into),
+            _ => bytemuck::cast_slice::<u16, f16>(&bits).convert_to_f32_slice(into),
+        }
+        Ok(())
     }
 
     /// Reads raw bytes of a tensor, from `start` within it.
@@ -227,33 +244,6 @@ pub fn vision_shards(path: &Path) -> Result<Vec<PathBuf>, ModelError> {
             _ => Err(corrupt(format!("shard name {name:?} is not a plain file name"))),
         })
         .collect()
-}
-
-fn read_f32(file: &File, offset: u64, count: usize) -> io::Result<Vec<f32>> {
-    let mut values = vec![0f32; count];
-    read_parallel(file, bytemuck::cast_slice_mut(&mut values), offset)?;
-    for value in &mut values {
-        *value = f32::from_bits(u32::from_le(value.to_bits()));
-    }
-    Ok(values)
-}
-
-fn read_u16(file: &File, offset: u64, count: usize) -> io::Result<Vec<u16>> {
-    let mut values = vec![0u16; count];
-    read_parallel(file, bytemuck::cast_slice_mut(&mut values), offset)?;
-    for value in &mut values {
-        *value = u16::from_le(*value);
-    }
-    Ok(values)
-}
-
-/// Fills `buffer` on all threads: a cached file is copied at memory speed, which one core does not reach.
-fn read_parallel(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    const CHUNK: usize = 1 << 20;
-    buffer
-        .par_chunks_mut(CHUNK)
-        .enumerate()
-        .try_for_each(|(index, chunk)| read_exact_at(file, chunk, offset + (index * CHUNK) as u64))
 }
 
 #[cfg(unix)]

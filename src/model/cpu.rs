@@ -1,8 +1,6 @@
 //! The kernels as candle operations.
 
-use std::ops::Deref;
-
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 
 /// Whether a tensor is one that the kernels compute with: on a CPU, in float32.
 pub(crate) fn is_ours(tensor: &Tensor) -> bool {
@@ -12,24 +10,6 @@ pub(crate) fn is_ours(tensor: &Tensor) -> bool {
 /// Applies `kernel` to the elements of `x` (…, inputs), in row-major order; it gives those of (…, outputs).
 pub(crate) fn apply(x: &Tensor, outputs: usize, kernel: impl Fn(&[f32]) -> Vec<f32>) -> Result<Tensor> {
     x.contiguous()?.apply_op1_no_bwd(&Rows { outputs, kernel })
-}
-
-/// A tensor's elements, held in place for reading.
-pub(crate) struct Elements<'a>(Box<dyn Deref<Target = Storage> + 'a>, &'a Layout);
-
-impl<'a> Elements<'a> {
-    pub(crate) fn of(tensor: &'a Tensor) -> Self {
-        let (storage, layout) = tensor.storage_and_layout();
-        Self(Box::new(storage), layout)
-    }
-
-    /// In row-major order; fails for a tensor that is not contiguous, or not [`is_ours`].
-    pub(crate) fn as_slice(&self) -> Result<&[f32]> {
-        match &**self.0 {
-            Storage::Cpu(storage) => elements(storage, self.1),
-            _ => bail!("the kernels read a tensor of another device"),
-        }
-    }
 }
 
 struct Rows<F> {

@@ -1,7 +1,6 @@
 //! The stack of transformer blocks, one for all families.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::{
     attention::Attention,
@@ -10,6 +9,7 @@ use super::{
     layer_norm::LayerNorm,
     mlp::Mlp,
     outputs::{Outputs, Wanted},
+    source::Source,
 };
 
 /// One pre-norm block: `x + attention(norm1(x))`, then `x + mlp(norm2(x))`.
@@ -22,16 +22,17 @@ struct Block {
 }
 
 impl Block {
-    fn load(config: &VisionConfig, vb: &VarBuilder) -> Result<Self> {
+    fn load(config: &VisionConfig, source: &Source) -> Result<Self> {
         let names = Family::block_names(config);
-        let norm = |name| LayerNorm::load(config.hidden_size, config.layer_norm_eps, &vb.pp(name));
-        let scale =
-            |half: usize| names.layer_scales.map(|names| vb.get(config.hidden_size, names[half])).transpose();
+        let norm = |name| LayerNorm::load(config.hidden_size, config.layer_norm_eps, &source.pp(name));
+        let scale = |half: usize| {
+            names.layer_scales.map(|names| source.get(config.hidden_size, names[half])).transpose()
+        };
         Ok(Self {
             layer_norm1: norm(names.norms[0])?,
-            attention: Attention::load(config, vb, scale(0)?.as_ref())?,
+            attention: Attention::load(config, source, scale(0)?.as_ref())?,
             layer_norm2: norm(names.norms[1])?,
-            mlp: Mlp::load(config, vb, names.mlp, scale(1)?.as_ref())?,
+            mlp: Mlp::load(config, source, names.mlp, scale(1)?.as_ref())?,
         })
     }
 
@@ -49,8 +50,8 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     /// Reads the first `depth` blocks, and nothing of those above.
-    pub(crate) fn load(config: &VisionConfig, depth: usize, vb: &VarBuilder) -> Result<Self> {
-        let layers = vb.pp(Family::block_names(config).layers);
+    pub(crate) fn load(config: &VisionConfig, depth: usize, source: &Source) -> Result<Self> {
+        let layers = source.pp(Family::block_names(config).layers);
         let blocks = (0..depth).map(|index| Block::load(config, &layers.pp(index)));
         Ok(Self { blocks: blocks.collect::<Result<_>>()? })
     }

@@ -1,7 +1,6 @@
 //! What follows the last block: the final norm, the pooling, the visual projection.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::{
     ModelError,
@@ -10,6 +9,7 @@ use super::{
     layer_norm::LayerNorm,
     linear::Linear,
     outputs::{Outputs, PROJECTION, Wanted},
+    source::Source,
 };
 
 /// The parts after the last block, each only if something wanted needs it.
@@ -35,8 +35,8 @@ impl Head {
     pub(crate) fn load(
         config: &VisionConfig,
         wanted: &Wanted,
-        root: &VarBuilder,
-        tower: &VarBuilder,
+        root: &Source,
+        tower: &Source,
     ) -> std::result::Result<Self, ModelError> {
         let width = config.hidden_size;
         let normalizes_output = config.family.normalizes_output();
@@ -52,8 +52,7 @@ impl Head {
         };
         let visual_projection = match config.projection_dim {
             Some(dim) if wanted.image_embeds => {
-                let weight = root.get((dim, width), PROJECTION)?;
-                Some(Linear::new(weight, None)?)
+                Some(Linear::new(root.rows(&[dim, width], PROJECTION)?, None, root)?)
             }
             _ => None,
         };

@@ -1,9 +1,8 @@
 //! Layer normalisation over a token's channels.
 
 use candle_core::{D, Result, Tensor};
-use candle_nn::VarBuilder;
 
-use super::cpu;
+use super::{cpu, source::Source};
 use crate::kernels::{self, Isa};
 
 /// `(x - mean) / sqrt(var + eps) · weight + bias`, mean and variance over the last dimension.
@@ -16,9 +15,9 @@ pub(crate) enum LayerNorm {
 }
 
 impl LayerNorm {
-    /// Reads `weight` and `bias`, both (size), below `vb`.
-    pub(crate) fn load(size: usize, eps: f64, vb: &VarBuilder) -> Result<Self> {
-        let (weight, bias) = (vb.get(size, "weight")?, vb.get(size, "bias")?);
+    /// Reads `weight` and `bias`, both (size), at `source`.
+    pub(crate) fn load(size: usize, eps: f64, source: &Source) -> Result<Self> {
+        let (weight, bias) = (source.get(size, "weight")?, source.get(size, "bias")?);
         if cpu::is_ours(&weight) {
             let (weight, bias) = (weight.to_vec1()?, bias.to_vec1()?);
             return Ok(Self::Kernel(kernels::LayerNorm::new(Isa::best(), weight, bias, eps as f32)));

@@ -1,59 +1,84 @@
 //! A linear layer, and the one place that decides how it multiplies.
 
+use std::ops::Deref;
+
 use candle_core::{Module, Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::{
     activation::Activation,
-    cpu::{self, Elements},
+    cpu,
+    rows::Rows,
+    source::Source,
+    streamed::{Loaded, Streamed, pack},
 };
-use crate::kernels::{Epilogue, Isa, PackedLinear, PackedRows, Rows};
+use crate::kernels::{Epilogue, PackedLinear, PackedRows};
 
 /// `y = x Wᵀ + b`.
 #[derive(Debug)]
 pub(crate) enum Linear {
-    /// On a CPU in float32: packed for the kernels. The weight as it was read is not kept.
+    /// On a CPU: packed for the kernels as it is read. The weight as it was is not kept.
     Packed(PackedLinear),
+    /// On a CPU: read when it is needed.
+    Streamed(Streamed),
     /// Elsewhere.
     Candle(candle_nn::Linear),
 }
 
-impl Linear {
-    /// Reads `weight` (out, in) and `bias` (out) below `vb`.
-    pub(crate) fn load(in_dim: usize, out_dim: usize, vb: &VarBuilder) -> Result<Self> {
-        Self::load_stacked(in_dim, out_dim, std::slice::from_ref(vb))
-    }
+/// A layer ready for the kernels.
+pub(crate) enum Ready<'a> {
+    Kept(&'a PackedLinear),
+    Loaded(Loaded<'a>),
+}
 
-    /// Reads several layers of the same input as one, their outputs side by side: (n·out, in).
-    pub(crate) fn load_stacked(in_dim: usize, out_dim: usize, parts: &[VarBuilder]) -> Result<Self> {
-        let weights =
-            parts.iter().map(|vb| vb.get((out_dim, in_dim), "weight")).collect::<Result<Vec<_>>>()?;
-        let biases = parts.iter().map(|vb| vb.get(out_dim, "bias")).collect::<Result<Vec<_>>>()?;
-        Self::stack(&weights, &biases)
-    }
+impl Deref for Ready<'_> {
+    type Target = PackedLinear;
 
-    /// A layer of a weight (out, in) and, if there is one, a bias (out).
-    pub(crate) fn new(weight: Tensor, bias: Option<Tensor>) -> Result<Self> {
-        Self::stack(&[weight], bias.as_slice())
-    }
-
-    /// Layers of the same input as one: weights (out, in), and as many biases (out) or none.
-    pub(crate) fn stack(weights: &[Tensor], biases: &[Tensor]) -> Result<Self> {
-        if weights.iter().all(cpu::is_ours) {
-            let weights = weights.iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
-            let biases = biases.iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
-            return Ok(Self::Packed(pack(weights[0].dim(1)?, &weights, &biases)?));
+    fn deref(&self) -> &PackedLinear {
+        match self {
+            Self::Kept(layer) => layer,
+            Self::Loaded(layer) => layer,
         }
-        let bias = (!biases.is_empty()).then(|| Tensor::cat(biases, 0)).transpose()?;
-        Ok(Self::Candle(candle_nn::Linear::new(Tensor::cat(weights, 0)?, bias)))
+    }
+}
+
+impl Linear {
+    /// Reads `weight` (out, in) and `bias` (out) at `source`.
+    pub(crate) fn load(in_dim: usize, out_dim: usize, source: &Source) -> Result<Self> {
+        let weight = source.rows(&[out_dim, in_dim], "weight")?;
+        Self::new(weight, Some(source.get(out_dim, "bias")?), source)
+    }
+
+    /// A layer of a weight (out, in) and, if there is one, a bias (out), where and how `source` says.
+    pub(crate) fn new(rows: Rows, bias: Option<Tensor>, source: &Source) -> Result<Self> {
+        if !source.device().is_cpu() {
+            return Ok(Self::Candle(candle_nn::Linear::new(rows.to_tensor(source.device())?, bias)));
+        }
+        let bias = bias.map(|bias| bias.to_vec1()).transpose()?;
+        Ok(match source.spares() {
+            Some(spares) => Self::Streamed(Streamed::new(rows, bias, spares.clone())),
+            None => Self::Packed(pack(&rows, bias.as_deref(), None)?),
+        })
+    }
+
+    /// The layer for the kernels; none where candle multiplies.
+    pub(crate) fn ready(&self) -> Result<Option<Ready<'_>>> {
+        Ok(match self {
+            Self::Packed(layer) => Some(Ready::Kept(layer)),
+            Self::Streamed(layer) => Some(Ready::Loaded(layer.load()?)),
+            Self::Candle(_) => None,
+        })
     }
 
     /// `x` (B, T, in) → (B, T, out).
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Packed(layer) => cpu::apply(x, layer.outputs(), |x| {
+        let multiply = |layer: &PackedLinear| {
+            cpu::apply(x, layer.outputs(), |x| {
                 layer.forward(&PackedRows::pack(x, layer.inputs()), Epilogue::None)
-            }),
+            })
+        };
+        match self {
+            Self::Packed(layer) => multiply(layer),
+            Self::Streamed(layer) => multiply(&*layer.load()?),
             Self::Candle(layer) => layer.forward(x),
         }
     }
@@ -67,16 +92,4 @@ impl Linear {
     pub(crate) fn forward_added(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         residual + self.forward(x)?
     }
-}
-
-/// Packs weights (out, in) below each other, with their biases (out) or without any.
-fn pack(in_dim: usize, weights: &[Tensor], biases: &[Tensor]) -> Result<PackedLinear> {
-    let weights: Vec<_> = weights.iter().map(Elements::of).collect();
-    let biases: Vec<_> = biases.iter().map(Elements::of).collect();
-    let mut parts = Vec::new();
-    for (index, weight) in weights.iter().enumerate() {
-        let bias = biases.get(index).map(Elements::as_slice).transpose()?;
-        parts.push(Rows { weight: weight.as_slice()?, bias });
-    }
-    Ok(PackedLinear::pack(Isa::best(), in_dim, &parts))
 }

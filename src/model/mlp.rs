@@ -1,7 +1,6 @@
 //! The two-layer perceptron of a block.
 
 use candle_core::{D, Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::{
     config::{Mlp as Kind, VisionConfig},
@@ -9,6 +8,7 @@ use super::{
     layer_norm::LayerNorm,
     layer_scale::load_scaled,
     linear::Linear,
+    source::Source,
 };
 use crate::kernels::mlp_half;
 
@@ -21,10 +21,10 @@ pub(crate) struct Mlp {
 }
 
 impl Mlp {
-    /// Reads the layers that `names` names below `vb`; `scale` (width) multiplies the output.
+    /// Reads the layers that `names` names at `source`; `scale` (width) multiplies the output.
     pub(crate) fn load(
         config: &VisionConfig,
-        vb: &VarBuilder,
+        source: &Source,
         names: [&str; 2],
         scale: Option<&Tensor>,
     ) -> Result<Self> {
@@ -34,18 +34,18 @@ impl Mlp {
             Kind::SwiGlu => 2 * inner,
         };
         Ok(Self {
-            fc1: Linear::load(width, first, &vb.pp(names[0]))?,
-            fc2: load_scaled(inner, width, &vb.pp(names[1]), scale)?,
+            fc1: Linear::load(width, first, &source.pp(names[0]))?,
+            fc2: load_scaled(inner, width, &source.pp(names[1]), scale)?,
             kind,
         })
     }
 
     /// `x + fc2(activation(fc1(norm(x))))`, (B, T, width).
     pub(crate) fn forward_added(&self, norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
-        if let (Kind::Plain(activation), LayerNorm::Kernel(norm), Linear::Packed(fc1), Linear::Packed(fc2)) =
-            (self.kind, norm, &self.fc1, &self.fc2)
+        if let (Kind::Plain(activation), LayerNorm::Kernel(norm)) = (self.kind, norm)
+            && let (Some(fc1), Some(fc2)) = (self.fc1.ready()?, self.fc2.ready()?)
         {
-            return cpu::apply(x, norm.width(), |x| mlp_half(x, norm, fc1, activation, fc2));
+            return cpu::apply(x, norm.width(), |x| mlp_half(x, norm, &fc1, activation, &fc2));
         }
         let residual = x;
         let x = &norm.forward(x)?;

@@ -20,6 +20,9 @@ mod open;
 mod outputs;
 mod positions;
 mod random;
+mod rows;
+mod source;
+mod streamed;
 mod tower;
 mod weights;
 

@@ -141,7 +141,7 @@ impl Model {
     pub fn weights(&self) -> Result<Weights, ModelError> {
         match &self.parts {
             Parts::Random(random, _) => Ok(Weights::Random(*random)),
-            Parts::Files(files) => Ok(Weights::Checkpoint(Checkpoint::open(files.weights()?)?)),
+            Parts::Files(files) => Ok(Weights::Checkpoint(Checkpoint::open(files.weights()?)?.into())),
         }
     }
 

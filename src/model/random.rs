@@ -48,6 +48,15 @@ impl RandomWeights {
     /// All elements of a tensor, in row-major order. `name` is spelled as in a full CLIPModel
     /// (`vision_model.…`).
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Vec<f32> {
+        const CHUNK: usize = 1 << 16;
+        let mut values = vec![0f32; shape.iter().product()];
+        let chunks = values.par_chunks_mut(CHUNK).enumerate();
+        chunks.for_each(|(chunk, values)| self.elements(name, shape, chunk * CHUNK, values));
+        values
+    }
+
+    /// As many elements as there is room for, from the one at `first` on.
+    pub(super) fn elements(&self, name: &str, shape: &[usize], first: usize, into: &mut [f32]) {
         let kind = Kind::of(name, shape);
         let seed_hash = mix(self.seed.wrapping_add(GOLDEN));
         let key = mix(fnv1a(name).wrapping_add(seed_hash));
@@ -58,26 +67,15 @@ impl RandomWeights {
             let sum = (bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48);
             (sum as i32 - 131_070) as f32 * scale
         };
-        let mut values = vec![0f32; shape.iter().product()];
-        const CHUNK: usize = 1 << 16;
-        values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
-            for (offset, slot) in values.iter_mut().enumerate() {
-                *slot = value(chunk * CHUNK + offset);
+        for (index, slot) in (first..).zip(into) {
+            *slot = value(index);
+            if kind.is_norm {
+                *slot += 1.0;
             }
-        });
-        if kind.is_norm {
-            for value in &mut values {
-                *value += 1.0;
+            if kind.has_outliers && index as u64 % OUTLIER_PERIOD == seed_hash % OUTLIER_PERIOD {
+                *slot *= 10.0;
             }
         }
-        if kind.has_outliers {
-            for value in
-                values.iter_mut().skip((seed_hash % OUTLIER_PERIOD) as usize).step_by(OUTLIER_PERIOD as usize)
-            {
-                *value *= 10.0;
-            }
-        }
-        values
     }
 }
 

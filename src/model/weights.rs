@@ -1,15 +1,17 @@
 //! Where a tower's weights come from, behind candle's `VarBuilder`.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::{Init, var_builder::SimpleBackend};
 
 use super::{Checkpoint, ModelError, RandomWeights};
 
-/// A source of named tensors.
-#[derive(Debug)]
+/// A source of named tensors; a clone is the same one.
+#[derive(Clone, Debug)]
 pub enum Weights {
     /// Tensors of safetensors files.
-    Checkpoint(Checkpoint),
+    Checkpoint(Arc<Checkpoint>),
     /// Tensors made from a seed.
     Random(RandomWeights),
 }
@@ -38,6 +40,35 @@ impl Weights {
         match self {
             Self::Checkpoint(checkpoint) => checkpoint.read(name, shape),
             Self::Random(random) => Ok(random.tensor(name, shape)),
+        }
+    }
+
+    /// Sees that there is a tensor of this shape that can be read.
+    pub(super) fn check(&self, name: &str, shape: &[usize]) -> std::result::Result<(), ModelError> {
+        match self {
+            Self::Checkpoint(checkpoint) => checkpoint.find(name, shape).map(drop),
+            Self::Random(_) => Ok(()),
+        }
+    }
+
+    /// Reads as many elements of a tensor of this shape as there is room for, from the one at `first` on in row-major
+    /// order, on the calling thread.
+    pub(super) fn read_elements(
+        &self,
+        name: &str,
+        shape: &[usize],
+        first: usize,
+        into: &mut [f32],
+    ) -> std::result::Result<(), ModelError> {
+        match self {
+            Self::Checkpoint(checkpoint) => {
+                let entry = checkpoint.find(name, shape)?;
+                checkpoint.read_elements(entry, first, into)
+            }
+            Self::Random(random) => {
+                random.elements(name, shape, first, into);
+                Ok(())
+            }
         }
     }
 }

@@ -56,6 +56,17 @@ pub(super) trait Simd: Sized + 'static {
     /// Asks for the cache line at `address`, which need not be valid, in the second-level cache.
     unsafe fn prefetch(address: *const f32);
 
+    /// Writes 8 rows of 8 elements, `from_stride` apart, as columns of rows `to_stride` apart.
+    #[inline(always)]
+    unsafe fn transpose_8x8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for row in 0..8 {
+            for column in 0..8 {
+                // SAFETY: both blocks are the caller's.
+                unsafe { *to.add(column * to_stride + row) = *from.add(row * from_stride + column) };
+            }
+        }
+    }
+
     /// The first `count` elements, at most `LANES`; the other lanes are zero.
     #[inline(always)]
     unsafe fn load_first(from: *const f32, count: usize) -> Self::V {

@@ -1,7 +1,6 @@
 //! CLIP: a class token, a norm before the first block, none on `last_hidden_state`.
 
 use candle_core::Result;
-use candle_nn::VarBuilder;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -10,6 +9,7 @@ use crate::model::{
     activation::Activation,
     config::{Edge, Mlp, VisionConfig, check_channels, square},
     embeddings::Embeddings,
+    source::Source,
 };
 
 pub(super) const BLOCK: BlockNames = BlockNames {
@@ -77,12 +77,12 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
     .checked()
 }
 
-pub(super) fn embeddings(config: &VisionConfig, vb: &VarBuilder) -> Result<Embeddings> {
-    let vb = vb.pp("embeddings");
+pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embeddings> {
+    let source = source.pp("embeddings");
     let width = config.hidden_size;
-    let class = vb.get(width, "class_embedding")?.reshape((1, width))?;
-    let positions = vb.get((1 + config.patches(), width), "position_embedding.weight")?;
+    let class = source.get(width, "class_embedding")?.reshape((1, width))?;
+    let positions = source.get((1 + config.patches(), width), "position_embedding.weight")?;
     let (class, positions) = place_class_token(&class, &positions)?;
-    let patch_embedding = patch_embedding(config, &vb.pp("patch_embedding"), false)?;
+    let patch_embedding = patch_embedding(config, &source.pp("patch_embedding"), false)?;
     Embeddings::new(config, patch_embedding, Some(class), positions, false)
 }

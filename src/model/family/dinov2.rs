@@ -1,7 +1,6 @@
 //! DINOv2: a class token, perhaps registers, layer scale in every block, one norm on `last_hidden_state`.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -10,6 +9,7 @@ use crate::model::{
     activation::Activation,
     config::{Edge, Mlp, VisionConfig, check_channels, square},
     embeddings::Embeddings,
+    source::Source,
 };
 
 pub(super) const BLOCK: BlockNames = BlockNames {
@@ -104,21 +104,21 @@ pub(super) fn config(fields: Value, family: Family) -> std::result::Result<Visio
     }
 }
 
-pub(super) fn embeddings(config: &VisionConfig, vb: &VarBuilder) -> Result<Embeddings> {
-    let vb = vb.pp("embeddings");
+pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embeddings> {
+    let source = source.pp("embeddings");
     let width = config.hidden_size;
-    let class = vb.get((1, 1, width), "cls_token")?.squeeze(0)?; // (1, width)
-    let positions = vb.get((1, 1 + config.patches(), width), "position_embeddings")?.squeeze(0)?;
+    let class = source.get((1, 1, width), "cls_token")?.squeeze(0)?; // (1, width)
+    let positions = source.get((1, 1 + config.patches(), width), "position_embeddings")?.squeeze(0)?;
     let (class, positions) = place_class_token(&class, &positions)?;
     let registers = config.family == Family::Dinov2WithRegisters;
     let prefix = if config.register_tokens > 0 {
         // Registers stand between the class token and the patches and have no position.
-        let registers = vb.get((1, config.register_tokens, width), "register_tokens")?.squeeze(0)?;
+        let registers = source.get((1, config.register_tokens, width), "register_tokens")?.squeeze(0)?;
         Tensor::cat(&[class, registers], 0)?
     } else {
         class
     };
-    let patch_embedding = patch_embedding(config, &vb.pp("patch_embeddings.projection"), true)?;
+    let patch_embedding = patch_embedding(config, &source.pp("patch_embeddings.projection"), true)?;
     // transformers interpolates the positions of the one with antialiasing, those of the other without.
     Embeddings::new(config, patch_embedding, Some(prefix), positions, registers)
 }

@@ -8,13 +8,13 @@ mod dinov2;
 mod siglip;
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use serde_json::Value;
 
 use super::{
     config::{Mlp, VisionConfig},
     embeddings::Embeddings,
     linear::Linear,
+    source::Source,
 };
 use crate::processor::{ProcessorConfig, ProcessorKind};
 
@@ -108,11 +108,11 @@ impl Family {
     }
 
     /// Reads the input layer.
-    pub(crate) fn embeddings(config: &VisionConfig, vb: &VarBuilder) -> Result<Embeddings> {
+    pub(crate) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embeddings> {
         match config.family {
-            Self::Clip => clip::embeddings(config, vb),
-            Self::Siglip => siglip::embeddings(config, vb),
-            Self::Dinov2 | Self::Dinov2WithRegisters => dinov2::embeddings(config, vb),
+            Self::Clip => clip::embeddings(config, source),
+            Self::Siglip => siglip::embeddings(config, source),
+            Self::Dinov2 | Self::Dinov2WithRegisters => dinov2::embeddings(config, source),
         }
     }
 }
@@ -166,11 +166,11 @@ fn nested(root: Value, expected: &str) -> std::result::Result<Value, String> {
 }
 
 /// Reads a patch convolution, whose stride is its size, as the linear layer on flattened patches that it is.
-fn patch_embedding(config: &VisionConfig, vb: &VarBuilder, bias: bool) -> Result<Linear> {
+fn patch_embedding(config: &VisionConfig, source: &Source, bias: bool) -> Result<Linear> {
     let VisionConfig { hidden_size: width, patch_size: p, .. } = *config;
-    let kernel = vb.get((width, 3, p, p), "weight")?.reshape((width, 3 * p * p))?;
-    let bias = bias.then(|| vb.get(width, "bias")).transpose()?;
-    Linear::new(kernel, bias)
+    let weight = source.rows(&[width, 3, p, p], "weight")?;
+    let bias = bias.then(|| source.get(width, "bias")).transpose()?;
+    Linear::new(weight, bias, source)
 }
 
 /// Splits position embeddings (1 + N, width): the class token with its own added, (1, width), and the patches'

@@ -1,7 +1,6 @@
 //! SigLIP: patches alone, no norm before the first block, one on `last_hidden_state`, pooled by attention.
 
 use candle_core::{D, Result, Tensor};
-use candle_nn::VarBuilder;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,6 +12,7 @@ use crate::model::{
     layer_norm::LayerNorm,
     linear::Linear,
     mlp::Mlp,
+    source::Source,
 };
 
 /// transformers' `SiglipVisionConfig`, its defaults those of base-patch16-224.
@@ -71,10 +71,10 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
     .checked()
 }
 
-pub(super) fn embeddings(config: &VisionConfig, vb: &VarBuilder) -> Result<Embeddings> {
-    let vb = vb.pp("embeddings");
-    let positions = vb.get((config.patches(), config.hidden_size), "position_embedding.weight")?;
-    let patch_embedding = patch_embedding(config, &vb.pp("patch_embedding"), true)?;
+pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embeddings> {
+    let source = source.pp("embeddings");
+    let positions = source.get((config.patches(), config.hidden_size), "position_embedding.weight")?;
+    let patch_embedding = patch_embedding(config, &source.pp("patch_embedding"), true)?;
     Embeddings::new(config, patch_embedding, None, positions, false)
 }
 
@@ -91,24 +91,24 @@ pub(crate) struct AttentionPool {
 }
 
 impl AttentionPool {
-    pub(crate) fn load(config: &VisionConfig, vb: &VarBuilder) -> Result<Self> {
+    pub(crate) fn load(config: &VisionConfig, source: &Source) -> Result<Self> {
         let (width, heads, head_dim) = (config.hidden_size, config.num_attention_heads, config.head_dim());
         // torch's MultiheadAttention holds query, key and value in one matrix.
-        let attention = vb.pp("attention");
-        let weight = attention.get((3 * width, width), "in_proj_weight")?;
+        let attention = source.pp("attention");
         let bias = attention.get(3 * width, "in_proj_bias")?;
         let part = |start, parts| -> Result<Linear> {
-            let weight = weight.narrow(0, start * width, parts * width)?.contiguous()?;
-            Linear::new(weight, Some(bias.narrow(0, start * width, parts * width)?.contiguous()?))
+            let weight = attention.rows(&[3 * width, width], "in_proj_weight")?;
+            let bias = bias.narrow(0, start * width, parts * width)?;
+            Linear::new(weight.narrow(start * width..(start + parts) * width), Some(bias), source)
         };
-        let query = part(0, 1)?.forward(&vb.get((1, 1, width), "probe")?)?; // (1, 1, width)
+        let query = part(0, 1)?.forward(&source.get((1, 1, width), "probe")?)?; // (1, 1, width)
         let query = query.reshape((1, heads, 1, head_dim))?;
         Ok(Self {
             query: (query * (head_dim as f64).powf(-0.5))?,
             kv_proj: part(1, 2)?,
             out_proj: Linear::load(width, width, &attention.pp("out_proj"))?,
-            layernorm: LayerNorm::load(width, config.layer_norm_eps, &vb.pp("layernorm"))?,
-            mlp: Mlp::load(config, vb, BLOCK.mlp, None)?,
+            layernorm: LayerNorm::load(width, config.layer_norm_eps, &source.pp("layernorm"))?,
+            mlp: Mlp::load(config, source, BLOCK.mlp, None)?,
         })
     }
 

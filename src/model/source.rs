@@ -1,0 +1,50 @@
+//! Where a tower's parts find their tensors.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_nn::VarBuilder;
+
+use super::{Weights, rows::Rows, streamed::Spares};
+
+/// A place in a checkpoint: small tensors through candle's `VarBuilder`, the large ones as rows.
+#[derive(Clone)]
+pub(crate) struct Source<'a> {
+    vb: VarBuilder<'a>,
+    weights: &'a Weights,
+    /// Where linear layers are read anew in every forward pass, the memory that they share for it.
+    spares: Option<Arc<Spares>>,
+}
+
+impl<'a> Source<'a> {
+    /// The root of a checkpoint. With `spares`, its linear layers are streamed.
+    pub(super) fn new(weights: &'a Weights, device: &Device, spares: Option<Arc<Spares>>) -> Self {
+        let vb = VarBuilder::from_backend(Box::new(weights), DType::F32, device.clone());
+        Self { vb, weights, spares }
+    }
+
+    /// A place below this one.
+    pub(crate) fn pp(&self, name: impl ToString) -> Self {
+        Self { vb: self.vb.pp(name), ..self.clone() }
+    }
+
+    /// Reads a tensor.
+    pub(crate) fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
+        self.vb.get(shape.into(), name)
+    }
+
+    /// A tensor's rows, not read yet.
+    pub(crate) fn rows(&self, shape: &[usize], name: &str) -> Result<Rows> {
+        let prefix = self.vb.prefix();
+        let name = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+        Ok(Rows::of(self.weights, name, shape)?)
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        self.vb.device()
+    }
+
+    pub(super) fn spares(&self) -> Option<&Arc<Spares>> {
+        self.spares.as_ref()
+    }
+}
