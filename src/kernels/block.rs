@@ -6,6 +6,7 @@ use super::{
     Activation, AttentionShape, LayerNorm, PackedLinear, attention,
     epilogue::Epilogue,
     memory::{Aligned, SharedOut, written},
+    swiglu,
     threads::chunks,
     tile::even_split,
 };
@@ -57,6 +58,21 @@ pub fn mlp_half(
     })
 }
 
+/// `x + fc2(silu(gate) · value)`, the gate and the value being the two halves of `fc1(norm(x))`, for `x`
+/// (rows, width).
+///
+/// # Panics
+/// The layers' sizes do not fit each other.
+pub fn gated_half(x: &[f32], norm: &LayerNorm, fc1: &PackedLinear, fc2: &PackedLinear) -> Vec<f32> {
+    in_chunks(x, 1, norm.width(), |part, y| {
+        let x = &x[part];
+        let halves = fc1.forward(&norm.forward(x), Epilogue::None);
+        let inner = swiglu(norm.isa(), &halves, fc1.outputs() / 2);
+        // SAFETY: the chunk's part of the result is as long as its residual, and this call's alone.
+        unsafe { fc2.forward_to(&inner, Epilogue::AddResidual(x), y) };
+    })
+}
+
 /// Goes through the rows of `x` (rows, width) in chunks of whole units of `unit` rows, one after the other, and
 /// gives `half` each chunk's range of elements and the start of its result.
 ///
@@ -101,12 +117,19 @@ mod tests {
             let norm = LayerNorm::new(isa, noise(2, width), noise(3, width), 1e-5);
             let (qkv, out) = (layer(isa, 4, width, 3 * width), layer(isa, 6, width, width));
             let (fc1, fc2) = (layer(isa, 8, width, 100), layer(isa, 10, 100, width));
+            let narrow = layer(isa, 12, 50, width);
 
             let normed = PackedRows::pack(&norm.forward(&image).to_vec(), width);
             let mixed = attention(isa, &qkv.forward(&normed, Epilogue::None), one);
             let attended = out.forward(&mixed, Epilogue::AddResidual(&image));
             let inner = fc1.forward_activated(&norm.forward(&attended), Activation::Gelu);
             let want = fc2.forward(&inner, Epilogue::AddResidual(&attended));
+
+            let halves = fc1.forward(&norm.forward(&attended), Epilogue::None);
+            let gated = swiglu(isa, &halves, 50);
+            let want_gated = narrow.forward(&gated, Epilogue::AddResidual(&attended));
+            let got = same_on_all_threads(|| gated_half(&attended, &norm, &fc1, &narrow));
+            assert!(same_bytes(&got, &want_gated), "{isa:?}");
 
             for (batch, place) in [(1, 0), (3, 1), (8, 7), (20, 13)] {
                 let mut x = noise(20, batch * image.len());

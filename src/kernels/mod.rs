@@ -12,6 +12,7 @@
 mod activation;
 mod attention;
 mod block;
+mod embed;
 mod epilogue;
 mod isa;
 pub(crate) mod jpeg;
@@ -24,6 +25,7 @@ mod panels;
 mod peak;
 mod scratch;
 mod simd;
+mod swiglu;
 #[cfg(test)]
 mod testing;
 mod threads;
@@ -32,11 +34,13 @@ mod transpose;
 
 pub use activation::Activation;
 pub use attention::{AttentionShape, attention};
-pub use block::{attention_half, mlp_half};
+pub use block::{attention_half, gated_half, mlp_half};
+pub use embed::embed;
 pub use epilogue::Epilogue;
 pub use isa::Isa;
 pub use layer_norm::LayerNorm;
 pub use linear::PackedLinear;
 pub use packed_rows::PackedRows;
 pub use peak::fma_peak;
+pub use swiglu::swiglu;
 pub use threads::physical_cores;

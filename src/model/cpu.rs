@@ -1,6 +1,8 @@
 //! The kernels as candle operations.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+
+use crate::kernels::{self, PackedLinear};
 
 /// Whether a tensor is one that the kernels compute with: on a CPU, in float32.
 pub(crate) fn is_ours(tensor: &Tensor) -> bool {
@@ -10,6 +12,38 @@ pub(crate) fn is_ours(tensor: &Tensor) -> bool {
 /// Applies `kernel` to the elements of `x` (…, inputs), in row-major order; it gives those of (…, outputs).
 pub(crate) fn apply(x: &Tensor, outputs: usize, kernel: impl Fn(&[f32]) -> Vec<f32>) -> Result<Tensor> {
     x.contiguous()?.apply_op1_no_bwd(&Rows { outputs, kernel })
+}
+
+/// Flattened patches (B, N, 3·p·p) → tokens (B, P + N, width), `prefix` (P, width) first, `positions` (N, width) added
+/// to the others.
+pub(crate) fn embed(x: &Tensor, patch: &PackedLinear, prefix: &[f32], positions: &Tensor) -> Result<Tensor> {
+    x.contiguous()?.apply_op2_no_bwd(&positions.contiguous()?, &Embed { patch, prefix })
+}
+
+struct Embed<'a> {
+    patch: &'a PackedLinear,
+    prefix: &'a [f32],
+}
+
+impl CustomOp2 for Embed<'_> {
+    fn name(&self) -> &'static str {
+        "embed"
+    }
+
+    fn cpu_fwd(
+        &self,
+        patches: &CpuStorage,
+        patches_layout: &Layout,
+        positions: &CpuStorage,
+        positions_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let Self { patch, prefix } = *self;
+        let (batch, tokens, _) = patches_layout.shape().dims3()?;
+        let shape = (batch, prefix.len() / patch.outputs() + tokens, patch.outputs());
+        let positions = elements(positions, positions_layout)?;
+        let y = kernels::embed(elements(patches, patches_layout)?, patch, prefix, positions);
+        Ok((CpuStorage::F32(y), shape.into()))
+    }
 }
 
 struct Rows<F> {

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use candle_core::{Result, Tensor};
 
-use super::{config::VisionConfig, linear::Linear, positions};
+use super::{config::VisionConfig, cpu, linear::Linear, positions};
 
 /// A tower's input layer.
 #[derive(Debug)]
@@ -34,7 +34,12 @@ impl Embeddings {
     pub(crate) fn forward(&self, pixel_values: &Tensor) -> Result<Tensor> {
         let (_, _, height, width) = pixel_values.dims4()?;
         let positions = self.positions.at(height / self.patch_size, width / self.patch_size)?; // (N, width)
-        let patches = self.patch_embedding.forward(&self.unfold(pixel_values)?)?; // (B, N, width)
+        let patches = self.unfold(pixel_values)?; // (B, N, 3·p·p)
+        if let Some(layer) = self.patch_embedding.ready()? {
+            let prefix = self.prefix.as_ref().map(|prefix| prefix.flatten_all()?.to_vec1());
+            return cpu::embed(&patches, &layer, &prefix.transpose()?.unwrap_or_default(), &positions);
+        }
+        let patches = self.patch_embedding.forward(&patches)?; // (B, N, width)
         let patches = patches.broadcast_add(&positions)?;
         let Some(prefix) = &self.prefix else { return Ok(patches) };
         let (prefix_tokens, width) = prefix.dims2()?;

@@ -10,7 +10,7 @@ use super::{
     linear::Linear,
     source::Source,
 };
-use crate::kernels::mlp_half;
+use crate::kernels::{gated_half, mlp_half};
 
 /// The MLP half of a block.
 #[derive(Debug)]
@@ -42,10 +42,12 @@ impl Mlp {
 
     /// `x + fc2(activation(fc1(norm(x))))`, (B, T, width).
     pub(crate) fn forward_added(&self, norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
-        if let (Kind::Plain(activation), LayerNorm::Kernel(norm)) = (self.kind, norm)
-            && let (Some(fc1), Some(fc2)) = (self.fc1.ready()?, self.fc2.ready()?)
+        if let (LayerNorm::Kernel(norm), Some(fc1), Some(fc2)) = (norm, self.fc1.ready()?, self.fc2.ready()?)
         {
-            return cpu::apply(x, norm.width(), |x| mlp_half(x, norm, &fc1, activation, &fc2));
+            return cpu::apply(x, norm.width(), |x| match self.kind {
+                Kind::Plain(activation) => mlp_half(x, norm, &fc1, activation, &fc2),
+                Kind::SwiGlu => gated_half(x, norm, &fc1, &fc2),
+            });
         }
         let residual = x;
         let x = &norm.forward(x)?;

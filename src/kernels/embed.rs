@@ -1,0 +1,68 @@
+//! Patches → tokens.
+
+use super::{
+    PackedLinear, PackedRows,
+    epilogue::Epilogue,
+    memory::{SharedOut, written},
+};
+
+/// Each image's tokens, (batch, P + N, width): the P of `prefix` (P, width), which are the same for all, then
+/// `patch` of its flattened patches, `positions` (N, width) added. `patches` is (batch, N, inputs).
+///
+/// # Panics
+/// The sizes do not fit each other.
+pub fn embed(patches: &[f32], patch: &PackedLinear, prefix: &[f32], positions: &[f32]) -> Vec<f32> {
+    let width = patch.outputs();
+    let tokens = positions.len() / width;
+    let image = tokens * patch.inputs();
+    assert!(
+        tokens > 0 && positions.len() == tokens * width && prefix.len().is_multiple_of(width),
+        "rows of the width"
+    );
+    assert_eq!(patches.len() % image, 0, "a position for each patch");
+    let row = prefix.len() + positions.len();
+    // SAFETY: both parts of every image are written, each within the result.
+    unsafe {
+        written(patches.len() / image * row, |y| {
+            for (index, patches) in patches.chunks_exact(image).enumerate() {
+                let start = y.as_ptr().add(index * row);
+                std::ptr::copy_nonoverlapping(prefix.as_ptr(), start, prefix.len());
+                let x = PackedRows::pack(patches, patch.inputs());
+                let to = SharedOut::new(start.add(prefix.len()));
+                patch.forward_to(&x, Epilogue::AddResidual(positions), to);
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{
+        Isa,
+        testing::{noise, same_bytes, same_on_all_threads},
+    };
+
+    #[test]
+    fn tokens_are_the_prefix_and_the_patches_at_their_positions() {
+        let (inputs, width, tokens) = (27, 40, 9);
+        let (weight, positions) = (noise(1, width * inputs), noise(2, tokens * width));
+        let patches = noise(3, 3 * tokens * inputs);
+        for &isa in Isa::available() {
+            let patch = PackedLinear::from_rows(isa, inputs, &weight, None);
+            for prefix_tokens in [0, 1, 5] {
+                let prefix = noise(4, prefix_tokens * width);
+                let got = same_on_all_threads(|| embed(&patches, &patch, &prefix, &positions));
+                for (got, patches) in got
+                    .chunks_exact((prefix_tokens + tokens) * width)
+                    .zip(patches.chunks_exact(tokens * inputs))
+                {
+                    let x = PackedRows::pack(patches, inputs);
+                    let mut want = prefix.clone();
+                    want.extend(patch.forward(&x, Epilogue::AddResidual(&positions)));
+                    assert!(same_bytes(got, &want), "{isa:?}");
+                }
+            }
+        }
+    }
+}
