@@ -1,6 +1,6 @@
 //! Multi-head self-attention over all tokens, without a mask.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use super::{
     config::VisionConfig, cpu, family::Family, layer_norm::LayerNorm, layer_scale::load_scaled,
@@ -62,7 +62,7 @@ impl Attention {
         let qkv = qkv.reshape((batch, tokens, 3, self.heads, self.head_dim))?;
         let part = |index| qkv.narrow(2, index, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous(); // (B, H, T, d)
         let q = (part(0)? * (self.head_dim as f64).powf(-0.5))?;
-        candle_nn::ops::softmax(&q.matmul(&part(1)?.t()?)?, D::Minus1) // (B, H, T, T)
+        candle_nn::ops::softmax_last_dim(&q.matmul(&part(1)?.t()?)?) // (B, H, T, T)
     }
 
     /// `qkv` (B, T, 3·width) → the mixed values of all heads side by side, (B, T, width).

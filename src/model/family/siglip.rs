@@ -1,6 +1,6 @@
 //! SigLIP: patches alone, no norm before the first block, one on `last_hidden_state`, pooled by attention.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Tensor};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -120,7 +120,7 @@ impl AttentionPool {
         let part = |index| kv.narrow(2, index, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous(); // (B, H, T, d)
         let query = self.query.expand((batch, heads, 1, head_dim))?.contiguous()?;
         let scores = query.matmul(&part(0)?.t()?)?; // (B, H, 1, T)
-        let mixed = candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&part(1)?)?; // (B, H, 1, d)
+        let mixed = candle_nn::ops::softmax_last_dim(&scores)?.matmul(&part(1)?)?; // (B, H, 1, d)
         let x = self.out_proj.forward(&mixed.reshape((batch, 1, width))?)?; // (B, 1, width)
         self.mlp.forward_added(&self.layernorm, &x)
     }
