@@ -157,13 +157,19 @@ def measure(servers: list[Server], args: argparse.Namespace) -> tuple[dict[str, 
     seconds: dict[str, list[float]] = {server.name: [] for server in servers}
     peaks = []
     ours = next((server for server in servers if server.name == "ours"), None)
+
+    def peak() -> list[float]:
+        time.sleep(args.pause)  # thread pools spin on for a while after their last run
+        return [float(ours.ask("peak"))] if ours else []
+
     for round_ in range(args.rounds):
-        if ours:
-            peaks.append(float(ours.ask("peak")))
+        around = peak()
         shift = round_ % len(servers)
         for server in servers[shift:] + servers[:shift]:
-            time.sleep(args.pause)  # thread pools spin on for a while after their last run
+            time.sleep(args.pause)
             seconds[server.name].append(server.seconds(args.runs))
+        around += peak()
+        peaks += [max(around)] if around else []
     return seconds, peaks
 
 

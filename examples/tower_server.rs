@@ -65,7 +65,10 @@ fn answer(command: &str, tower: &VisionTower, pixel_values: &Tensor) -> anyhow::
             Format::Npy.write(&mut File::create(path)?, &[array], Dtype::F32, &Metadata::new())?;
             Ok("saved".into())
         }
-        ("peak", _) => Ok(format!("{:.1}", fma_peak(Isa::best()))),
+        ("peak", _) => {
+            let peaks = (0..10).map(|_| fma_peak(Isa::best())); // of 50 ms each
+            Ok(format!("{:.1}", peaks.fold(0.0, f64::max)))
+        }
         _ => anyhow::bail!("unknown command {command:?}"),
     }
 }
