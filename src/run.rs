@@ -85,7 +85,7 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
     }
     let mut images = images(plan).map_err(Ended::Refused)?;
     preflight::check_names(&mut images, &plan.target).map_err(Ended::Refused)?;
-    let complete = Complete::peek(&plan.target, &opened.settings, plan.overwrite);
+    let complete = Complete::peek(&plan.target, &opened.settings, plan.overwrite).map_err(Ended::refused)?;
     if plan.dry_run {
         let text = preflight::describe(plan, &opened.settings, &images, &complete, &tensors, image_bytes);
         print_line(text.trim_end())?;

@@ -36,12 +36,12 @@ pub(crate) enum Complete {
 
 impl Complete {
     /// What an earlier run has completed that this one can keep, without touching it.
-    pub(crate) fn peek(target: &Target, settings: &Metadata, overwrite: bool) -> Self {
-        match target {
-            Target::Tree(names) if !overwrite => Self::Files(names.clone(), names.peek(settings)),
-            Target::Archive(names) if !overwrite => Self::Keys(names.peek(settings)),
+    pub(crate) fn peek(target: &Target, settings: &Metadata, overwrite: bool) -> Result<Self, OutputError> {
+        Ok(match target {
+            Target::Tree(names) if !overwrite => Self::Files(names.clone(), names.peek(settings)?),
+            Target::Archive(names) if !overwrite => Self::Keys(names.peek(settings)?),
             _ => Self::Never,
-        }
+        })
     }
 
     pub(crate) fn contains(&self, item: &Item) -> bool {

@@ -26,22 +26,38 @@ pub struct ArchiveNames {
 }
 
 impl ArchiveNames {
-    /// The images that are complete, in an unfinished archive by its journal; nothing is touched. One of other
-    /// settings counts as empty.
-    pub fn peek(&self, settings: &Metadata) -> HashSet<String> {
+    /// The images that are complete, in an unfinished archive by its journal; nothing is touched.
+    ///
+    /// # Errors
+    /// The archive that is there, or is begun, has other settings, or is none.
+    pub fn peek(&self, settings: &Metadata) -> Result<HashSet<String>, OutputError> {
         let journal = hidden_sibling(&self.path, ".parts").join(JOURNAL);
         let Ok(text) = std::fs::read_to_string(journal) else {
-            return finished::read(self, settings).ok().flatten().unwrap_or_default();
+            return Ok(finished::read(self, settings)?.unwrap_or_default());
         };
         let mut keys = HashSet::new();
         for line in text.lines().map(serde_json::from_str) {
             match line {
-                Ok(Line::Start { settings: theirs, .. }) if !theirs.differences(settings).is_empty() => break,
+                Ok(Line::Start { settings: theirs, .. }) => self.check_begun(&theirs, settings)?,
                 Ok(Line::Image { key, .. }) => drop(keys.insert(key)),
                 _ => {}
             }
         }
-        keys
+        Ok(keys)
+    }
+
+    /// Refuses to go on with an archive that was begun with other settings.
+    pub(super) fn check_begun(&self, begun: &Metadata, settings: &Metadata) -> Result<(), OutputError> {
+        match begun.differences(settings) {
+            differences if differences.is_empty() => Ok(()),
+            differences => Err(OutputError::Taken {
+                path: self.path.clone(),
+                reason: format!(
+                    "is begun by an interrupted run of other settings: {}",
+                    differences.join(", ")
+                ),
+            }),
+        }
     }
 
     /// Refuses a target for one image where an archive of many is.

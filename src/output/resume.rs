@@ -57,16 +57,7 @@ impl Resumed {
         settings: &Metadata,
     ) -> Result<Option<Self>, OutputError> {
         let Some((Line::Start { settings: theirs, room }, end)) = lines.first() else { return Ok(None) };
-        let differences = theirs.differences(settings);
-        if !differences.is_empty() {
-            return Err(OutputError::Taken {
-                path: names.path.clone(),
-                reason: format!(
-                    "is begun by an interrupted run of other settings: {}",
-                    differences.join(", ")
-                ),
-            });
-        }
+        names.check_begun(theirs, settings)?;
         let mut resumed = Self::new(*room, *end);
         // A sealed shard was on disk before its line was written; only what follows the last one can be torn.
         let trusted = lines.iter().rposition(|(line, _)| matches!(line, Line::Sealed { .. })).unwrap_or(0);

@@ -58,13 +58,26 @@ impl TreeNames {
     }
 
     /// The keys of the images that are complete with these settings, but for their files; nothing is touched.
-    pub fn peek(&self, settings: &Metadata) -> HashSet<String> {
-        match Manifest::read(&self.root.join(MANIFEST)) {
-            Ok(Some(manifest)) if manifest.check(settings, &self.root).is_ok() => {
-                Ledger::peek(&self.root.join(LEDGER))
+    ///
+    /// # Errors
+    /// The directory is none, or holds outputs of other settings.
+    pub fn peek(&self, settings: &Metadata) -> Result<HashSet<String>, OutputError> {
+        self.check_directory()?;
+        match Manifest::read(&self.root.join(MANIFEST))? {
+            Some(manifest) => {
+                manifest.check(settings, &self.root)?;
+                Ok(Ledger::peek(&self.root.join(LEDGER)))
             }
-            _ => HashSet::new(),
+            None => Ok(HashSet::new()),
         }
+    }
+
+    fn check_directory(&self) -> Result<(), OutputError> {
+        if self.root.exists() && !self.root.is_dir() {
+            let reason = "is not a directory, and several images are to be written".into();
+            return Err(OutputError::Misplaced { path: self.root.clone(), reason });
+        }
+        Ok(())
     }
 }
 
@@ -93,10 +106,7 @@ impl Tree {
         planned: &mut dyn Iterator<Item = &Path>,
     ) -> Result<Self, OutputError> {
         let root = &names.root;
-        if root.exists() && !root.is_dir() {
-            let reason = "is not a directory, and several images are to be written".into();
-            return Err(OutputError::Misplaced { path: root.clone(), reason });
-        }
+        names.check_directory()?;
         fs::create_dir_all(root).map_err(|source| OutputError::Io { path: root.clone(), source })?;
         let path = root.join(MANIFEST);
         let mut ledger = Ledger::open(&root.join(LEDGER)).map_err(|error| error.at(root))?;
@@ -272,7 +282,8 @@ mod tests {
         let mut settings = Metadata::new();
         settings.insert("dtype", dtype);
         let names = names(root);
-        names.peek(&settings).contains("a/cat.jpg") && names.exist(Path::new("a/cat.jpg"))
+        names.peek(&settings).is_ok_and(|keys| keys.contains("a/cat.jpg"))
+            && names.exist(Path::new("a/cat.jpg"))
     }
 
     #[test]
