@@ -1,5 +1,5 @@
-//! The whole ViT-L/14 on random weights against candle-transformers' CLIP, each as a share of the multiply-add peak
-//! that was measured beside it.
+//! Whole towers on random weights, each as a share of the multiply-add peak that was measured beside it: ViT-L/14 and
+//! its `--layer -2`, candle-transformers' CLIP on the same weights, and towers of the same size of the other families.
 //!
 //! `cargo bench --bench tower`. The rounds are interleaved and medians are shown, because machines are shared and
 //! change their clock; "item/s" of a harness that measures one thing after the other cannot be compared so.
@@ -10,70 +10,102 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::clip::{
-    text_model::Activation,
+    text_model::Activation as CandleActivation,
     vision_model::{ClipVisionConfig, ClipVisionTransformer},
 };
 use clip_features::{
     kernels::{Isa, fma_peak},
-    model::{Model, ModelSpec, VisionConfig, Wanted},
+    model::{Activation, Family, Mlp, RandomWeights, VisionConfig, VisionTower, Wanted, Weights},
 };
 
 const ROUNDS: usize = 7;
 
+/// One of those that take turns.
+struct Contestant {
+    name: &'static str,
+    /// Of one image.
+    operations: f64,
+    run: Box<dyn Fn(&Tensor)>,
+    image_size: usize,
+}
+
 fn main() {
-    let model = Model::open(&ModelSpec::Random { seed: 0, directory: None }).unwrap();
-    let config = model.config().unwrap();
-    let start = Instant::now();
-    let ours = model.tower(&Wanted::last_hidden_state(), &Device::Cpu).unwrap();
-    println!("made and packed in {:.2} s", start.elapsed().as_secs_f64());
-    let theirs = candle_transformers(&config, &model);
+    let weights = Weights::Random(RandomWeights::new(0));
+    let clip = VisionConfig::vit_large_patch14();
+    // DINOv2-large at its processor's 224 pixels, and google/siglip-large-patch16-256.
+    let dinov2 = VisionConfig {
+        family: Family::Dinov2,
+        mlp: Mlp::Plain(Activation::Gelu),
+        layer_norm_eps: 1e-6,
+        ..clip.clone()
+    };
+    let registers =
+        VisionConfig { family: Family::Dinov2WithRegisters, register_tokens: 4, ..dinov2.clone() };
+    let siglip = VisionConfig {
+        family: Family::Siglip,
+        mlp: Mlp::Plain(Activation::GeluTanh),
+        class_tokens: 0,
+        image_size: 256,
+        patch_size: 16,
+        ..dinov2.clone()
+    };
+    let second_last = Wanted { hidden_states: [clip.num_hidden_layers - 1].into(), ..Wanted::default() };
+    let contestants = [
+        ours("CLIP", &clip, Wanted::last_hidden_state(), &weights),
+        ours("CLIP --layer -2", &clip, second_last, &weights),
+        ours("SigLIP", &siglip, Wanted::last_hidden_state(), &weights),
+        ours("DINOv2", &dinov2, Wanted::last_hidden_state(), &weights),
+        ours("DINOv2, registers", &registers, Wanted::last_hidden_state(), &weights),
+        candle_transformers(&clip, &weights),
+    ];
     println!("{} on {} threads", Isa::best().name(), rayon::current_num_threads());
     for batch in [1, 8] {
-        let pixels = Tensor::randn(0f32, 1f32, (batch, 3, 224, 224), &Device::Cpu).unwrap();
-        let mut shares = [Vec::new(), Vec::new()];
-        let mut rates = [Vec::new(), Vec::new()];
-        for _ in 0..ROUNDS {
-            let runs: [&dyn Fn(); 2] = [&|| drop(ours.forward(&pixels).unwrap()), &|| {
-                drop(theirs.output_hidden_states(&pixels).unwrap());
-            }];
-            for (run, (shares, rates)) in runs.into_iter().zip(shares.iter_mut().zip(&mut rates)) {
-                let before = fma_peak(Isa::best());
-                let start = Instant::now();
-                run();
-                let rate = batch as f64 / start.elapsed().as_secs_f64();
-                let peak = before.max(fma_peak(Isa::best())) * 1e9;
-                rates.push(rate);
-                shares.push(rate * operations(&config) / peak);
-            }
-        }
-        for (name, (shares, rates)) in
-            ["clip-features", "candle-transformers"].into_iter().zip(shares.into_iter().zip(rates))
-        {
-            println!(
-                "batch {batch}: {name:20} {:6.3} images/s, {:.3} of the peak",
-                median(rates),
-                median(shares)
-            );
-        }
+        measure(&contestants, batch);
     }
 }
 
-/// Operations for one image in products alone, two to a multiply-add.
-fn operations(config: &VisionConfig) -> f64 {
-    let VisionConfig { hidden_size: width, intermediate_size: inner, num_hidden_layers: layers, .. } =
-        *config;
-    let tokens = config.tokens();
-    let block = tokens * width * (4 * width + 2 * inner) + 2 * tokens * tokens * width;
-    let patches = (tokens - 1) * width * 3 * config.patch_size * config.patch_size;
-    2.0 * (layers * block + patches) as f64
+/// Rounds in which each has its turn, and their medians: images per second, the share of the peak, and the time
+/// in a round as a share of the first one's.
+fn measure(contestants: &[Contestant], batch: usize) {
+    let inputs: Vec<_> = contestants.iter().map(|contestant| noise(batch, contestant.image_size)).collect();
+    let mut rounds = vec![Vec::new(); contestants.len()];
+    for _ in 0..ROUNDS {
+        let mut first = None;
+        for ((contestant, input), rounds) in contestants.iter().zip(&inputs).zip(&mut rounds) {
+            let before = fma_peak(Isa::best());
+            let start = Instant::now();
+            (contestant.run)(input);
+            let seconds = start.elapsed().as_secs_f64();
+            let peak = before.max(fma_peak(Isa::best())) * 1e9;
+            let images = batch as f64 / seconds;
+            let relative = seconds / *first.get_or_insert(seconds);
+            rounds.push([images, images * contestant.operations / peak, relative]);
+        }
+    }
+    for (contestant, rounds) in contestants.iter().zip(rounds) {
+        let [images, share, relative] =
+            [0, 1, 2].map(|i| median(rounds.iter().map(|round| round[i]).collect()));
+        println!(
+            "batch {batch}: {:20} {images:6.3} images/s, {share:.3} of the peak, {relative:.3} of the first's time",
+            contestant.name,
+        );
+    }
 }
 
-fn candle_transformers(config: &VisionConfig, model: &Model) -> ClipVisionTransformer {
-    let weights = model.weights().unwrap();
-    let vb = VarBuilder::from_backend(Box::new(&weights), DType::F32, Device::Cpu);
+fn ours(name: &'static str, config: &VisionConfig, wanted: Wanted, weights: &Weights) -> Contestant {
+    let start = Instant::now();
+    let tower = VisionTower::load_for(&wanted, config.clone(), weights, &Device::Cpu).unwrap();
+    println!("{name}: made and packed in {:.2} s", start.elapsed().as_secs_f64());
+    let operations = operations(config, wanted.depth(config));
+    let run = Box::new(move |x: &Tensor| drop(tower.outputs(x, &wanted).unwrap()));
+    Contestant { name, operations, run, image_size: config.image_size }
+}
+
+fn candle_transformers(config: &VisionConfig, weights: &Weights) -> Contestant {
+    let vb = VarBuilder::from_backend(Box::new(weights), DType::F32, Device::Cpu);
     let theirs = ClipVisionConfig {
         embed_dim: config.hidden_size,
-        activation: Activation::QuickGelu,
+        activation: CandleActivation::QuickGelu,
         intermediate_size: config.intermediate_size,
         num_hidden_layers: config.num_hidden_layers,
         num_attention_heads: config.num_attention_heads,
@@ -82,7 +114,23 @@ fn candle_transformers(config: &VisionConfig, model: &Model) -> ClipVisionTransf
         image_size: config.image_size,
         patch_size: config.patch_size,
     };
-    ClipVisionTransformer::new(vb.pp("vision_model"), &theirs).unwrap()
+    let tower = ClipVisionTransformer::new(vb.pp("vision_model"), &theirs).unwrap();
+    let run = Box::new(move |x: &Tensor| drop(tower.output_hidden_states(x).unwrap()));
+    let operations = operations(config, config.num_hidden_layers);
+    Contestant { name: "candle-transformers", operations, run, image_size: config.image_size }
+}
+
+/// Operations for one image in the products of so many layers, two to a multiply-add.
+fn operations(config: &VisionConfig, layers: usize) -> f64 {
+    let VisionConfig { hidden_size: width, intermediate_size: inner, .. } = *config;
+    let tokens = config.tokens();
+    let block = tokens * width * (4 * width + 2 * inner) + 2 * tokens * tokens * width;
+    let patches = config.patches() * width * 3 * config.patch_size * config.patch_size;
+    2.0 * (layers * block + patches) as f64
+}
+
+fn noise(batch: usize, edge: usize) -> Tensor {
+    Tensor::randn(0f32, 1f32, (batch, 3, edge, edge), &Device::Cpu).unwrap()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
