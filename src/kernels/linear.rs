@@ -37,7 +37,7 @@ impl PackedLinear {
     /// The first of `read`.
     ///
     /// # Panics
-    /// The bias has not one value for each output.
+    /// There are no inputs, or the bias has not one value for each output.
     pub fn pack<E: Send>(
         isa: Isa,
         [outputs, inputs]: [usize; 2],
@@ -45,6 +45,7 @@ impl PackedLinear {
         spare: Option<Self>,
         read: impl Fn(Range<usize>, &mut [f32]) -> Result<(), E> + Sync,
     ) -> Result<Self, E> {
+        assert!(inputs > 0, "a sum of no products"); // no step would write a result
         let columns = isa.tile_columns();
         let mut padded = Aligned::zeros(outputs.next_multiple_of(columns));
         if let Some(bias) = bias {
@@ -58,9 +59,9 @@ impl PackedLinear {
     /// Packs a weight (outputs, inputs) that lies in memory, row-major.
     ///
     /// # Panics
-    /// The weight has no whole rows, or the bias not one value for each.
+    /// There are no inputs, the weight has no whole rows, or the bias not one value for each.
     pub fn from_rows(isa: Isa, inputs: usize, weight: &[f32], bias: Option<&[f32]>) -> Self {
-        let outputs = weight.len() / inputs;
+        let outputs = weight.len().checked_div(inputs).unwrap_or(0);
         assert_eq!(weight.len(), outputs * inputs, "a weight of whole rows");
         let read = |rows: Range<usize>, into: &mut [f32]| {
             into.copy_from_slice(&weight[rows.start * inputs..rows.end * inputs]);

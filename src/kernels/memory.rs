@@ -40,7 +40,13 @@ impl Aligned {
     /// # Safety
     /// `fill` writes every value.
     pub(super) unsafe fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Self {
-        let piece = Piece::kept(len).unwrap_or_else(|| Piece::new(len));
+        // SAFETY: by contract.
+        unsafe { Self::on(Piece::kept(len).unwrap_or_else(|| Piece::new(len)), len, fill) }
+    }
+
+    /// # Safety
+    /// The piece has room for `len` values, and `fill` writes every one.
+    unsafe fn on(piece: Piece, len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Self {
         let memory = Self { start: piece.start, len, memory: Some(Memory::Allocated(piece)) };
         // SAFETY: it is valid for `len` values, and nobody else has it yet.
         fill(unsafe { slice::from_raw_parts_mut(memory.start.as_ptr().cast(), len) });
@@ -51,12 +57,11 @@ impl Aligned {
     /// forward pass, and with pages of 4 KB the processor would look up most of their addresses anew each time.
     pub(super) fn zeros(len: usize) -> Self {
         if len < LARGE {
-            // SAFETY: every value is written.
-            return unsafe { Self::filled(len, |memory| memory.fill(MaybeUninit::new(0.0))) };
+            // SAFETY: every value is written. Weights are kept for long, so they take no more than they need.
+            return unsafe { Self::on(Piece::new(len), len, |memory| memory.fill(MaybeUninit::new(0.0))) };
         }
-        let Ok(mut pages) = MmapMut::map_anon(len * size_of::<f32>()) else {
-            handle_alloc_error(Piece::layout(len))
-        };
+        let layout = Piece::layout(len);
+        let Ok(mut pages) = MmapMut::map_anon(layout.size()) else { handle_alloc_error(layout) };
         // Where there are none, small pages do.
         #[cfg(target_os = "linux")]
         let _ = pages.advise(memmap2::Advice::HugePage);
@@ -131,12 +136,13 @@ impl Piece {
         let find = |free: &mut Vec<Self>| {
             let suits = |(_, piece): &(usize, &Self)| (len..=4 * len).contains(&piece.capacity);
             let found = free.iter().enumerate().filter(suits).min_by_key(|(_, piece)| piece.capacity);
-            found.map(|(index, _)| index).map(|index| free.swap_remove(index))
+            found.map(|(index, _)| index).map(|index| free.remove(index))
         };
         FREE.try_with(|free| find(&mut free.borrow_mut())).ok()?
     }
 
-    /// Keeps it for [`Piece::kept`], in the place of the smallest if there are enough. A thread that ends keeps none.
+    /// Keeps it for [`Piece::kept`], in the place of the one that waits longest if there are enough: the sizes that
+    /// are needed change with the batch. A thread that ends keeps none.
     fn keep(self) {
         if self.capacity < WORTH_KEEPING {
             return;
@@ -145,9 +151,7 @@ impl Piece {
             let mut free = free.borrow_mut();
             free.push(self);
             if free.len() > KEPT {
-                let smallest = free.iter().enumerate().min_by_key(|(_, piece)| piece.capacity);
-                let smallest = smallest.map_or(0, |(index, _)| index);
-                free.swap_remove(smallest);
+                free.remove(0);
             }
         });
     }
@@ -213,14 +217,15 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_keeps_a_few_of_the_largest_pieces() {
+    fn a_thread_keeps_the_last_few_pieces() {
         let pieces: Vec<_> = (0..2 * KEPT).map(|i| Aligned::zeros(WORTH_KEEPING + i)).collect();
         drop(pieces);
         FREE.with_borrow(|free| {
             assert_eq!(free.len(), KEPT);
             assert!(free.iter().all(|piece| piece.capacity >= WORTH_KEEPING + KEPT));
         });
-        let again = Aligned::zeros(WORTH_KEEPING);
+        // SAFETY: every value is written.
+        let again = unsafe { Aligned::filled(WORTH_KEEPING, |memory| memory.fill(MaybeUninit::new(1.0))) };
         FREE.with_borrow(|free| assert_eq!(free.len(), KEPT - 1));
         drop(again);
         assert!(Piece::kept(WORTH_KEEPING / 5).is_none(), "a piece is not wasted on a few values");

@@ -28,7 +28,8 @@ impl Panels {
         read: impl Fn(Range<usize>, &mut [f32]) -> Result<(), E> + Sync,
     ) -> Result<Self, E> {
         let columns = isa.tile_columns();
-        let len = outputs.div_ceil(columns) * inputs * columns;
+        let len =
+            outputs.next_multiple_of(columns).checked_mul(inputs).expect("a weight that fits in memory");
         let spare = spare.map(|spare| spare.values).filter(|spare| spare.len() >= len);
         let mut values = spare.unwrap_or_else(|| Aligned::zeros(len));
         if len > 0 {

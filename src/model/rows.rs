@@ -45,7 +45,9 @@ impl Rows {
     /// Of a single tensor's rows those in `rows`.
     pub(crate) fn narrow(mut self, rows: Range<usize>) -> Self {
         assert!(self.parts.len() == 1 && rows.end <= self.outputs(), "rows of one tensor");
-        self.parts[0].rows = rows;
+        assert!(self.scale.is_none(), "rows are scaled last");
+        let start = self.parts[0].rows.start;
+        self.parts[0].rows = start + rows.start..start + rows.end;
         self
     }
 
@@ -109,7 +111,7 @@ mod tests {
         let weights = Weights::Random(random);
         let rows = |name: &str| Rows::of(&weights, name.to_owned(), &[6, 2, 2]).unwrap();
         let factors = Tensor::arange(0f32, 9f32, &Device::Cpu).unwrap();
-        let stacked = rows("a").narrow(2..5).above(rows("b")).scaled(&factors).unwrap();
+        let stacked = rows("a").narrow(1..6).narrow(1..4).above(rows("b")).scaled(&factors).unwrap();
         assert_eq!((stacked.outputs(), stacked.inputs()), (9, 4));
         let mut want = random.tensor("a", &[6, 2, 2])[8..20].to_vec();
         want.extend(random.tensor("b", &[6, 2, 2]));

@@ -10,9 +10,8 @@ use crate::kernels::{Isa, PackedLinear};
 
 /// A linear layer that every forward pass reads and packs anew.
 ///
-/// For a single image that is the same work as loading the layer beforehand, but it takes the memory of two layers,
-/// which stays in the processor's caches, instead of the whole tower's, whose pages the system would have to find
-/// and clear first.
+/// For a single image that is the same work as loading the layer beforehand, but in the memory of two layers instead
+/// of the whole tower's, whose pages the system would have to find and clear first.
 #[derive(Debug)]
 pub(crate) struct Streamed {
     rows: Rows,
@@ -74,6 +73,8 @@ impl Deref for Loaded<'_> {
 
 impl Drop for Loaded<'_> {
     fn drop(&mut self) {
-        self.layer.take().into_iter().for_each(|layer| self.spares.give(layer));
+        if let Some(layer) = self.layer.take() {
+            self.spares.give(layer);
+        }
     }
 }
