@@ -116,7 +116,7 @@ impl Extractor {
 /// of 1.
 ///
 /// # Errors
-/// An input is of a size that the tower does not take, the tower was loaded for less, or candle fails.
+/// As [`VisionTower::outputs`].
 pub fn encode(
     tower: &VisionTower,
     batch: &[PixelValues],

@@ -79,10 +79,10 @@ pub(crate) struct UnloadedTower {
 }
 
 impl UnloadedTower {
-    /// Reads the weights, or leaves them for the forward pass to read if there will be one only.
+    /// Reads the weights, or leaves them for the forward pass to read if there will be one only, and it reads them once.
     pub(crate) fn load(&self, once: bool) -> Result<VisionTower, ModelError> {
         let (wanted, config, weights) = (&self.wanted, self.config.clone(), &self.weights);
-        if once {
+        if once && wanted.attentions.is_empty() {
             return VisionTower::stream_for(wanted, config, weights);
         }
         VisionTower::load_for(wanted, config, weights, &Device::Cpu)

@@ -17,7 +17,7 @@ use crate::{
     cli::{Exit, Inputs, Plan, Progress, Target, say},
     inputs::images,
     interrupt::Interrupt,
-    opened::Opened,
+    opened::{Opened, UnloadedTower},
     preflight,
     sink::{Complete, Sink, Stored},
     writer::{Writer, create_failures, print_line},
@@ -97,10 +97,14 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
     preflight::check_space(&images, &plan.target, &complete, image_bytes).map_err(Ended::Refused)?;
     let interrupt = Interrupt::listen();
     // Before the target is touched, so that weights that do not load leave it as it is; unless nothing is to be done.
+    // A single file is not touched before its tensors are there, so its weights may be read as late as they are needed.
     let started = Instant::now();
+    let single = matches!(plan.target, Target::Nothing | Target::File(..) | Target::Stdout(_));
     let remaining = preflight::remaining(&images, &complete);
     let loaded = match &opened.tower {
-        Some(tower) if remaining != Some(0) => Some(tower.load(remaining == Some(1)).map_err(Ended::model)?),
+        Some(tower) if remaining != Some(0) => {
+            Some(tower.load(single && remaining == Some(1)).map_err(Ended::model)?)
+        }
         _ => None,
     };
     let load = loaded.as_ref().map(|_| started.elapsed());
@@ -128,7 +132,7 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
     };
     let layout = Layout { workers, batch: plan.batch };
     let prepare = prepare(&opened, plan.decode.clone(), plan.heatmap.is_some(), complete);
-    let mut encode = encoder(loaded.as_ref(), plan);
+    let mut encode = encoder(opened.tower.as_ref(), loaded, plan);
     let stages =
         Stages { prepare, encode: &mut encode, write: &mut |item, outcome| writer.take(item, outcome) };
     let ran = pipeline::run(images.into_iter(), layout, interrupt.channel(), stages);
@@ -166,18 +170,24 @@ fn prepare(opened: &Opened, decode: DecodeOptions, keep: bool, complete: Complet
     })
 }
 
-/// The tower's stage.
+/// The tower's stage; without a tower, the stage that its input passes by.
 fn encoder<'a>(
-    tower: Option<&'a VisionTower>,
+    tower: Option<&'a UnloadedTower>,
+    mut loaded: Option<VisionTower>,
     plan: &'a Plan,
 ) -> impl FnMut(Vec<PixelValues>) -> Result<Encoded, Ended> + 'a {
     move |batch| {
-        let Some(tower) = tower else {
+        let Some(unloaded) = tower else {
             let images = batch.into_iter().map(|values| vec![pixel_array(values)]).collect();
             return Ok(Encoded { images, ..Encoded::default() });
         };
+        let tower = match &mut loaded {
+            Some(tower) => tower,
+            // An image that was believed complete turned out not to be.
+            none => none.insert(unloaded.load(false).map_err(Ended::model)?),
+        };
         let started = Instant::now();
-        let images = encode(tower, &batch, &plan.request).map_err(Ended::refused)?;
+        let images = encode(tower, &batch, &plan.request).map_err(Ended::model)?;
         Ok(Encoded { images, elapsed: started.elapsed() })
     }
 }

@@ -96,10 +96,10 @@ impl ImageFacts {
 pub(crate) struct Seconds {
     /// Reading, decoding, resizing, normalizing.
     pub(crate) preprocess: f64,
-    /// Loading the weights, on the first image that needed them.
+    /// Loading the weights, on the first image that needed them; where they are read in the forward pass, opening them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) load: Option<f64>,
-    /// The image's share of its batch's forward pass, where there was one.
+    /// The image's share of its batch's forward pass, where there was one; a single image's reads its weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) encode: Option<f64>,
 }

@@ -120,7 +120,7 @@ pub enum ModelError {
 /// Lets an error pass through candle's constructors, which know only their own type.
 impl From<ModelError> for candle_core::Error {
     fn from(error: ModelError) -> Self {
-        let context = "while loading the vision tower".to_owned();
+        let context = "in the vision tower".to_owned();
         Self::WrappedContext { wrapped: Box::new(error), context }
     }
 }

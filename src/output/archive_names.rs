@@ -53,7 +53,7 @@ impl ArchiveNames {
             differences => Err(OutputError::Taken {
                 path: self.path.clone(),
                 reason: format!(
-                    "is begun by an interrupted run of other settings: {}",
+                    "is begun by another run, interrupted or still at work, of other settings: {}",
                     differences.join(", ")
                 ),
             }),

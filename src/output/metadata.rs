@@ -49,7 +49,7 @@ impl Metadata {
         let show = |value: Option<&str>| value.map_or("absent".to_owned(), |value| format!("{value:?}"));
         let same_weights = self.get("weights").is_some() && self.get("weights") == other.get("weights");
         keys.into_iter()
-            .filter(|key| !(same_weights && *key == "model"))
+            .filter(|key| !(same_weights && ["model", "revision"].contains(&key.as_str())))
             .map(|key| (key, self.get(key), other.get(key)))
             .filter(|(_, here, there)| here != there)
             .map(|(key, here, there)| format!("{key} is {}, not {}", show(here), show(there)))
@@ -81,6 +81,7 @@ mod tests {
         b.insert("weights", "2f");
         assert_eq!(a.differences(&b).len(), 2);
         b.insert("weights", "1f");
+        b.insert("revision", "a commit of the hub");
         assert!(a.differences(&b).is_empty());
     }
 }
