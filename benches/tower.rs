@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench tower`. The rounds are interleaved and medians are shown, because machines are shared and
 //! change their clock; "item/s" of a harness that measures one thing after the other cannot be compared so.
-//! Threads: `RAYON_NUM_THREADS`.
+//! Threads: `RAYON_NUM_THREADS`. Memory: 8 GB, for all towers at once.
 
 use std::time::Instant;
 
