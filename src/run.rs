@@ -8,7 +8,7 @@ use clip_features::{
     image::DecodeOptions,
     input::Item,
     model::{ModelError, ModelSpec, VisionTower},
-    output::ArchiveNames,
+    output::{ArchiveNames, OutputFile},
     pipeline::{self, Encoded, Failure, Layout, Prepare, Stage, Stages},
     processor::PixelValues,
 };
@@ -85,6 +85,9 @@ fn try_run(mut plan: Plan) -> Result<Exit, Ended> {
     }
     let mut images = images(plan).map_err(Ended::Refused)?;
     preflight::check_names(&mut images, &plan.target).map_err(Ended::Refused)?;
+    if let Target::File(path, ..) | Target::Archive(ArchiveNames { path, .. }) = &plan.target {
+        OutputFile::check_directory(path).map_err(Ended::refused)?;
+    }
     let complete = Complete::peek(&plan.target, &opened.settings, plan.overwrite).map_err(Ended::refused)?;
     if plan.dry_run {
         let text = preflight::describe(plan, &opened.settings, &images, &complete, &tensors, image_bytes);

@@ -543,4 +543,6 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
         assert!(outcome.text().contains("3744 bytes an image"), "{}", outcome.text());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
+    let nowhere = extract(&photos, directory.path(), "missing/x.npy", &["--dry-run"]).output().unwrap();
+    Outcome::from(nowhere).failed(2, "the directory");
 }

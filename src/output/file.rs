@@ -119,11 +119,21 @@ impl OutputFile {
         Self::replace(path.to_owned(), path)
     }
 
-    fn replace(target: PathBuf, path: &Path) -> Result<Self, OutputError> {
-        let directory = parent(&target);
-        if !directory.is_dir() {
-            return Err(OutputError::NoDirectory { path: path.to_owned(), directory: directory.to_owned() });
+    /// Sees that the directory for an output is there; nothing is touched.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_directory(path: &Path) -> Result<(), OutputError> {
+        match parent(path) {
+            directory if directory.is_dir() => Ok(()),
+            directory => {
+                Err(OutputError::NoDirectory { path: path.to_owned(), directory: directory.to_owned() })
+            }
         }
+    }
+
+    fn replace(target: PathBuf, path: &Path) -> Result<Self, OutputError> {
+        Self::check_directory(&target)?;
         let partial = Partial::open(hidden_sibling(&target, ".partial"), path)?;
         Ok(Self { path: path.to_owned(), sink: Sink::Replace { partial, target } })
     }
