@@ -40,6 +40,10 @@ impl<'a> Source<'a> {
         Ok(Rows::of(self.weights, name, shape)?)
     }
 
+    pub(super) fn weights(&self) -> &Weights {
+        self.weights
+    }
+
     pub(crate) fn device(&self) -> &Device {
         self.vb.device()
     }

@@ -47,7 +47,7 @@ impl VisionTower {
         weights: &Weights,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        Self::build(wanted, config, weights, &Source::new(weights, device, None))
+        Self::build(wanted, config, &Source::new(weights, device, None))
     }
 
     /// The same on the CPU, but the linear layers stay where they are, and each forward pass reads them anew: for a
@@ -57,21 +57,12 @@ impl VisionTower {
     /// # Errors
     /// As [`VisionTower::load_for`]. What cannot be read is found in the forward pass.
     pub fn stream_for(wanted: &Wanted, config: VisionConfig, weights: &Weights) -> Result<Self, ModelError> {
-        Self::build(
-            wanted,
-            config,
-            weights,
-            &Source::new(weights, &Device::Cpu, Some(Arc::new(Spares::default()))),
-        )
+        let spares = Some(Arc::new(Spares::default()));
+        Self::build(wanted, config, &Source::new(weights, &Device::Cpu, spares))
     }
 
-    fn build(
-        wanted: &Wanted,
-        config: VisionConfig,
-        weights: &Weights,
-        root: &Source,
-    ) -> Result<Self, ModelError> {
-        wanted.check(&config, weights)?;
+    fn build(wanted: &Wanted, config: VisionConfig, root: &Source) -> Result<Self, ModelError> {
+        wanted.check(&config, root.weights())?;
         let depth = wanted.depth(&config);
         let source = root.pp("vision_model");
         let pre_norm = config

@@ -48,16 +48,8 @@ impl ArchiveNames {
 
     /// Refuses to go on with an archive that was begun with other settings.
     pub(super) fn check_begun(&self, begun: &Metadata, settings: &Metadata) -> Result<(), OutputError> {
-        match begun.differences(settings) {
-            differences if differences.is_empty() => Ok(()),
-            differences => Err(OutputError::Taken {
-                path: self.path.clone(),
-                reason: format!(
-                    "is begun by another run, interrupted or still at work, of other settings: {}",
-                    differences.join(", ")
-                ),
-            }),
-        }
+        let what = "is begun by another run, interrupted or still at work, of other settings";
+        begun.check(settings, &self.path, what)
     }
 
     /// Refuses a target for one image where an archive of many is.

@@ -37,12 +37,6 @@ impl Manifest {
 
     /// Refuses to mix outputs of other settings with ours; `path` is where they are.
     pub(super) fn check(&self, settings: &Metadata, path: &Path) -> Result<(), OutputError> {
-        match self.settings.differences(settings) {
-            differences if differences.is_empty() => Ok(()),
-            differences => Err(OutputError::Taken {
-                path: path.to_owned(),
-                reason: format!("holds outputs of other settings: {}", differences.join(", ")),
-            }),
-        }
+        self.settings.check(settings, path, "holds outputs of other settings")
     }
 }

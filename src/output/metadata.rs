@@ -1,8 +1,13 @@
 //! What an output says of itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
+
+use super::OutputError;
 
 /// Sorted key–value pairs, for the `__metadata__` of a safetensors file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +59,17 @@ impl Metadata {
             .filter(|(_, here, there)| here != there)
             .map(|(key, here, there)| format!("{key} is {}, not {}", show(here), show(there)))
             .collect()
+    }
+
+    /// Refuses to add outputs of `settings` to what has these at `path`; `what` says what is there.
+    pub(super) fn check(&self, settings: &Self, path: &Path, what: &str) -> Result<(), OutputError> {
+        match self.differences(settings) {
+            differences if differences.is_empty() => Ok(()),
+            differences => Err(OutputError::Taken {
+                path: path.to_owned(),
+                reason: format!("{what}: {}", differences.join(", ")),
+            }),
+        }
     }
 }
 
