@@ -1,27 +1,5 @@
-//! Arguments → plan → run → exit code.
+//! The command `clip-features`: everything is in the library's `cli`.
 
-mod cli;
-mod inputs;
-mod interrupt;
-mod opened;
-mod preflight;
-mod run;
-mod sink;
-mod writer;
-
-use std::process::ExitCode;
-
-use clap::Parser;
-
-use cli::{Args, Exit, Plan};
-
-fn main() -> ExitCode {
-    let exit = match Plan::settle(Args::parse()) {
-        Ok(plan) => run::run(plan),
-        Err(error) => {
-            cli::say("error", &error.to_string());
-            Exit::Refused
-        }
-    };
-    exit.into()
+fn main() -> std::process::ExitCode {
+    clip_features::cli::run(std::env::args_os()).into()
 }

@@ -1,15 +1,17 @@
-//! The command line, as it is typed. What the options mean together is settled in [`super::plan`].
+//! The command line, as it is typed. What the options mean together is settled in [`super::settled`].
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
-use clip_features::{
+use clap::Parser;
+
+use super::{choices::choice, progress::ProgressMode};
+use crate::{
+    extractor::{Layers, TensorKind, Tokens},
     heatmap::Cell,
     hub::Revision,
     image::{Alpha, ExifOrientation},
     output::{Dtype, Format},
     processor::Fit,
-    request::{Layers, TensorKind, Tokens},
 };
 
 const EXAMPLES: &str = "\
@@ -34,154 +36,145 @@ Exit codes:
 /// Every vision token of a CLIP tower: images in, last_hidden_state out
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, max_term_width = 100)]
-pub(crate) struct Args {
+pub(super) struct Args {
     /// Image files, directories (searched recursively), or - for one image's bytes on standard input
     #[arg(value_name = "INPUT", required_unless_present = "files_from")]
-    pub(crate) inputs: Vec<PathBuf>,
+    pub(super) inputs: Vec<PathBuf>,
 
     /// Read the images' paths from a file, one a line, or from standard input with -
     #[arg(long, value_name = "FILE", conflicts_with = "inputs", help_heading = "Inputs")]
-    pub(crate) files_from: Option<PathBuf>,
+    pub(super) files_from: Option<PathBuf>,
 
     /// Paths in --files-from end in NUL bytes, as find -print0 writes them
     #[arg(short = '0', long, requires = "files_from", help_heading = "Inputs")]
-    pub(crate) null: bool,
+    pub(super) null: bool,
 
     /// Model of the hub by its name ORG/NAME, checkpoint directory as transformers saves it, or a .safetensors file
     /// beside its configs [default: openai/clip-vit-large-patch14]
     #[arg(short, long, value_name = "ID|DIR|FILE", help_heading = "Model")]
-    pub(crate) model: Option<PathBuf>,
+    pub(super) model: Option<PathBuf>,
 
     /// Branch, tag or full commit hash of a model of the hub [default: main]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
-    pub(crate) revision: Option<Revision>,
+    pub(super) revision: Option<Revision>,
 
     /// Where models of the hub are kept, shared with Python [default: as huggingface_hub, ~/.cache/huggingface/hub]
     #[arg(long, value_name = "DIR", help_heading = "Model")]
-    pub(crate) cache_dir: Option<PathBuf>,
+    pub(super) cache_dir: Option<PathBuf>,
 
     /// Make no connection: a model of the hub must be in the cache
     #[arg(long, help_heading = "Model")]
-    pub(crate) offline: bool,
+    pub(super) offline: bool,
 
     /// Run on made-up weights: ViT-L/14, or the architecture of --model's config.json
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0",
           help_heading = "Model")]
-    pub(crate) random_weights: Option<u64>,
+    pub(super) random_weights: Option<u64>,
 
     /// Tensor to give; can be repeated [default: last_hidden_state, or with --layer hidden_states]
-    #[arg(long, value_enum, value_name = "NAME", help_heading = "What")]
-    pub(crate) tensor: Vec<TensorKind>,
+    #[arg(long, value_parser = choice::<TensorKind>(), value_name = "NAME", help_heading = "What")]
+    pub(super) tensor: Vec<TensorKind>,
 
     /// Layers of hidden_states and attentions, as Python indexes transformers' tuples: -2, or -2,-1, or 0..=24
     /// [default: all]. Blocks above are neither read nor run
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "What")]
-    pub(crate) layer: Option<Layers>,
+    pub(super) layer: Option<Layers>,
 
     /// Tokens to keep of last_hidden_state and hidden_states [default: all]
-    #[arg(long, value_enum, value_name = "WHICH", help_heading = "What")]
-    pub(crate) tokens: Option<Tokens>,
+    #[arg(long, value_parser = choice::<Tokens>(), value_name = "WHICH", help_heading = "What")]
+    pub(super) tokens: Option<Tokens>,
 
     /// Give the patches as [1, rows, columns, width] rather than as a list of tokens
     #[arg(long, help_heading = "What")]
-    pub(crate) grid: bool,
+    pub(super) grid: bool,
 
     /// Draw the norm of each patch token over the picture, as a PNG file
     #[arg(long, value_name = "FILE", help_heading = "What")]
-    pub(crate) heatmap: Option<PathBuf>,
+    pub(super) heatmap: Option<PathBuf>,
 
     /// Draw the cosine of each patch token to this one instead
     #[arg(long, value_name = "ROW,COLUMN", requires = "heatmap", help_heading = "What")]
-    pub(crate) query: Option<Cell>,
+    pub(super) query: Option<Cell>,
 
     /// How a picture becomes a square
-    #[arg(long, value_enum, default_value = "crop", value_name = "HOW", help_heading = "Image")]
-    pub(crate) fit: Fit,
+    #[arg(long, value_parser = choice::<Fit>(), default_value = "crop", value_name = "HOW", help_heading = "Image")]
+    pub(super) fit: Fit,
 
     /// Edge of the tower's input in pixels, if not the model's own; position embeddings are interpolated
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_384), help_heading = "Image")]
-    pub(crate) image_size: Option<u32>,
+    pub(super) image_size: Option<u32>,
 
     /// Transparency: composite over white as transformers 5 does, or drop it as transformers 4 and LLaVA do
-    #[arg(long, value_enum, default_value = "white", value_name = "HOW", help_heading = "Image")]
-    pub(crate) alpha: Alpha,
+    #[arg(long, value_parser = choice::<Alpha>(), default_value = "white", value_name = "HOW", help_heading = "Image")]
+    pub(super) alpha: Alpha,
 
     /// EXIF orientation: ignore it as PIL.Image.open does, or apply it as transformers' load_image does
-    #[arg(long, value_enum, default_value = "ignore", value_name = "HOW", help_heading = "Image")]
-    pub(crate) exif_orientation: ExifOrientation,
+    #[arg(long, value_parser = choice::<ExifOrientation>(), default_value = "ignore", value_name = "HOW", help_heading = "Image")]
+    pub(super) exif_orientation: ExifOrientation,
 
     /// Refuse images of more pixels; the default is Pillow's own limit
     #[arg(long, value_name = "N", default_value_t = 178_956_970, help_heading = "Image")]
-    pub(crate) max_pixels: u64,
+    pub(super) max_pixels: u64,
 
     /// Threads to compute with [default: all physical cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Compute")]
-    pub(crate) threads: Option<u16>,
+    pub(super) threads: Option<u16>,
 
     /// Images that the tower takes at once; the features do not depend on it [default: by the threads]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Compute")]
-    pub(crate) batch_size: Option<u16>,
+    pub(super) batch_size: Option<u16>,
 
     /// Where to write: a directory, an archive .npy or .safetensors, or - for standard output
     #[arg(short, long, value_name = "PATH", help_heading = "Output")]
-    pub(crate) output: Option<PathBuf>,
+    pub(super) output: Option<PathBuf>,
 
     /// Format to write [default: by the extension; npy in a directory and on standard output]
-    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Output")]
-    pub(crate) format: Option<Format>,
+    #[arg(long, value_parser = choice::<Format>(), value_name = "FORMAT", help_heading = "Output")]
+    pub(super) format: Option<Format>,
 
     /// Element type to store; the computation is float32 in any case
-    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE", help_heading = "Output")]
-    pub(crate) dtype: Dtype,
+    #[arg(long, value_parser = choice::<Dtype>(), default_value = "f32", value_name = "TYPE", help_heading = "Output")]
+    pub(super) dtype: Dtype,
 
     /// Split an archive into files of at most this size, such as 2GB or 500MiB
     #[arg(long, value_name = "BYTES", value_parser = parse_size, help_heading = "Output")]
-    pub(crate) shard_size: Option<u64>,
+    pub(super) shard_size: Option<u64>,
 
     /// Name outputs in a directory cat.jpg.npy rather than cat.npy
     #[arg(long, help_heading = "Output")]
-    pub(crate) keep_extension: bool,
+    pub(super) keep_extension: bool,
 
     /// Start anew where outputs are, rather than skip what is complete
     #[arg(long, help_heading = "Output")]
-    pub(crate) overwrite: bool,
+    pub(super) overwrite: bool,
 
     /// Report each image as a JSON object on a line, also beside -o
     #[arg(long, help_heading = "Output")]
-    pub(crate) json: bool,
+    pub(super) json: bool,
 
     /// Print no warnings, no progress and no summary
     #[arg(short, long, help_heading = "Output")]
-    pub(crate) quiet: bool,
+    pub(super) quiet: bool,
 
     /// Progress on standard error: a bar on a terminal, else a line every 30 seconds
-    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN", help_heading = "Output")]
-    pub(crate) progress: ProgressMode,
+    #[arg(long, value_parser = choice::<ProgressMode>(), default_value = "auto", value_name = "WHEN", help_heading = "Output")]
+    pub(super) progress: ProgressMode,
 
     /// Stop at the first image that fails
     #[arg(long, conflicts_with = "max_failures", help_heading = "Batch")]
-    pub(crate) fail_fast: bool,
+    pub(super) fail_fast: bool,
 
     /// Stop when this many images have failed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Batch")]
-    pub(crate) max_failures: Option<u64>,
+    pub(super) max_failures: Option<u64>,
 
     /// Also write each failure to this file, as a JSON object on a line
     #[arg(long, value_name = "FILE", help_heading = "Batch")]
-    pub(crate) failures: Option<PathBuf>,
+    pub(super) failures: Option<PathBuf>,
 
     /// Print what would be done, and the disk space it needs, and do nothing
     #[arg(long, help_heading = "Batch")]
-    pub(crate) dry_run: bool,
-}
-
-/// When progress is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ProgressMode {
-    Auto,
-    /// Also a line at the start where standard error is no terminal
-    Always,
-    Never,
+    pub(super) dry_run: bool,
 }
 
 /// A size in bytes: digits, and a unit by thousands (KB, MB, GB, TB) or by 1024 (KiB, MiB, GiB, TiB).

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 /// How a run ended, as a shell sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub enum Exit {
     /// Everything asked for was done, or whoever read our output has seen enough.
     Done,
     /// Some images failed; each is named on standard error.
@@ -16,7 +16,8 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    pub(crate) fn code(self) -> u8 {
+    /// The number.
+    pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
             Self::SomeFailed => 1,

@@ -1,18 +1,96 @@
-//! Arguments, what they mean together, and what is said back.
+//! The command line: arguments → a job, and its reports → text, JSON, progress and an exit code.
+//!
+//! What was typed is `args`; what it means together is `settled`; what can go wrong gets the options that are a way out in
+//! `hints`. Nothing here opens an output or knows a tensor: that is the job's.
 
 mod args;
+mod choices;
+mod download;
 mod exit;
-mod model;
-mod plan;
+mod hints;
+mod interrupt;
+mod preview;
+mod print;
 mod progress;
-mod report;
+mod reporter;
 mod request;
+mod settled;
 
-pub(crate) use args::Args;
-pub(crate) use exit::Exit;
-pub(crate) use model::ModelChoice;
-pub(crate) use plan::{Heatmap, Inputs, Plan, Target};
-pub(crate) use progress::{Progress, Tally};
-pub(crate) use report::{
-    FailureFacts, Features, ImageFacts, Report, Seconds, TokenCounts, printable, say, seconds,
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use crate::{
+    hub,
+    job::{Ended, JobError, Stop},
 };
+
+pub use exit::Exit;
+pub use hints::told;
+
+use args::Args;
+use download::Downloads;
+use print::{print_line, say};
+use reporter::Reporter;
+use settled::Settled;
+
+/// Runs the command with these arguments, the program's name first, and says how it ended. Everything a person sees is
+/// printed.
+///
+/// For the rest of the process, the first Ctrl-C or SIGTERM ends the run after the images in flight, and the second one ends the
+/// process.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments = match Args::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        // Help and the version are errors to clap, and exit codes of their own.
+        Err(error) => {
+            let _ = error.print(); // where that is closed, there is nobody left to tell
+            return if error.use_stderr() { Exit::Refused } else { Exit::Done };
+        }
+    };
+    let refused = |message: String| {
+        say("error", &message);
+        Exit::Refused
+    };
+    match Settled::new(arguments).map(execute) {
+        Ok(Ok(code)) => code,
+        Ok(Err(message)) => refused(message),
+        Err(error) => refused(error.to_string()),
+    }
+}
+
+/// Does what was settled. The error is what to say.
+fn execute(settled: Settled) -> Result<Exit, String> {
+    let wanted =
+        if settled.options.request.needs_tower() { hub::Wanted::Weights } else { hub::Wanted::Configs };
+    let downloads = Downloads::new(settled.shows_downloads);
+    let model =
+        settled.model.obtain(wanted, &|event| downloads.report(event)).map_err(|error| told(&error))?;
+    let (job, show) = settled.with_model(model);
+    let prepared = job.prepare().map_err(|error| told(&error))?;
+    show.empty_inputs(prepared.images());
+    if show.dry_run {
+        let printed = print_line(preview::describe(&prepared).trim_end());
+        return match printed {
+            Ok(()) => Ok(Exit::Done),
+            Err(error) => print::cannot_print(&error),
+        };
+    }
+    let stop = Stop::new();
+    interrupt::listen(&stop);
+    let resumes = prepared.job().destination.resumes();
+    let mut reporter = Reporter::new(&show);
+    let ran = prepared.run(&stop, &mut |event| reporter.take(event));
+    reporter.end(ran.as_ref().ok().map(|(ended, _)| *ended), stop.is_asked(), resumes);
+    if let Some(error) = reporter.unprintable() {
+        return print::cannot_print(error);
+    }
+    let (ended, tally) = ran.map_err(|error: JobError| told(&error))?;
+    Ok(match ended {
+        Ended::Stopped => Exit::Interrupted,
+        Ended::Unheard => Exit::Done,
+        Ended::TooManyFailures => Exit::SomeFailed,
+        Ended::Complete if tally.failed > 0 => Exit::SomeFailed,
+        Ended::Complete => Exit::Done,
+    })
+}

@@ -4,13 +4,23 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{args::ProgressMode, report::say};
+use super::print::say;
+use crate::job::{Status, Tally};
 
 /// Between plain lines, where standard error is no terminal.
 const INTERVAL: Duration = Duration::from_secs(30);
 
+/// When progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProgressMode {
+    Auto,
+    /// Also a line at the start where standard error is no terminal
+    Always,
+    Never,
+}
+
 /// A bar on a terminal, lines elsewhere, or nothing.
-pub(crate) struct Progress {
+pub(super) struct Progress {
     form: Form,
     tally: Tally,
     started: Instant,
@@ -22,17 +32,9 @@ enum Form {
     Hidden,
 }
 
-/// Images by what became of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) done: u64,
-    pub(crate) skipped: u64,
-    pub(crate) failed: u64,
-}
-
 impl Progress {
     /// `total` is the number of images, if it is known.
-    pub(crate) fn new(mode: ProgressMode, total: Option<u64>) -> Self {
+    pub(super) fn new(mode: ProgressMode, total: Option<u64>) -> Self {
         let started = Instant::now();
         let lines = || Form::Lines { last: started, total };
         let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
@@ -48,9 +50,9 @@ impl Progress {
         progress
     }
 
-    /// Takes a step; `step` counts it.
-    pub(crate) fn step(&mut self, step: impl FnOnce(&mut Tally)) {
-        step(&mut self.tally);
+    /// Counts an image.
+    pub(super) fn step(&mut self, status: Status) {
+        self.tally.count(status);
         let Tally { done, skipped, failed } = self.tally;
         match &mut self.form {
             Form::Bar(bar) => {
@@ -66,7 +68,7 @@ impl Progress {
     }
 
     /// Prints a line without tearing the bar.
-    pub(crate) fn say(&self, kind: &str, message: &str) {
+    pub(super) fn say(&self, kind: &str, message: &str) {
         match &self.form {
             Form::Bar(bar) => bar.suspend(|| say(kind, message)),
             Form::Lines { .. } | Form::Hidden => say(kind, message),
@@ -74,26 +76,22 @@ impl Progress {
     }
 
     /// Runs something that prints on standard output without tearing the bar.
-    pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+    pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
         match &self.form {
             Form::Bar(bar) => bar.suspend(print),
             Form::Lines { .. } | Form::Hidden => print(),
         }
     }
 
-    pub(crate) fn tally(&self) -> Tally {
-        self.tally
-    }
-
     /// Removes the bar.
-    pub(crate) fn clear(&self) {
+    pub(super) fn clear(&self) {
         if let Form::Bar(bar) = &self.form {
             bar.finish_and_clear();
         }
     }
 
     /// `1900 done, 12 complete before, 88 failed in 25:03, 1.26 images/s`
-    pub(crate) fn summary(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         let elapsed = self.started.elapsed();
         let Tally { done, skipped, failed } = self.tally;
         let mut parts = vec![format!("{done} done")];

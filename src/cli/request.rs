@@ -1,9 +1,9 @@
 //! `--tensor` and its companions: what is asked of the model.
 
 use anyhow::{Result, bail};
-use clip_features::request::{Request, TensorKind, Tokens};
 
-use super::Args;
+use super::args::Args;
+use crate::extractor::{Request, TensorKind, Tokens};
 
 /// Settles what is asked of the model for each image.
 pub(super) fn request(args: &Args) -> Result<Request> {

@@ -25,6 +25,18 @@ pub enum HubError {
         /// What was given.
         revision: String,
     },
+    /// Neither a path that exists nor the name of a model.
+    #[error("{}: no such file or directory\nhint: a model of the hub is named ORG/NAME", path.display())]
+    NoSuchModel {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// A revision of what has none.
+    #[error("revision is of a model of the hub, and {reason}\nhint: leave it out")]
+    UselessRevision {
+        /// What was given.
+        reason: String,
+    },
     /// An environment variable that cannot be followed.
     #[error("{name}: {reason}")]
     Environment {
@@ -34,12 +46,11 @@ pub enum HubError {
         reason: String,
     },
     /// There is no home directory to put the cache in.
-    #[error("no place for the cache: there is no home directory\nhint: --cache-dir DIR or HF_HOME")]
+    #[error("no place for the cache: there is no home directory")]
     NoCacheDirectory,
     /// Offline, and a file is not in the cache.
     #[error(
-        "{model}: {file} of revision {revision} is not in the cache {} and downloads are turned off\nhint: run once \
-         without --offline, --dry-run and HF_HUB_OFFLINE, or use --model DIR for a checkpoint on disk, or --random-weights",
+        "{model}: {file} of revision {revision} is not in the cache {} and downloads are turned off",
         cache.display()
     )]
     NotCached {
@@ -53,11 +64,7 @@ pub enum HubError {
         cache: PathBuf,
     },
     /// The hub cannot be reached, and a file is not in the cache.
-    #[error(
-        "{model}: {file} is not in the cache, and {host} cannot be reached: {reason}\nhint: without a network, use \
-         --model DIR for a checkpoint on disk, or --random-weights; behind a proxy, set HTTPS_PROXY, and SSL_CERT_FILE if \
-         it has a certificate of its own"
-    )]
+    #[error("{model}: {file} is not in the cache, and {host} cannot be reached: {reason}")]
     Unreachable {
         /// The model.
         model: ModelId,
@@ -95,9 +102,7 @@ pub enum HubError {
         host: String,
     },
     /// The model has no such branch, tag or commit.
-    #[error(
-        "{model}: there is no revision {revision}\nhint: --revision takes a branch, a tag, or a full commit hash"
-    )]
+    #[error("{model}: there is no revision {revision}")]
     RevisionNotFound {
         /// The model.
         model: ModelId,
@@ -200,8 +205,7 @@ pub enum HubError {
     #[error(transparent)]
     Index(#[from] ModelError),
     /// The cache's disk is full.
-    #[error("{}: no space left on the disk, {needed} more bytes are needed\nhint: make room, or use --cache-dir on \
-         another disk; what has arrived is kept and continued", path.display())]
+    #[error("{}: no space left on the disk, {needed} more bytes are needed", path.display())]
     DiskFull {
         /// The partial file.
         path: PathBuf,
@@ -209,7 +213,7 @@ pub enum HubError {
         needed: u64,
     },
     /// The cache cannot be read or written.
-    #[error("{}: {source}\nhint: --cache-dir names another cache", path.display())]
+    #[error("{}: {source}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,

@@ -21,12 +21,13 @@
 //! So `ureq` with rustls on ring transfers, one request at a time, and what makes a transfer reliable is here.
 
 mod cache;
+mod choice;
 mod download;
 mod error;
+mod event;
 mod http;
 mod lock;
 mod names;
-mod progress;
 mod remote;
 mod retry;
 mod settings;
@@ -39,9 +40,10 @@ use remote::Remote;
 use crate::model::{nested_image_processor, vision_shards};
 
 pub use cache::refetch_hint;
+pub use choice::ModelChoice;
 pub use error::HubError;
+pub use event::Event;
 pub use names::{ModelId, Revision};
-pub use progress::{Event, Reporter};
 pub use settings::{Settings, Token};
 
 const CONFIG: &str = "config.json";

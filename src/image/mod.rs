@@ -37,7 +37,7 @@ use guard::guarded;
 use raster::{Pixels, Raster};
 
 /// What becomes of transparency.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Alpha {
     /// The picture is composited over white, as transformers 5 does.
     #[default]
@@ -47,6 +47,9 @@ pub enum Alpha {
 }
 
 impl Alpha {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::White, Self::Drop];
+
     /// The name on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {
@@ -57,7 +60,7 @@ impl Alpha {
 }
 
 /// What becomes of an orientation in the picture's metadata.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExifOrientation {
     /// Pixels stay as they are stored, as `PIL.Image.open` gives them.
     #[default]
@@ -67,6 +70,9 @@ pub enum ExifOrientation {
 }
 
 impl ExifOrientation {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Ignore, Self::Apply];
+
     /// The name on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {

@@ -51,18 +51,19 @@ impl Distinct {
     }
 }
 
-/// Leaves out images that were given before, and makes those whose output is another image's into failures.
+/// Leaves out images that were given before, and makes those whose place is another image's into failures. `place` is where an
+/// image's output goes; none where images do not get in each other's way.
 pub fn distinct(
     items: impl Iterator<Item = Item>,
-    output: impl Fn(&Path) -> PathBuf,
+    place: impl Fn(&Item) -> Option<PathBuf>,
 ) -> impl Iterator<Item = Item> {
     let mut distinct = Distinct::default();
     items.filter_map(move |item| {
-        let output = output(&item.name);
-        match (distinct.note(&item.source, &output), item.source) {
+        let Some(place) = place(&item) else { return Some(item) };
+        match (distinct.note(&item.source, &place), item.source) {
             (Seen::New, source) => Some(Item { source, ..item }),
             (Seen::Taken, Source::File(path)) => {
-                let reason = format!("another image is written to {}", output.display());
+                let reason = format!("another image is written to {}", place.display());
                 Some(Item::unreadable(path, reason))
             }
             (Seen::Again | Seen::Taken, _) => None,
@@ -77,7 +78,8 @@ mod tests {
     #[test]
     fn a_repeated_image_is_left_out_and_a_shared_output_fails() {
         let items = ["a.jpg", "b.jpg", "a.jpg", "a.png"].map(|path| Item::file(path.into()));
-        let kept: Vec<_> = distinct(items.into_iter(), |name| name.with_extension("npy")).collect();
+        let kept: Vec<_> =
+            distinct(items.into_iter(), |item| Some(item.name.with_extension("npy"))).collect();
         assert_eq!(kept.len(), 3);
         assert_eq!(kept[1].source, Source::File("b.jpg".into()));
         assert!(matches!(&kept[2].source, Source::Unreadable(path, reason)

@@ -4,10 +4,10 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
-use super::Item;
+use super::{Images, Input, InputError, Item};
 
 /// What ends a path in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,35 +18,37 @@ pub enum Separator {
     Nul,
 }
 
-/// A list of paths, read as it comes: a producer may still be writing it.
+/// A list of paths in a file; `-` is standard input.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List {
+    /// The file.
+    pub path: PathBuf,
+    /// What ends a path.
+    pub separator: Separator,
+}
+
+impl Input for List {
+    fn images(self: Box<Self>) -> Result<Images, InputError> {
+        let Self { path, separator } = *self;
+        let reader: Box<dyn BufRead + Send> = if path.as_os_str() == "-" {
+            Box::new(BufReader::new(io::stdin()))
+        } else {
+            let file = File::open(&path);
+            Box::new(BufReader::new(file.map_err(|source| InputError::List { path: path.clone(), source })?))
+        };
+        Ok(Images::Listed(Box::new(Lines { path, reader: Some(reader), separator })))
+    }
+}
+
+/// An open list, read as it comes: a producer may still be writing it.
+struct Lines {
     path: PathBuf,
     reader: Option<Box<dyn BufRead + Send>>,
     separator: Separator,
 }
 
-impl List {
-    /// Opens a list; `-` is standard input.
-    ///
-    /// # Errors
-    /// The file cannot be opened.
-    pub fn open(path: &Path, separator: Separator) -> io::Result<Self> {
-        let reader: Box<dyn BufRead + Send> = if path.as_os_str() == "-" {
-            Box::new(BufReader::new(io::stdin()))
-        } else {
-            Box::new(BufReader::new(File::open(path)?))
-        };
-        Ok(Self { path: path.to_owned(), reader: Some(reader), separator })
-    }
-
-    #[cfg(test)]
-    fn of(bytes: &'static [u8], separator: Separator) -> Self {
-        Self { path: "list".into(), reader: Some(Box::new(bytes)), separator }
-    }
-}
-
 /// Empty lines are passed over; an error of the reader is one unreadable item, the last.
-impl Iterator for List {
+impl Iterator for Lines {
     type Item = Item;
 
     fn next(&mut self) -> Option<Item> {
@@ -98,19 +100,19 @@ fn item_of(bytes: Vec<u8>) -> Item {
 mod tests {
     use super::*;
 
-    fn paths(list: List) -> Vec<String> {
-        list.map(|item| item.source.to_string()).collect()
+    fn paths(bytes: &'static [u8], separator: Separator) -> Vec<String> {
+        let lines = Lines { path: "list".into(), reader: Some(Box::new(bytes)), separator };
+        lines.map(|item| item.source.to_string()).collect()
     }
 
     #[test]
     fn lines_are_paths() {
-        let list = List::of(b"a b.jpg\n\nc.jpg\r\nlast", Separator::Newline);
-        assert_eq!(paths(list), ["a b.jpg", "c.jpg", "last"]);
+        let list = b"a b.jpg\n\nc.jpg\r\nlast";
+        assert_eq!(paths(list, Separator::Newline), ["a b.jpg", "c.jpg", "last"]);
     }
 
     #[test]
     fn nul_keeps_line_feeds_in_names() {
-        let list = List::of(b"a\nb.jpg\0c.jpg\0", Separator::Nul);
-        assert_eq!(paths(list), ["a\nb.jpg", "c.jpg"]);
+        assert_eq!(paths(b"a\nb.jpg\0c.jpg\0", Separator::Nul), ["a\nb.jpg", "c.jpg"]);
     }
 }

@@ -75,10 +75,7 @@ pub enum ModelError {
         dtype: String,
     },
     /// An input that does not fit the tower.
-    #[error(
-        "pixel_values of {height}x{width} do not fit the tower, which takes {expected}x{expected}\n\
-         hint: config.json's image_size and preprocessor_config.json's crop_size must agree; --image-size N sets both"
-    )]
+    #[error("pixel_values of {height}x{width} do not fit the tower, which takes {expected}x{expected}")]
     PixelShape {
         /// The tower's image size.
         expected: usize,
@@ -112,6 +109,14 @@ pub enum ModelError {
     /// A tensor that a tower gives, but that it was not loaded for.
     #[error("the tower was loaded for less than is asked of it")]
     NotLoaded,
+    /// The system gives no threads to compute with.
+    #[error("{threads} threads cannot be started: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system said.
+        reason: String,
+    },
     /// Candle's own error.
     #[error("{0}")]
     Candle(candle_core::Error),

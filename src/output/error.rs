@@ -7,13 +7,27 @@ use std::{
 
 use thiserror::Error;
 
-impl OutputError {
-    /// The same of the path that a user knows, where an error names a file inside of it.
-    pub(super) fn at(self, path: &Path) -> Self {
+/// Something that can be said of how to write, which not every destination heeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// The format.
+    Format,
+    /// The most bytes of a file.
+    ShardSize,
+    /// Whether names keep the image's extension.
+    KeepExtension,
+    /// Whether what is there is replaced.
+    Overwrite,
+}
+
+impl Setting {
+    /// The name, and what it does for the destinations that heed it.
+    fn purpose(self) -> &'static str {
         match self {
-            Self::Io { source, .. } => Self::Io { path: path.to_owned(), source },
-            Self::Busy { .. } => Self::Busy { path: path.to_owned() },
-            other => other,
+            Self::Format => "format says how to write, and nothing is written",
+            Self::ShardSize => "shard-size splits an archive",
+            Self::KeepExtension => "keep-extension names the files of a directory",
+            Self::Overwrite => "overwrite replaces files, and none are written",
         }
     }
 }
@@ -22,6 +36,55 @@ impl OutputError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OutputError {
+    /// A setting that means nothing for this destination.
+    #[error("{}", setting.purpose())]
+    Unused {
+        /// The setting.
+        setting: Setting,
+    },
+    /// `.npy` cannot name this type.
+    #[error("dtype bf16: .npy has no bfloat16")]
+    NoBfloat16,
+    /// Neither the path nor a format says how to write.
+    #[error("{}: the extension names no format", path.display())]
+    NoFormat {
+        /// The target.
+        path: PathBuf,
+    },
+    /// The path's extension names another format than the one asked for.
+    #[error("{}: the format contradicts the file's extension", path.display())]
+    OtherFormat {
+        /// The target.
+        path: PathBuf,
+    },
+    /// Binary data and a person's screen.
+    #[error("standard output is a terminal, and the tensor is binary\nhint: redirect it, or name a file")]
+    Terminal,
+    /// A format that cannot be written one image after the other.
+    #[error("a stream of several images is .npy")]
+    NoStream,
+    /// A stack, and more than one tensor of an image.
+    #[error(
+        "{}: a stack holds one tensor of an image, and {tensors} are asked for\n\
+         hint: write .safetensors, or into a directory",
+        path.display()
+    )]
+    OneTensor {
+        /// The target.
+        path: PathBuf,
+        /// How many are asked for.
+        tensors: usize,
+    },
+    /// A limit on a file's size that not even one image keeps.
+    #[error("{}: shard-size {limit}: an image of {image} bytes and a header do not fit", path.display())]
+    ShardSize {
+        /// The target.
+        path: PathBuf,
+        /// The most bytes of a file.
+        limit: u64,
+        /// The bytes of an image.
+        image: u64,
+    },
     /// The target's directory does not exist.
     #[error("{}: the directory {} does not exist\nhint: create it with mkdir -p", path.display(), directory.display())]
     NoDirectory {
@@ -43,12 +106,20 @@ pub enum OutputError {
         path: PathBuf,
     },
     /// There is an output of other settings, or of unknown origin, where this one should go.
-    #[error("{}: {reason}\nhint: --overwrite starts anew, another -o keeps both", path.display())]
+    #[error("{}: {reason}", path.display())]
     Taken {
         /// The target.
         path: PathBuf,
         /// What is there.
         reason: String,
+    },
+    /// A file of unknown origin is where an image's output should go.
+    #[error("{}: exists, and {ledger} does not say that it is ours", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What would say so.
+        ledger: &'static str,
     },
     /// An image's output would lie outside the directory, or on another image's.
     #[error("{}: {reason}", path.display())]
@@ -58,14 +129,9 @@ pub enum OutputError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Files of an interrupted run that do not hold together.
-    #[error("{}: {reason}\nhint: --overwrite starts anew", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What does not hold together.
-        reason: String,
-    },
+    /// Whoever read our standard output has closed it.
+    #[error("standard output was closed by its reader")]
+    ReaderGone,
     /// The system refused.
     #[error("{}: cannot be written: {source}{}", path.display(), hint(source))]
     Io {
@@ -74,6 +140,22 @@ pub enum OutputError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl OutputError {
+    /// The same of the path that a user knows, where an error names a file inside of it.
+    pub(super) fn at(self, path: &Path) -> Self {
+        match self {
+            Self::Io { source, .. } => Self::Io { path: path.to_owned(), source },
+            Self::Busy { .. } => Self::Busy { path: path.to_owned() },
+            other => other,
+        }
+    }
+
+    /// Whether another image may do better.
+    pub fn is_of_one_image(&self) -> bool {
+        matches!(self, Self::Misplaced { .. } | Self::Foreign { .. })
+    }
 }
 
 /// The way out, where there is one.

@@ -1,4 +1,4 @@
-//! `manifest.json`: what a directory of outputs was made with.
+//! `manifest.json`: what the outputs of one place were made with, where their format has no room for it.
 
 use std::{fs, io, path::Path};
 
@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{Metadata, OutputError, OutputFile};
 
-/// The manifest's name in a directory of outputs.
-pub(super) const MANIFEST: &str = "manifest.json";
+/// Its name in a directory of outputs.
+pub(in crate::output) const MANIFEST: &str = "manifest.json";
 
 /// The settings that all outputs of one place share.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Manifest {
-    pub(super) settings: Metadata,
+pub(in crate::output) struct Manifest {
+    pub(in crate::output) settings: Metadata,
 }
 
 impl Manifest {
     /// Reads a manifest; none if there is no such file.
-    pub(super) fn read(path: &Path) -> Result<Option<Self>, OutputError> {
+    pub(in crate::output) fn read(path: &Path) -> Result<Option<Self>, OutputError> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -30,13 +30,13 @@ impl Manifest {
     }
 
     /// Writes a manifest, in one piece.
-    pub(super) fn write(&self, path: &Path) -> Result<(), OutputError> {
+    pub(in crate::output) fn write(&self, path: &Path) -> Result<(), OutputError> {
         let text = serde_json::to_string_pretty(self).expect("a manifest has only string keys");
         OutputFile::create_in_tree(path)?.commit(|writer| writeln!(writer, "{text}"))
     }
 
     /// Refuses to mix outputs of other settings with ours; `path` is where they are.
-    pub(super) fn check(&self, settings: &Metadata, path: &Path) -> Result<(), OutputError> {
+    pub(in crate::output) fn check(&self, settings: &Metadata, path: &Path) -> Result<(), OutputError> {
         self.settings.check(settings, path, "holds outputs of other settings")
     }
 }

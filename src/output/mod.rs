@@ -1,83 +1,28 @@
 //! Tensors → bytes that the Python ecosystem opens, in files that are whole or absent.
+//!
+//! Three rooms: `format` knows how bytes are laid out, `disk` how a file becomes whole or stays absent, and `kinds` has one
+//! file for each [`Destination`]. `parts` is what the two kinds that put many images into one file share. What is promised:
+//! nothing is ever half a file under its final name, and a run that was killed goes on where it was. Nothing here knows what a
+//! tensor means or which model made it.
 
-mod archive;
-mod archive_names;
-mod dtype;
+mod array;
+mod contents;
+mod destination;
+mod disk;
 mod error;
-mod file;
-mod finished;
-mod journal;
-mod ledger;
+mod format;
+mod kinds;
 mod manifest;
 mod metadata;
 mod name;
-mod npy;
-mod resume;
-mod safetensors;
-mod shard;
-mod space;
-mod tree;
+mod parts;
 
-pub use archive::Archive;
-pub use archive_names::ArchiveNames;
-pub use dtype::Dtype;
-pub use error::OutputError;
-pub use file::OutputFile;
+pub use array::Array;
+pub use contents::{Contents, TensorSpec};
+pub use destination::{Complete, Destination, Sink};
+pub use disk::{OutputFile, free_space, readable_size};
+pub use error::{OutputError, Setting};
+pub use format::{Dtype, Format};
+pub use kinds::{Asked, choose};
 pub use metadata::Metadata;
 pub use name::key;
-pub use space::free_space;
-pub use tree::{Tree, TreeNames};
-
-use std::{
-    io::{self, Write},
-    path::Path,
-};
-
-/// One tensor to write, in float32 as it was computed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Array {
-    /// Its name, the key in a safetensors file.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// Its elements, in row-major order.
-    pub values: Vec<f32>,
-}
-
-/// The format of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// NumPy's `.npy`, one array.
-    Npy,
-    /// `.safetensors`, named tensors and metadata.
-    Safetensors,
-}
-
-impl Format {
-    /// The format that a file's extension names.
-    pub fn of_path(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()? {
-            "npy" => Some(Self::Npy),
-            "safetensors" => Some(Self::Safetensors),
-            _ => None,
-        }
-    }
-
-    /// Writes tensors as a whole file of this format. An `.npy` holds one, and has no room for `metadata`; several
-    /// make several files, one after the other, as `numpy.load` reads them in turn.
-    ///
-    /// # Errors
-    /// `writer` fails.
-    pub fn write(
-        self,
-        writer: &mut dyn Write,
-        arrays: &[Array],
-        dtype: Dtype,
-        metadata: &Metadata,
-    ) -> io::Result<()> {
-        match self {
-            Self::Npy => arrays.iter().try_for_each(|array| npy::write(writer, array, dtype)),
-            Self::Safetensors => safetensors::write(writer, arrays, dtype, metadata),
-        }
-    }
-}

@@ -6,7 +6,7 @@ use super::config::{ConfigError, ProcessorConfig};
 use super::size::Size;
 
 /// How a picture becomes a square.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fit {
     /// The config's own way: a crop for CLIP and DINOv2, a squash for SigLIP
     #[default]
@@ -18,7 +18,10 @@ pub enum Fit {
 }
 
 impl Fit {
-    /// The name on the command line and in reports.
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Crop, Self::Pad, Self::Squash];
+
+    /// The name in metadata and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Crop => "crop",
@@ -42,7 +45,7 @@ impl ProcessorConfig {
         match fit {
             Fit::Crop => Ok(self),
             Fit::Pad => {
-                let mean = self.normalize.ok_or_else(|| lacks("image_mean", "in use for --fit pad"))?.mean;
+                let mean = self.normalize.ok_or_else(|| lacks("image_mean", "in use for fit pad"))?.mean;
                 // Python's int() of the mean, which Pillow then holds within a byte.
                 let pad = mean.map(|mean| (mean * 255.0) as u8);
                 Ok(Self { pad: Some(pad), ..self })
@@ -51,7 +54,7 @@ impl ProcessorConfig {
                 let (height, width) = match (self.crop, self.resize) {
                     (Some(crop), _) => crop,
                     (None, Some(Size::Exact { height, width })) => (height, width),
-                    _ => return Err(lacks("crop_size", "in use for --fit squash")),
+                    _ => return Err(lacks("crop_size", "in use for fit squash")),
                 };
                 Ok(Self { resize: Some(Size::Exact { height, width }), crop: None, ..self })
             }

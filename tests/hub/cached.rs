@@ -100,7 +100,7 @@ fn offline_makes_no_connection() {
     world.settings = offline(&world);
     let error = world.fetch().unwrap_err();
     assert!(matches!(&error, HubError::NotCached { file, .. } if file == "config.json"), "{error}");
-    let message = error.to_string();
+    let message = clip_features::cli::told(&error);
     for part in ["acme/clip", "main", "--model DIR", "--random-weights", "HF_HUB_OFFLINE"] {
         assert!(message.contains(part), "{part}: {message}");
     }

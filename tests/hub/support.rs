@@ -64,7 +64,7 @@ impl World {
 
     /// Fetches, and gives the error's text.
     pub(crate) fn refusal(&self) -> String {
-        self.fetch().unwrap_err().to_string()
+        clip_features::cli::told(&self.fetch().unwrap_err())
     }
 
     pub(crate) fn events_with(&self, kind: &str) -> usize {

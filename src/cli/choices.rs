@@ -1,0 +1,172 @@
+//! The library's choices as values of options.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
+use super::progress::ProgressMode;
+use crate::{
+    extractor::{TensorKind, Tokens},
+    image::{Alpha, ExifOrientation},
+    output::{Dtype, Format},
+    processor::Fit,
+};
+
+/// A choice among a few, each with a name.
+pub(super) trait Choice: Copy + Send + Sync + 'static {
+    /// All of them, in the order in which help shows them.
+    const CHOICES: &'static [Self];
+
+    /// What is typed.
+    fn name(self) -> &'static str;
+
+    /// What help says of it; nothing where the name says enough.
+    fn help(self) -> &'static str;
+}
+
+/// Reads a choice by its name.
+pub(super) fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
+    let value = |choice: &T| match choice.help() {
+        "" => PossibleValue::new(choice.name()),
+        help => PossibleValue::new(choice.name()).help(help),
+    };
+    let names = PossibleValuesParser::new(T::CHOICES.iter().map(value));
+    names.map(|name| *T::CHOICES.iter().find(|choice| choice.name() == name).expect("a possible value"))
+}
+
+impl Choice for TensorKind {
+    const CHOICES: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::LastHiddenState => "The tower's output, every token",
+            Self::HiddenStates => {
+                "What enters the first block and leaves each: N + 1 tensors, or those of --layer"
+            }
+            Self::Attentions => {
+                "Each block's attention after the softmax, [1, heads, tokens, tokens]: N tensors, or those of --layer"
+            }
+            Self::PoolerOutput => "The token that stands for the image, [1, width]",
+            Self::ImageEmbeds => "The pooled token in CLIP's space of images and texts, not normalized",
+            Self::PixelValues => "The tower's input, [1, 3, 224, 224]; loads no weights",
+        }
+    }
+}
+
+impl Choice for Tokens {
+    const CHOICES: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::All => {
+                "The class token and the registers where the tower has them, then the patches row by row"
+            }
+            Self::Patch => "The patches alone, as LLaVA's `patch`",
+            Self::Cls => "The class token alone",
+        }
+    }
+}
+
+impl Choice for Fit {
+    const CHOICES: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::Crop => "The config's own way: a crop for CLIP and DINOv2, a squash for SigLIP",
+            Self::Pad => "Centred on a square of the mean colour, before all else, as LLaVA does",
+            Self::Squash => "Straight to the square, whatever the aspect",
+        }
+    }
+}
+
+impl Choice for Alpha {
+    const CHOICES: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::White => "The picture is composited over white, as transformers 5 does",
+            Self::Drop => {
+                "The alpha band is dropped, as `.convert(\"RGB\")` does in transformers 4 and LLaVA"
+            }
+        }
+    }
+}
+
+impl Choice for ExifOrientation {
+    const CHOICES: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::Ignore => "Pixels stay as they are stored, as `PIL.Image.open` gives them",
+            Self::Apply => "The picture is turned upright, as `transformers.image_utils.load_image` does",
+        }
+    }
+}
+
+impl Choice for Format {
+    const CHOICES: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::Npy => "NumPy's `.npy`, one array",
+            Self::Safetensors => "`.safetensors`, named tensors and metadata",
+        }
+    }
+}
+
+impl Choice for Dtype {
+    const CHOICES: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::F32 => "IEEE binary32",
+            Self::F16 => "IEEE binary16; values beyond ±65504 become infinite",
+            Self::Bf16 => "bfloat16, which only safetensors can name",
+        }
+    }
+}
+
+impl Choice for ProgressMode {
+    const CHOICES: &'static [Self] = &[Self::Auto, Self::Always, Self::Never];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::Always => "Also a line at the start where standard error is no terminal",
+            Self::Auto | Self::Never => "",
+        }
+    }
+}

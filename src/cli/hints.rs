@@ -1,0 +1,96 @@
+//! Errors of the library as a person at the command line reads them: with the options that are a way out.
+
+use std::error::Error;
+
+use crate::{
+    hub::{HubError, refetch_hint},
+    job::JobError,
+    model::ModelError,
+    output::{OutputError, Setting},
+};
+
+/// An error and, on a line of its own, the way out where there is one.
+pub fn told(error: &(dyn Error + 'static)) -> String {
+    let hint = if let Some(error) = error.downcast_ref::<JobError>() {
+        of_job(error)
+    } else if let Some(error) = error.downcast_ref::<OutputError>() {
+        of_output(error).map(Into::into)
+    } else {
+        error.downcast_ref::<HubError>().and_then(of_hub).map(Into::into)
+    };
+    let message = if begins_with_an_option(error) { format!("--{error}") } else { error.to_string() };
+    hint.map_or_else(|| message.clone(), |hint| format!("{message}\nhint: {hint}"))
+}
+
+/// Whether the message begins with the name of a setting, which is an option's.
+fn begins_with_an_option(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<OutputError>() {
+        Some(OutputError::Unused { .. } | OutputError::NoBfloat16) => true,
+        _ => matches!(error.downcast_ref::<HubError>(), Some(HubError::UselessRevision { .. })),
+    }
+}
+
+fn of_job(error: &JobError) -> Option<String> {
+    let hint = match error {
+        JobError::Output(error) => of_output(error)?,
+        JobError::Model(ModelError::Corrupt { path, .. }) => return refetch_hint(path),
+        JobError::Model(error) => of_model(error)?,
+        JobError::Clash { by_extension: true, .. } => {
+            "--keep-extension names them apart if only that differs"
+        }
+        JobError::Clash { .. } => "give the directory that holds both, so that their paths differ",
+        JobError::NoSpace { .. } => "--dtype f16 halves it, --tokens may leave some out",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn of_model(error: &ModelError) -> Option<&'static str> {
+    match error {
+        ModelError::PixelShape { .. } => Some(
+            "config.json's image_size and preprocessor_config.json's crop_size must agree; --image-size N sets both",
+        ),
+        _ => None,
+    }
+}
+
+fn of_output(error: &OutputError) -> Option<&'static str> {
+    Some(match error {
+        OutputError::Unused { setting } => match setting {
+            Setting::Format => "add -o PATH, or -o - for standard output",
+            Setting::ShardSize => "give -o x.safetensors or -o x.npy and several images",
+            Setting::KeepExtension => "give -o DIR/",
+            Setting::Overwrite => "give -o PATH",
+        },
+        OutputError::NoBfloat16 => "write .safetensors, or --dtype f16 or f32",
+        OutputError::NoFormat { .. } => {
+            "end it in .npy or .safetensors, in / for a directory, or give --format"
+        }
+        OutputError::OtherFormat { .. } => "leave --format out",
+        OutputError::NoStream => "leave --format out, or write -o x.safetensors",
+        OutputError::ShardSize { .. } => "give a larger --shard-size",
+        OutputError::Taken { .. } => "--overwrite starts anew, another -o keeps both",
+        OutputError::Foreign { .. } => "--overwrite replaces it",
+        _ => return None,
+    })
+}
+
+fn of_hub(error: &HubError) -> Option<&'static str> {
+    Some(match error {
+        HubError::NoCacheDirectory => "--cache-dir DIR or HF_HOME",
+        HubError::NotCached { .. } => {
+            "run once without --offline, --dry-run and HF_HUB_OFFLINE, or use --model DIR for a checkpoint on disk, or \
+             --random-weights"
+        }
+        HubError::Unreachable { .. } => {
+            "without a network, use --model DIR for a checkpoint on disk, or --random-weights; behind a proxy, set \
+             HTTPS_PROXY, and SSL_CERT_FILE if it has a certificate of its own"
+        }
+        HubError::RevisionNotFound { .. } => "--revision takes a branch, a tag, or a full commit hash",
+        HubError::DiskFull { .. } => {
+            "make room, or use --cache-dir on another disk; what has arrived is kept and continued"
+        }
+        HubError::Io { .. } => "--cache-dir names another cache",
+        _ => return None,
+    })
+}

@@ -1,0 +1,28 @@
+//! Ctrl-C and SIGTERM: the first ends the run after the batch in flight, the second at once.
+
+#[cfg(unix)]
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use super::{exit::Exit, print::say};
+use crate::job::Stop;
+
+/// Takes over the two signals for the rest of the process. Where there are none, Ctrl-C ends the process at once,
+/// which costs the images in flight and tears no output.
+pub(super) fn listen(stop: &Stop) {
+    #[cfg(unix)]
+    if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) {
+        let stop = stop.clone();
+        std::thread::spawn(move || {
+            for _ in signals.forever() {
+                if stop.is_asked() {
+                    std::process::exit(Exit::Interrupted.code().into());
+                }
+                say("interrupted", "finishing the images in flight; once more to end at once");
+                stop.stop();
+            }
+        });
+    }
+}

@@ -1,0 +1,42 @@
+//! What a job would do, in words, for `--dry-run`.
+
+use std::fmt::Write as _;
+
+use crate::{input::Images, job::Prepared, output::readable_size};
+
+/// A line for each fact.
+pub(super) fn describe(prepared: &Prepared) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<8}{value}");
+    };
+    let (job, contents) = (prepared.job(), prepared.contents());
+    line(
+        "images",
+        match (prepared.images(), prepared.remaining()) {
+            (Images::Known { items, others, .. }, Some(left)) => {
+                let mut value = format!("{}, {left} to do", items.len());
+                if *others > 0 {
+                    let _ = write!(value, "; {others} other files are passed over");
+                }
+                value
+            }
+            _ => "as they are listed".into(),
+        },
+    );
+    for tensor in &contents.tensors {
+        let shape = tensor.shape.as_ref();
+        let shape = shape.map_or("of the picture's size".into(), |shape| format!("{shape:?}"));
+        line("tensor", format!("{} {shape} {}", tensor.name, contents.dtype.name()));
+    }
+    line("model", contents.settings.get("model").unwrap_or_default().to_owned());
+    line("compute", format!("{} threads, batches of {}", job.options.threads, job.batch));
+    line("output", job.destination.describe(contents));
+    if let (Some((Some(needed), free)), Some(image)) =
+        (prepared.space(), job.destination.image_bytes(contents))
+    {
+        let free = free.map_or("unknown".into(), readable_size);
+        line("space", format!("{} needed, {image} bytes an image; {free} free", readable_size(needed)));
+    }
+    text
+}

@@ -1,0 +1,244 @@
+//! What was typed → what it means: every rule that spans several options, once.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Error, Result, bail};
+
+use super::{args::Args, hints::told, print::say, progress::ProgressMode, request::request};
+use crate::{
+    extractor::Options,
+    hub::{HubError, ModelChoice, Settings},
+    image::DecodeOptions,
+    input::{self, Images, Input, List, Separator},
+    job::{Heatmap, Job},
+    kernels::physical_cores,
+    model::ModelSpec,
+    output::{self, Asked, Destination, Dtype},
+};
+
+/// What a run will do, but for the model's files, which are still to be found.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) model: ModelChoice,
+    pub(super) options: Options,
+    inputs: Vec<Box<dyn Input>>,
+    destination: Box<dyn Destination>,
+    dtype: Dtype,
+    batch: usize,
+    max_failures: Option<u64>,
+    failures: Option<PathBuf>,
+    heatmap: Option<Heatmap>,
+    /// Whether a download is shown.
+    pub(super) shows_downloads: bool,
+    show: Show,
+}
+
+/// What a person, or a program on the other end of a pipe, gets to see.
+#[derive(Clone, Debug)]
+pub(super) struct Show {
+    pub(super) json: bool,
+    pub(super) quiet: bool,
+    pub(super) progress: ProgressMode,
+    /// Whether shapes are printed, as nothing is written.
+    pub(super) shapes: bool,
+    /// Whether there may be several images.
+    pub(super) is_batch: bool,
+    pub(super) overwrites: bool,
+    pub(super) warns_of_random_weights: bool,
+    pub(super) dry_run: bool,
+}
+
+impl Settled {
+    /// Settles the arguments.
+    pub(super) fn new(args: Args) -> Result<Self> {
+        let inputs = inputs(&args);
+        if args.inputs.iter().filter(|path| is_dash(path)).count() > 1 {
+            bail!(
+                "- is given twice, and standard input holds one image\nhint: name files, or list them with --files-from"
+            );
+        }
+        let is_one = matches!(inputs.as_slice(), [input] if input.is_one());
+        let asked = Asked {
+            path: args.output.clone(),
+            format: args.format,
+            several: !is_one,
+            shard_size: args.shard_size,
+            keep_extension: args.keep_extension,
+            dtype: args.dtype,
+            overwrite: args.overwrite,
+        };
+        let destination = output::choose(&asked).map_err(|error| Error::msg(told(&error)))?;
+        let request = request(&args)?;
+        let model = model(&args).map_err(|error| Error::msg(told(&error)))?;
+        if args.json && args.output.as_deref().is_some_and(is_dash) {
+            bail!("--json and -o - both need standard output\nhint: write the tensor to a file");
+        }
+        if args.heatmap.is_some() && !is_one {
+            bail!("--heatmap draws one image\nhint: give one image file");
+        }
+        let threads = args.threads.map_or_else(physical_cores, usize::from);
+        let show = Show {
+            json: args.json,
+            quiet: args.quiet,
+            // One image is done before a bar could be read.
+            progress: match args.progress {
+                ProgressMode::Auto if args.quiet || is_one => ProgressMode::Never,
+                mode => mode,
+            },
+            shapes: args.output.is_none(),
+            is_batch: !is_one,
+            overwrites: args.overwrite,
+            warns_of_random_weights: args.random_weights.is_some() && request.needs_tower() && !args.quiet,
+            dry_run: args.dry_run,
+        };
+        let options = Options {
+            request,
+            decode: DecodeOptions {
+                alpha: args.alpha,
+                exif_orientation: args.exif_orientation,
+                max_pixels: args.max_pixels,
+            },
+            fit: args.fit,
+            image_size: args.image_size,
+            threads,
+        };
+        Ok(Self {
+            model,
+            options,
+            inputs,
+            destination,
+            dtype: args.dtype,
+            // One image keeps a few threads busy; more threads want more of them.
+            batch: args.batch_size.map_or_else(|| threads.div_ceil(4).min(16), usize::from),
+            max_failures: if args.fail_fast { Some(1) } else { args.max_failures },
+            failures: args.failures,
+            heatmap: args.heatmap.map(|path| Heatmap { path, query: args.query }),
+            shows_downloads: !args.quiet && args.progress != ProgressMode::Never,
+            show,
+        })
+    }
+
+    /// The job, once the model's files are there, and what is shown of it.
+    pub(super) fn with_model(self, model: ModelSpec) -> (Job, Show) {
+        let job = Job {
+            model,
+            options: self.options,
+            inputs: self.inputs,
+            destination: self.destination.into(),
+            dtype: self.dtype,
+            overwrite: self.show.overwrites,
+            batch: self.batch,
+            max_failures: self.max_failures,
+            failures: self.failures,
+            heatmap: self.heatmap,
+        };
+        (job, self.show)
+    }
+}
+
+impl Show {
+    /// Warns of directories that hold no images.
+    pub(super) fn empty_inputs(&self, images: &Images) {
+        if let (Images::Known { empty, .. }, false) = (images, self.quiet) {
+            empty.iter().for_each(|path| say("warning", &format!("{}: holds no images", path.display())));
+        }
+    }
+}
+
+fn is_dash(path: impl AsRef<Path>) -> bool {
+    path.as_ref().as_os_str() == "-"
+}
+
+fn inputs(args: &Args) -> Vec<Box<dyn Input>> {
+    match &args.files_from {
+        Some(path) => {
+            let separator = if args.null { Separator::Nul } else { Separator::Newline };
+            vec![Box::new(List { path: path.clone(), separator })]
+        }
+        None => args.inputs.iter().map(|path| input::choose(path)).collect(),
+    }
+}
+
+fn model(args: &Args) -> Result<ModelChoice, HubError> {
+    let settings = || {
+        let mut settings = Settings::from_env(args.cache_dir.clone())?;
+        // A dry run does nothing, so it downloads nothing.
+        settings.offline |= args.offline || args.dry_run;
+        Ok(settings)
+    };
+    ModelChoice::new(args.model.as_deref(), args.random_weights, args.revision.clone(), settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn settle(line: &str) -> Result<Settled> {
+        let words = ["clip-features", "--random-weights"].into_iter().chain(line.split_whitespace());
+        Settled::new(Args::try_parse_from(words)?)
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn one_file_is_one_image_and_all_else_a_batch() {
+        let inputs = |line: &str| {
+            let settled = settle(line).unwrap();
+            format!("{} {:?}", settled.show.is_batch, settled.inputs)
+        };
+        assert_eq!(inputs("-"), "false [Stdin]");
+        assert_eq!(inputs("a.png"), "false [File(\"a.png\")]");
+        assert_eq!(inputs("src"), "true [Folder(\"src\")]");
+        assert_eq!(inputs("a b"), "true [File(\"a\"), File(\"b\")]");
+        assert_eq!(inputs("--files-from - -0"), "true [List { path: \"-\", separator: Nul }]");
+    }
+
+    #[test]
+    fn contradictions_are_refused_with_a_hint() {
+        for (line, part) in [
+            ("a.png -o x.bin", "names no format"),
+            ("a.png -o x.npy --format safetensors", "contradicts"),
+            ("a.png --format npy", "--format says how to write, and nothing is written"),
+            ("a.png -o x.npy --dtype bf16", "--dtype bf16: .npy has no bfloat16"),
+            ("src -o x/ --dtype bf16", "no bfloat16"),
+            ("src --heatmap x.png", "draws one image"),
+            ("a.png -o x.npy --shard-size 1GB", "--shard-size splits an archive"),
+            ("src -o x.npy --keep-extension", "--keep-extension names the files of a directory"),
+            ("src --overwrite", "none are written"),
+            ("- -", "- is given twice"),
+            ("a.png --revision v1", "--revision is of a model of the hub"),
+        ] {
+            let message = settle(line).unwrap_err().to_string();
+            assert!(message.contains(part), "{line}: {message}");
+            assert!(message.contains("\nhint: "), "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn random_weights_take_a_seed_only_with_an_equals_sign() {
+        let random = |line: &str| match settle(line).unwrap().model {
+            ModelChoice::Here(ModelSpec::Random { seed, directory }) => (seed, directory),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(random("b.png"), (0, None));
+        let words = ["clip-features", "--random-weights=7", "-m", "src", "a.png"];
+        let settled = Settled::new(Args::try_parse_from(words).unwrap()).unwrap();
+        let ModelChoice::Here(ModelSpec::Random { seed: 7, directory }) = settled.model else {
+            panic!("{:?}", settled.model)
+        };
+        assert_eq!(directory, Some("src".into()));
+    }
+
+    #[test]
+    fn offline_and_a_dry_run_make_no_connection() {
+        for option in ["--offline", "--dry-run"] {
+            let words = ["clip-features", "a.png", "--cache-dir", "cache", option];
+            let settled = Settled::new(Args::try_parse_from(words).unwrap()).unwrap();
+            assert!(matches!(settled.model, ModelChoice::Hub { settings, .. } if settings.offline));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Bytes of an image → features: the whole way for one image or a batch in memory.
+//!
+//! [`Opened`] is a model of which everything that can be refused has been looked at, and whose weights are still on disk;
+//! [`Extractor`] has them too. What is promised: an image's features do not depend on its batch, its neighbours or the number of
+//! threads. Nothing here knows of files of many images, of resuming, or of outputs.
+
+mod encode;
+mod error;
+mod metadata;
+mod opened;
+mod options;
+mod picture;
+mod request;
+mod unloaded;
+
+use std::sync::Arc;
+
+use crate::{
+    model::{ModelError, ModelSpec, VisionTower},
+    output::Array,
+    processor::PixelValues,
+};
+
+pub use error::ExtractError;
+pub use opened::Opened;
+pub use options::Options;
+pub use picture::{Picture, Preprocessed};
+pub use request::{Layers, Part, Request, TensorKind, Tokens};
+
+/// A model that is ready to run.
+///
+/// ```no_run
+/// use clip_features::{Extractor, model::ModelSpec};
+///
+/// let model = ModelSpec::Local("clip-vit-large-patch14".into());
+/// let extractor = Extractor::load(&model, Default::default())?;
+/// let features = extractor.extract(&std::fs::read("photo.jpg")?)?;
+/// assert_eq!(features[0].shape, [1, 257, 1024]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Extractor {
+    opened: Arc<Opened>,
+    /// None where only the tower's input is wanted.
+    tower: Option<VisionTower>,
+}
+
+impl Extractor {
+    /// Loads as much of a model's weights as the options ask for.
+    ///
+    /// # Errors
+    /// As [`Opened::open`], or the weights cannot be read.
+    pub fn load(spec: &ModelSpec, options: Options) -> Result<Self, ModelError> {
+        Self::of(Opened::open(spec, options)?.into(), false)
+    }
+
+    /// Reads the weights of what is opened; `once` leaves them for the forward pass to read, which is faster where there
+    /// will be one only.
+    ///
+    /// # Errors
+    /// The weights cannot be read.
+    pub fn of(opened: Arc<Opened>, once: bool) -> Result<Self, ModelError> {
+        let tower = opened.load(once)?;
+        Ok(Self { opened, tower })
+    }
+
+    /// What was opened.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// Bytes of an image → the tensors asked for, each with a leading dimension of 1.
+    ///
+    /// # Errors
+    /// The image cannot be decoded, resized or encoded.
+    pub fn extract(&self, bytes: &[u8]) -> Result<Vec<Array>, ExtractError> {
+        let input = self.opened.preprocess(bytes, false)?;
+        Ok(self.encode(vec![input.pixel_values])?.remove(0))
+    }
+
+    /// The inputs of some images → for each image, in order, the tensors asked for, each with a leading dimension of 1.
+    ///
+    /// # Errors
+    /// As [`VisionTower::outputs`].
+    pub fn encode(&self, batch: Vec<PixelValues>) -> Result<Vec<Vec<Array>>, ModelError> {
+        match &self.tower {
+            None => Ok(batch.into_iter().map(|values| vec![encode::pixel_array(values)]).collect()),
+            Some(tower) => {
+                self.opened.pool.install(|| encode::encode(tower, &batch, &self.opened.options.request))
+            }
+        }
+    }
+}

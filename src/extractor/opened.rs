@@ -1,0 +1,117 @@
+//! A model, opened: everything that can be refused is looked at before any work.
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::{
+    error::ExtractError,
+    metadata::metadata,
+    options::Options,
+    picture::{Preprocessed, preprocess},
+    request::{Part, TensorKind},
+    unloaded::UnloadedTower,
+};
+use crate::{
+    model::{Model, ModelError, ModelSpec, VisionConfig, VisionTower},
+    output::{Metadata, TensorSpec},
+    processor::Processor,
+};
+
+/// What is known of an extractor before its weights are read.
+#[derive(Debug)]
+pub struct Opened {
+    pub(super) options: Options,
+    processor: Processor,
+    /// The tower, unless only its input is wanted.
+    tower: Option<UnloadedTower>,
+    parts: Vec<Part>,
+    metadata: Metadata,
+    pub(super) pool: ThreadPool,
+}
+
+impl Opened {
+    /// Opens a model. Of its weights only the headers, and what their fingerprint takes, are read.
+    ///
+    /// # Errors
+    /// A file is missing or damaged, a config asks for what is not supported, a tensor is missing or has another shape than
+    /// the config says, or the model does not give what the options ask for.
+    pub fn open(spec: &ModelSpec, options: Options) -> Result<Self, ModelError> {
+        let threads = options.threads;
+        let pool =
+            ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("tower-{index}"));
+        let pool =
+            pool.build().map_err(|error| ModelError::Threads { threads, reason: error.to_string() })?;
+        let model = Model::open(spec)?;
+        let processor = model.processor_with(options.fit, options.image_size)?;
+        let request = &options.request;
+        if !request.needs_tower() {
+            let parts = vec![Part { kind: TensorKind::PixelValues, layer: None }];
+            let metadata = metadata(&options, &model, &processor, None)?;
+            return Ok(Self { options, processor, tower: None, parts, metadata, pool });
+        }
+        let mut config = model.config()?;
+        config.interpolate_pos_encoding |= options.image_size.is_some();
+        if let Some((height, width)) = processor.output_size() {
+            config.check(height as usize, width as usize)?;
+        }
+        let tower = UnloadedTower::new(request.wanted(&config)?, config, model.weights()?)?;
+        let parts = request.parts(&tower.config)?;
+        let metadata = metadata(&options, &model, &processor, Some(&tower))?;
+        Ok(Self { options, processor, tower: Some(tower), parts, metadata, pool })
+    }
+
+    /// What was asked for.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// All that decides the numbers of an image's tensors, for an output to say.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The tower's sizes; none where only its input is wanted.
+    pub fn config(&self) -> Option<&VisionConfig> {
+        self.tower.as_ref().map(|tower| &tower.config)
+    }
+
+    /// Height and width of the tower's input; none where they depend on the picture.
+    pub fn input_size(&self) -> Option<(usize, usize)> {
+        self.processor.output_size().map(|(height, width)| (height as usize, width as usize))
+    }
+
+    /// The tensors of each image, in order.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Their names and shapes.
+    pub fn tensors(&self) -> Vec<TensorSpec> {
+        let shape = |kind, (height, width)| match self.config() {
+            Some(config) => self.options.request.shape(kind, config, height, width),
+            None => vec![1, 3, height, width],
+        };
+        let spec = |part: &Part| TensorSpec {
+            name: part.name(),
+            shape: self.input_size().map(|size| shape(part.kind, size)),
+        };
+        self.parts.iter().map(spec).collect()
+    }
+
+    /// Decodes an image and makes the tower's input of it, exactly as the reference's processor does. With `keep`, the
+    /// picture's pixels are given back too.
+    ///
+    /// # Errors
+    /// The bytes are no picture that can be decoded, or one that cannot be resized or does not fit the tower.
+    pub fn preprocess(&self, bytes: &[u8], keep: bool) -> Result<Preprocessed, ExtractError> {
+        let ready = preprocess(bytes, &self.options.decode, &self.processor, keep)?;
+        if let Some(config) = self.config() {
+            config.check(ready.pixel_values.height(), ready.pixel_values.width())?;
+        }
+        Ok(ready)
+    }
+
+    /// Reads the weights that the options ask for, if any.
+    pub(super) fn load(&self, once: bool) -> Result<Option<VisionTower>, ModelError> {
+        self.tower.as_ref().map(|tower| self.pool.install(|| tower.load(once))).transpose()
+    }
+}

@@ -1,0 +1,32 @@
+//! What is asked of a model, and how pictures become its input.
+
+use super::request::Request;
+use crate::{image::DecodeOptions, kernels::physical_cores, processor::Fit};
+
+/// The settings of an extractor.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The tensors, layers and tokens.
+    pub request: Request,
+    /// How pictures are decoded.
+    pub decode: DecodeOptions,
+    /// How a picture becomes a square.
+    pub fit: Fit,
+    /// Edge of the tower's input in pixels, where it is not the model's own.
+    pub image_size: Option<u32>,
+    /// Threads to compute with; the numbers do not depend on it.
+    pub threads: usize,
+}
+
+impl Default for Options {
+    /// `last_hidden_state` as the reference gives it, on the physical cores.
+    fn default() -> Self {
+        Self {
+            request: Request::default(),
+            decode: DecodeOptions::default(),
+            fit: Fit::default(),
+            image_size: None,
+            threads: physical_cores(),
+        }
+    }
+}

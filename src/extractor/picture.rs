@@ -1,0 +1,54 @@
+//! A picture on its way to the tower.
+
+use ::image::RgbImage;
+
+use super::error::ExtractError;
+use crate::{
+    image::{DecodeOptions, Decoded, decode},
+    processor::{Geometry, PixelValues, Processor},
+};
+
+/// A decoded picture and the tower's input made of it.
+#[derive(Debug)]
+pub struct Preprocessed {
+    /// The tower's input.
+    pub pixel_values: PixelValues,
+    /// What was decoded: its format, its size, and what a user should know of it.
+    pub picture: Picture,
+}
+
+/// Facts of a decoded picture.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// The format that the bytes were in.
+    pub format: ::image::ImageFormat,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Its way through the processor.
+    pub geometry: Geometry,
+    /// The pixels themselves, if they were to be kept.
+    pub rgb: Option<RgbImage>,
+    /// What may surprise: a picture that is read, but not as one would expect.
+    pub warnings: Vec<String>,
+}
+
+/// Decodes an image and makes the tower's input of it, exactly as the reference's processor does. With `keep`, the
+/// picture's pixels are given back too.
+///
+/// # Errors
+/// The bytes are no picture that can be decoded, or one that cannot be resized.
+pub(super) fn preprocess(
+    bytes: &[u8],
+    options: &DecodeOptions,
+    processor: &Processor,
+    keep: bool,
+) -> Result<Preprocessed, ExtractError> {
+    let Decoded { rgb, format, warnings } = decode(bytes, options)?;
+    let pixel_values = processor.process(&rgb)?;
+    let geometry = processor.geometry(rgb.width(), rgb.height())?;
+    let (width, height) = rgb.dimensions();
+    let picture = Picture { format, width, height, geometry, rgb: keep.then_some(rgb), warnings };
+    Ok(Preprocessed { pixel_values, picture })
+}

@@ -1,0 +1,145 @@
+//! Which model is meant: a path, a name on the hub, or made-up weights.
+
+use std::path::Path;
+
+use super::{Event, HubError, ModelId, Revision, Settings, Snapshot, Wanted, fetch};
+use crate::model::ModelSpec;
+
+/// The model of whoever names none.
+const DEFAULT: &str = "openai/clip-vit-large-patch14";
+
+/// A model, and where its files are or come from.
+#[derive(Clone, Debug)]
+pub enum ModelChoice {
+    /// On disk, or made up.
+    Here(ModelSpec),
+    /// On the hub or in its cache.
+    Hub {
+        /// Its name.
+        id: ModelId,
+        /// Its branch, tag or commit.
+        revision: Revision,
+        /// Where it is looked for.
+        settings: Settings,
+        /// The seed of made-up weights, where only its architecture is wanted.
+        seed: Option<u64>,
+    },
+}
+
+impl ModelChoice {
+    /// The model that `name` means: what exists on disk is a path, all else a name on the hub. Without a name it is
+    /// openai/clip-vit-large-patch14, or with a `seed`, which asks for made-up weights, ViT-L/14.
+    ///
+    /// # Errors
+    /// The name is none on the hub, and no such file exists; a revision is given of what has none; `settings` fails.
+    pub fn new(
+        name: Option<&Path>,
+        seed: Option<u64>,
+        revision: Option<Revision>,
+        settings: impl FnOnce() -> Result<Settings, HubError>,
+    ) -> Result<Self, HubError> {
+        let here = |spec: ModelSpec, reason: &dyn Fn() -> String| match &revision {
+            Some(_) => Err(HubError::UselessRevision { reason: reason() }),
+            None => Ok(Self::Here(spec)),
+        };
+        let name = match (name, seed) {
+            (Some(path), _) if path.exists() => {
+                let spec = match seed {
+                    None => ModelSpec::Local(path.to_owned()),
+                    Some(seed) => ModelSpec::Random { seed, directory: Some(path.to_owned()) },
+                };
+                return here(spec, &|| format!("{} is a path", path.display()));
+            }
+            (None, Some(seed)) => {
+                let spec = ModelSpec::Random { seed, directory: None };
+                return here(spec, &|| "random weights alone ask for none".into());
+            }
+            (name, _) => name.unwrap_or(Path::new(DEFAULT)),
+        };
+        let Some(id) = model_id(name) else { return Err(HubError::NoSuchModel { path: name.to_owned() }) };
+        let settings = settings()?;
+        Ok(Self::Hub { id, revision: revision.unwrap_or_default(), settings, seed })
+    }
+
+    /// Has the model's files on disk, downloading what is missing; `events` is told of it.
+    ///
+    /// # Errors
+    /// As [`fetch`].
+    pub fn obtain(&self, wanted: Wanted, events: &dyn Fn(Event<'_>)) -> Result<ModelSpec, HubError> {
+        let (id, revision, settings, seed) = match self {
+            Self::Here(spec) => return Ok(spec.clone()),
+            Self::Hub { id, revision, settings, seed } => (id, revision, settings, *seed),
+        };
+        let wanted = if seed.is_some() { Wanted::Configs } else { wanted };
+        let Snapshot { directory, model, commit } = fetch(id, revision, settings, wanted, events)?;
+        Ok(match seed {
+            Some(seed) => ModelSpec::Random { seed, directory: Some(directory) },
+            None => ModelSpec::Hub { directory, id: model.to_string(), commit },
+        })
+    }
+}
+
+/// The name of a model, unless it is plainly meant as a path.
+fn model_id(name: &Path) -> Option<ModelId> {
+    let is_file = name.extension().is_some_and(|extension| extension == "safetensors");
+    name.to_str().filter(|_| !is_file)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn choose(name: &str, seed: Option<u64>, revision: Option<&str>) -> Result<ModelChoice, HubError> {
+        let name = (!name.is_empty()).then(|| PathBuf::from(name));
+        let revision = revision.map(str::parse).transpose()?;
+        ModelChoice::new(name.as_deref(), seed, revision, || Settings::from_env(Some("cache".into())))
+    }
+
+    #[test]
+    fn a_path_that_exists_is_a_path_and_all_else_an_id() {
+        assert!(
+            matches!(choose("src/cli", None, None).unwrap(), ModelChoice::Here(ModelSpec::Local(path)) if path == Path::new("src/cli"))
+        );
+        for (name, expected) in [("", DEFAULT), ("acme/clip", "acme/clip"), ("src/nothing", "src/nothing")] {
+            assert!(
+                matches!(choose(name, None, None).unwrap(), ModelChoice::Hub { id, .. } if id.as_str() == expected)
+            );
+        }
+    }
+
+    #[test]
+    fn random_weights_follow_an_architecture_or_are_those_of_l14() {
+        let random = |name: &str, seed| match choose(name, Some(seed), None).unwrap() {
+            ModelChoice::Here(ModelSpec::Random { seed, directory }) => (seed, directory),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(random("", 0), (0, None));
+        assert_eq!(random("src", 7), (7, Some("src".into())));
+        let choice = choose("acme/clip", Some(7), None).unwrap();
+        assert!(
+            matches!(choice, ModelChoice::Hub { seed: Some(7), .. }),
+            "the architecture of a model of the hub"
+        );
+    }
+
+    #[test]
+    fn what_is_meant_as_a_path_and_is_none_is_named() {
+        for name in ["./x", "../x", "/no/x", "x", "a/b/c", "models/x.safetensors", "~/x", "a/"] {
+            let message = choose(name, None, None).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("{name}: no such file")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_revision_is_of_a_model_of_the_hub() {
+        let choice = choose("acme/clip", None, Some("v1")).unwrap();
+        assert!(matches!(choice, ModelChoice::Hub { revision, .. } if revision.as_str() == "v1"));
+        for (name, seed) in [("src", None), ("", Some(0))] {
+            let message = choose(name, seed, Some("v1")).unwrap_err().to_string();
+            assert!(message.contains("revision is of a model of the hub"), "{name}: {message}");
+        }
+        assert!(choose("", None, Some("../x")).is_err());
+    }
+}

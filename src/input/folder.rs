@@ -1,0 +1,119 @@
+//! The images of a directory.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use walkdir::{DirEntry, WalkDir};
+
+use super::{Images, Input, InputError, Item};
+use crate::image::looks_like_image;
+
+/// Extensions under which a file counts as an image whatever it holds, so that a damaged one is reported.
+const EXTENSIONS: [&str; 15] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "pnm", "pbm", "pgm", "ppm",
+    "tif",
+];
+
+/// A directory and those below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder(pub PathBuf);
+
+/// In the order of their names; what could not be looked into is an image that fails, in its place. Hidden files and
+/// directories are skipped, symbolic links followed. An image is told by its first bytes, or, where these say nothing, by its
+/// extension.
+impl Input for Folder {
+    fn images(self: Box<Self>) -> Result<Images, InputError> {
+        let root = self.0;
+        let (mut items, mut others) = (Vec::new(), 0);
+        let entries = WalkDir::new(&root).follow_links(true).sort_by_file_name().min_depth(1);
+        for entry in entries.into_iter().filter_entry(|entry| !is_hidden(entry)) {
+            match entry {
+                Ok(entry) if entry.file_type().is_file() => {
+                    if is_image(entry.path()) {
+                        items.push(Item::found(&root, entry.into_path()));
+                    } else {
+                        others += 1;
+                    }
+                }
+                Ok(_) => {} // directories are entered, and pipes, sockets and devices are never read unasked
+                Err(error) => {
+                    let path = error.path().unwrap_or(&root).to_owned();
+                    let reason = match error.loop_ancestor() {
+                        Some(ancestor) => format!("a link back to {}", ancestor.display()),
+                        None => error.io_error().map_or_else(|| error.to_string(), ToString::to_string),
+                    };
+                    items.push(Item::unreadable(path, reason));
+                }
+            }
+        }
+        let empty = if items.is_empty() { vec![root] } else { Vec::new() };
+        Ok(Images::Known { items, others, empty })
+    }
+}
+
+fn is_hidden(entry: &DirEntry) -> bool {
+    entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
+fn is_image(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+    if extension.is_some_and(|extension| extension == "tiff" || EXTENSIONS.contains(&extension.as_str())) {
+        return true;
+    }
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut start));
+    read.is_ok() && looks_like_image(&start)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn walk(root: &Path) -> (Vec<Item>, usize) {
+        match Box::new(Folder(root.to_owned())).images().unwrap() {
+            Images::Known { items, others, .. } => (items, others),
+            Images::Listed(_) => panic!("a directory's images are known in advance"),
+        }
+    }
+
+    #[test]
+    fn images_are_found_sorted_by_content_and_by_extension() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        fs::create_dir_all(root.join("sub/deep")).unwrap();
+        fs::create_dir(root.join(".hidden")).unwrap();
+        for (name, bytes) in [
+            ("b.PNG", &b"damaged"[..]),
+            ("a.dat", b"\x89PNG\r\n\x1a\n"),
+            ("notes.txt", b"text"),
+            (".hidden/c.png", b""),
+            (".d.png", b""),
+            ("sub/deep/e.webp", b""),
+            ("sub.jpg", b""),
+        ] {
+            fs::write(root.join(name), bytes).unwrap();
+        }
+        let (items, others) = walk(root);
+        let names: Vec<_> = items.iter().map(|item| item.name.to_str().unwrap()).collect();
+        assert_eq!(names, ["a.dat", "b.PNG", "sub/deep/e.webp", "sub.jpg"]);
+        assert_eq!(others, 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_a_circle_is_named_and_does_not_hang() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a.png"), "").unwrap();
+        std::os::unix::fs::symlink(directory.path(), directory.path().join("loop")).unwrap();
+        let (items, _) = walk(directory.path());
+        assert_eq!(items[0].name, Path::new("a.png"));
+        assert_eq!(items.len(), 2);
+        assert!(items[1].source.read().unwrap_err().to_string().starts_with("a link back to"));
+    }
+}

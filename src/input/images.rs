@@ -1,0 +1,89 @@
+//! The images of all inputs together.
+
+use std::{fmt, path::PathBuf};
+
+use super::{Input, InputError, Item};
+
+/// The images of a run.
+pub enum Images {
+    /// All are known in advance.
+    Known {
+        /// The images, in order.
+        items: Vec<Item>,
+        /// How many other files were passed over in directories.
+        others: usize,
+        /// The directories that hold none.
+        empty: Vec<PathBuf>,
+    },
+    /// They come as somebody lists them.
+    Listed(Box<dyn Iterator<Item = Item> + Send>),
+}
+
+impl Images {
+    /// A single one.
+    pub fn one(item: Item) -> Self {
+        Self::Known { items: vec![item], others: 0, empty: Vec::new() }
+    }
+
+    /// The images that are known in advance.
+    pub fn known(&self) -> &[Item] {
+        match self {
+            Self::Known { items, .. } => items,
+            Self::Listed(_) => &[],
+        }
+    }
+
+    /// How many there are, if that is known.
+    pub fn count(&self) -> Option<u64> {
+        match self {
+            Self::Known { items, .. } => Some(items.len() as u64),
+            Self::Listed(_) => None,
+        }
+    }
+
+    /// These and then those: known in advance if both are.
+    fn and(self, next: Self) -> Self {
+        match (self, next) {
+            (
+                Self::Known { mut items, mut others, mut empty },
+                Self::Known { items: more, others: more_others, empty: more_empty },
+            ) => {
+                items.extend(more);
+                others += more_others;
+                empty.extend(more_empty);
+                Self::Known { items, others, empty }
+            }
+            (first, second) => Self::Listed(Box::new(first.into_iter().chain(second))),
+        }
+    }
+}
+
+/// The images of all inputs, in order.
+///
+/// # Errors
+/// An input cannot be opened.
+pub fn gather(inputs: Vec<Box<dyn Input>>) -> Result<Images, InputError> {
+    let none = Images::Known { items: Vec::new(), others: 0, empty: Vec::new() };
+    inputs.into_iter().try_fold(none, |images, input| Ok(images.and(input.images()?)))
+}
+
+impl IntoIterator for Images {
+    type Item = Item;
+    type IntoIter = Box<dyn Iterator<Item = Item> + Send>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        match self {
+            Self::Known { items, .. } => Box::new(items.into_iter()),
+            Self::Listed(items) => items,
+        }
+    }
+}
+
+impl fmt::Debug for Images {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known { items, .. } => write!(formatter, "{} images", items.len()),
+            Self::Listed(_) => formatter.write_str("listed images"),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The bytes of one image on standard input.
+
+use super::{Images, Input, InputError, Item};
+
+/// Standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stdin;
+
+impl Input for Stdin {
+    fn is_one(&self) -> bool {
+        true
+    }
+
+    fn images(self: Box<Self>) -> Result<Images, InputError> {
+        Ok(Images::one(Item::stdin()))
+    }
+}

@@ -1,0 +1,50 @@
+//! Why a job ends before its inputs do.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::{input::InputError, model::ModelError, output::OutputError};
+
+/// What is to blame. An image that fails is none of these, but a value among the reports.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// An input, as a whole.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The output.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// There is nothing to do.
+    #[error("there are no images in the inputs")]
+    NoImages,
+    /// Two images would be written to one place.
+    #[error("{first} and {second} would both be written to {}", place.display())]
+    Clash {
+        /// An image.
+        first: String,
+        /// Another.
+        second: String,
+        /// Where both would go.
+        place: PathBuf,
+        /// Whether names that keep the image's extension would tell them apart.
+        by_extension: bool,
+    },
+    /// The disk is too small.
+    #[error("{}: {needed} needed, {free} free", path.display())]
+    NoSpace {
+        /// The output.
+        path: PathBuf,
+        /// What the images need, for a person to read.
+        needed: String,
+        /// What there is.
+        free: String,
+    },
+    /// The heat map's query is no patch of the picture.
+    #[error("{0}")]
+    Query(String),
+}

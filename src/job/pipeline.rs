@@ -1,0 +1,252 @@
+//! Images through decoding, the tower and the writer: bounded, in order, with failures as values.
+//!
+//! Inputs are read ahead on worker threads, up to a window; the calling thread runs the tower on whatever is ready, so
+//! that neither a slow producer nor a slow decoder holds back an image that could be answered; a thread of its own
+//! writes. Results come in the order of the inputs.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
+
+use super::failure::{Failure, Stage};
+use crate::{
+    extractor::{Picture, Preprocessed},
+    input::Item,
+    output::Array,
+    processor::PixelValues,
+};
+
+/// How a pipeline is laid out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    /// Threads that read, decode and preprocess.
+    pub(super) workers: usize,
+    /// The most images that the tower takes at once.
+    pub(super) batch: usize,
+}
+
+/// What became of an image.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Its tensors.
+    Done {
+        /// What was asked for.
+        arrays: Vec<Array>,
+        /// Facts of the picture.
+        picture: Picture,
+        /// Reading, decoding and preprocessing it.
+        preprocess: Duration,
+        /// Its share of the tower's time.
+        encode: Duration,
+    },
+    /// Its output was complete before.
+    Skipped,
+    /// It has none.
+    Failed(Failure),
+}
+
+/// An image before the tower.
+enum Prepared {
+    Ready(Box<Preprocessed>, Duration),
+    Skipped,
+    Failed(Failure),
+}
+
+/// Reads, decodes and preprocesses an image on a worker thread; none if its output is complete.
+pub(super) type Prepare = dyn Fn(&Item) -> Result<Option<Preprocessed>, Failure> + Send + Sync;
+
+/// What the tower gives for a batch.
+#[derive(Debug, Default)]
+pub(super) struct Encoded {
+    /// The tensors of each image, in order.
+    pub(super) images: Vec<Vec<Array>>,
+    /// How long the forward pass took.
+    pub(super) elapsed: Duration,
+}
+
+/// Runs the tower on a batch.
+pub(super) type Encode<'a, E> = dyn FnMut(Vec<PixelValues>) -> Result<Encoded, E> + 'a;
+
+impl Prepared {
+    /// A worker's panic is one image's failure.
+    fn lost() -> Self {
+        Self::Failed(Failure { stage: Stage::Preprocess, reason: "its preparation panicked".into() })
+    }
+}
+
+/// The stages that a caller supplies. `E` ends the run.
+pub(super) struct Stages<'a, E> {
+    /// See [`Prepare`].
+    pub(super) prepare: Arc<Prepare>,
+    /// See [`Encode`].
+    pub(super) encode: &'a mut Encode<'a, E>,
+    /// Takes each image's outcome, in order.
+    pub(super) write: &'a mut (dyn FnMut(Item, Outcome) -> Result<(), E> + Send),
+}
+
+/// One place in the order of the inputs: its image, and its result when a worker has it.
+type Slot = (Item, Receiver<Prepared>);
+
+/// Runs images through the stages until they end, a stage fails for good, or `stop` has a message. A batch in the
+/// tower at that moment is finished and written.
+///
+/// # Errors
+/// The first error of `encode` or `write`.
+pub(super) fn run<E: Send>(
+    items: impl Iterator<Item = Item> + Send + 'static,
+    layout: Layout,
+    stop: &Receiver<()>,
+    stages: Stages<'_, E>,
+) -> Result<(), E> {
+    let Stages { prepare, encode, write } = stages;
+    let window = layout.workers + 2 * layout.batch;
+    let (slots_in, slots) = bounded::<Slot>(window);
+    let (jobs_in, jobs) = bounded::<(Item, Sender<Prepared>)>(window);
+    // Threads that nothing waits for: they may read from a producer that never ends.
+    thread::spawn(move || feed(items, &slots_in, &jobs_in));
+    for _ in 0..layout.workers {
+        let (jobs, prepare) = (jobs.clone(), prepare.clone());
+        thread::spawn(move || work(&jobs, &*prepare));
+    }
+    drop(jobs);
+    thread::scope(|scope| {
+        let (results_in, results) = bounded::<(Item, Outcome)>(2 * layout.batch);
+        let writer =
+            scope.spawn(move || results.into_iter().try_for_each(|(item, outcome)| write(item, outcome)));
+        let mut queue = Queue { slots, stop, front: None };
+        let encoded = encode_all(&mut queue, layout.batch, encode, &results_in);
+        drop((results_in, queue));
+        let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        written.and(encoded)
+    })
+}
+
+/// Hands each input to the workers and its place to the consumer.
+fn feed(items: impl Iterator<Item = Item>, slots: &Sender<Slot>, jobs: &Sender<(Item, Sender<Prepared>)>) {
+    for item in items {
+        let (result_in, result) = bounded(1);
+        if slots.send((item.clone(), result)).is_err() || jobs.send((item, result_in)).is_err() {
+            return; // the run has ended
+        }
+    }
+}
+
+fn work(jobs: &Receiver<(Item, Sender<Prepared>)>, prepare: &Prepare) {
+    for (item, result) in jobs {
+        let started = Instant::now();
+        let prepared = match catch_unwind(AssertUnwindSafe(|| prepare(&item))) {
+            Ok(Ok(Some(ready))) => Prepared::Ready(Box::new(ready), started.elapsed()),
+            Ok(Ok(None)) => Prepared::Skipped,
+            Ok(Err(failure)) => Prepared::Failed(failure),
+            Err(_) => Prepared::lost(),
+        };
+        if result.send(prepared).is_err() {
+            return; // the run has ended
+        }
+    }
+}
+
+/// The inputs in order, as they become ready.
+struct Queue<'a> {
+    slots: Receiver<Slot>,
+    stop: &'a Receiver<()>,
+    front: Option<Slot>,
+}
+
+impl Queue<'_> {
+    /// The next image, waited for; none at the end or when the run is to stop.
+    fn wait(&mut self) -> Option<(Item, Prepared)> {
+        if !self.stop.is_empty() {
+            return None;
+        }
+        let (item, result) = match self.front.take() {
+            Some(slot) => slot,
+            None => select! {
+                recv(self.slots) -> slot => slot.ok()?,
+                recv(self.stop) -> _ => return None,
+            },
+        };
+        select! {
+            recv(result) -> prepared => Some((item, prepared.unwrap_or_else(|_| Prepared::lost()))),
+            recv(self.stop) -> _ => None,
+        }
+    }
+
+    /// The next image if it is ready.
+    fn poll(&mut self) -> Option<(Item, Prepared)> {
+        let (item, result) = self.front.take().or_else(|| self.slots.try_recv().ok())?;
+        match result.try_recv() {
+            Ok(prepared) => Some((item, prepared)),
+            Err(TryRecvError::Empty) => {
+                self.front = Some((item, result));
+                None
+            }
+            Err(TryRecvError::Disconnected) => Some((item, Prepared::lost())),
+        }
+    }
+}
+
+/// Gathers batches, encodes them and passes everything on, in order.
+fn encode_all<E>(
+    queue: &mut Queue<'_>,
+    batch: usize,
+    encode: &mut Encode<'_, E>,
+    results: &Sender<(Item, Outcome)>,
+) -> Result<(), E> {
+    while let Some(first) = queue.wait() {
+        let mut gathered = VecDeque::from([first]);
+        let ready = |gathered: &VecDeque<(Item, Prepared)>| {
+            gathered.iter().filter(|(_, prepared)| matches!(prepared, Prepared::Ready(..))).count()
+        };
+        // A run of skipped images is passed on now and then, so that what is gathered stays bounded.
+        while ready(&gathered) < batch && gathered.len() < 4 * batch {
+            let Some(next) = queue.poll() else { break };
+            gathered.push_back(next);
+        }
+        for result in encode_batch(gathered, encode)? {
+            if results.send(result).is_err() {
+                return Ok(()); // the writer has ended, and has the error
+            }
+        }
+    }
+    Ok(())
+}
+
+fn encode_batch<E>(
+    gathered: VecDeque<(Item, Prepared)>,
+    encode: &mut Encode<'_, E>,
+) -> Result<Vec<(Item, Outcome)>, E> {
+    let mut inputs = Vec::new();
+    let mut results = Vec::new();
+    for (item, prepared) in gathered {
+        let outcome = match prepared {
+            Prepared::Skipped => Outcome::Skipped,
+            Prepared::Failed(failure) => Outcome::Failed(failure),
+            Prepared::Ready(ready, preprocess) => {
+                let Preprocessed { pixel_values, picture } = *ready;
+                inputs.push(pixel_values);
+                Outcome::Done { arrays: Vec::new(), picture, preprocess, encode: Duration::ZERO }
+            }
+        };
+        results.push((item, outcome));
+    }
+    if inputs.is_empty() {
+        return Ok(results);
+    }
+    let count = inputs.len() as u32;
+    let Encoded { images, elapsed } = encode(inputs)?;
+    let mut images = images.into_iter();
+    for (_, outcome) in &mut results {
+        if let Outcome::Done { arrays, encode, .. } = outcome {
+            *encode = elapsed / count;
+            *arrays = images.next().expect("the tower gives tensors for each of its inputs");
+        }
+    }
+    Ok(results)
+}

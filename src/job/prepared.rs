@@ -1,0 +1,138 @@
+//! A job of which everything that can be refused has been looked at.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{Job, error::JobError};
+use crate::{
+    extractor::Opened,
+    input::{Distinct, Images, Item, Seen, Source, distinct, gather},
+    output::{Complete, Contents, Destination, Setting, free_space, readable_size},
+};
+
+/// A job that is ready to run. Nothing has been written, and no weights have been read.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its inputs are in `images` now.
+    pub(super) job: Job,
+    pub(super) opened: Arc<Opened>,
+    pub(super) images: Images,
+    pub(super) contents: Contents,
+    pub(super) complete: Complete,
+}
+
+impl Job {
+    /// Looks at everything that can be refused, so that a mistake costs no time: the model, what is asked of it, the inputs,
+    /// the output and what is already there.
+    ///
+    /// # Errors
+    /// See [`JobError`].
+    pub fn prepare(mut self) -> Result<Prepared, JobError> {
+        let opened = Arc::new(Opened::open(&self.model, self.options.clone())?);
+        let mut settings = opened.metadata().clone();
+        settings.insert("dtype", self.dtype.name());
+        let (dtype, overwrite) = (self.dtype, self.overwrite);
+        let contents = Contents { tensors: opened.tensors(), dtype, settings, overwrite };
+        self.destination.check(&contents)?;
+        let images = match gather(std::mem::take(&mut self.inputs))? {
+            Images::Listed(items) => Images::Listed(without_clashes(items, &self.destination, &contents)),
+            Images::Known { items, .. } if items.is_empty() => return Err(JobError::NoImages),
+            Images::Known { mut items, others, empty } => {
+                check_names(&mut items, &*self.destination, &contents)?;
+                Images::Known { items, others, empty }
+            }
+        };
+        let complete = self.destination.complete(&contents)?;
+        Ok(Prepared { job: self, opened, images, contents, complete })
+    }
+}
+
+impl Prepared {
+    /// What was asked for; its inputs have been taken.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// The images.
+    pub fn images(&self) -> &Images {
+        &self.images
+    }
+
+    /// What is stored of each.
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// How many images are to be done, if that is known.
+    pub fn remaining(&self) -> Option<u64> {
+        self.images.count()?;
+        let left = |item: &&Item| !is_complete(&self.complete, item);
+        Some(self.images.known().iter().filter(left).count() as u64)
+    }
+
+    /// The bytes that the output will take, and those that are free there, if either can be told; none where no file is written.
+    pub fn space(&self) -> Option<(Option<u64>, Option<u64>)> {
+        let path = self.job.destination.path()?;
+        let image = self.job.destination.image_bytes(&self.contents);
+        let needed = image.map(|image| image * self.remaining().unwrap_or(0));
+        Some((needed, free_space(path)))
+    }
+
+    /// Refuses a run whose outputs do not fit on the disk.
+    pub(super) fn check_space(&self) -> Result<(), JobError> {
+        match (self.job.destination.path(), self.space()) {
+            (Some(path), Some((Some(needed), Some(free)))) if free < needed => Err(JobError::NoSpace {
+                path: path.to_owned(),
+                needed: readable_size(needed),
+                free: readable_size(free),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether an image's output is there already. What could not be read has none.
+pub(super) fn is_complete(complete: &Complete, item: &Item) -> bool {
+    !matches!(item.source, Source::Unreadable(..)) && complete.contains(&item.name)
+}
+
+/// Refuses two images that would be written to one place; images given twice are taken once.
+fn check_names(
+    items: &mut Vec<Item>,
+    destination: &dyn Destination,
+    contents: &Contents,
+) -> Result<(), JobError> {
+    let mut seen = Distinct::default();
+    let mut clash = None;
+    items.retain(|item| {
+        let Some(place) = destination.place(contents, &item.name) else { return true };
+        match seen.note(&item.source, &place) {
+            Seen::New => true,
+            Seen::Again => false,
+            Seen::Taken => {
+                clash.get_or_insert_with(|| (item.clone(), place));
+                true
+            }
+        }
+    });
+    let Some((second, place)) = clash else { return Ok(()) };
+    let first = items.iter().find(|item| destination.place(contents, &item.name).as_ref() == Some(&place));
+    let first = first.unwrap_or(&second);
+    let by_extension = destination.heeds(Setting::KeepExtension) && first.name != second.name;
+    Err(JobError::Clash {
+        first: first.source.to_string(),
+        second: second.source.to_string(),
+        place,
+        by_extension,
+    })
+}
+
+/// The same for images as they are listed: the second of two with one place fails.
+fn without_clashes(
+    items: Box<dyn Iterator<Item = Item> + Send>,
+    destination: &Arc<dyn Destination>,
+    contents: &Contents,
+) -> Box<dyn Iterator<Item = Item> + Send> {
+    let (destination, contents) = (destination.clone(), contents.clone());
+    let place = move |item: &Item| -> Option<PathBuf> { destination.place(&contents, &item.name) };
+    Box::new(distinct(items, place))
+}

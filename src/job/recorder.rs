@@ -1,0 +1,172 @@
+//! The last stage: each image's outcome into the destination and to the caller, in order.
+
+use std::{fs::File, io::Write, ops::ControlFlow, path::PathBuf, time::Duration};
+
+use super::{
+    Job,
+    error::JobError,
+    failure::{Failure, Stage},
+    pipeline::Outcome,
+    report::{Event, FailureFacts, Features, ImageFacts, Record, Seconds, Status, Tally, TokenCounts},
+};
+use crate::{
+    extractor::{Opened, Picture, TensorKind, Tokens},
+    input::Item,
+    model::VisionConfig,
+    output::{Array, Contents, Metadata, OutputError, Sink},
+};
+
+/// Why a run is cut short.
+pub(super) enum Cut {
+    Error(JobError),
+    TooManyFailures,
+    /// The caller has heard enough, or whoever read our output.
+    Unheard,
+}
+
+impl<E: Into<JobError>> From<E> for Cut {
+    fn from(error: E) -> Self {
+        match error.into() {
+            JobError::Output(OutputError::ReaderGone) => Self::Unheard,
+            error => Self::Error(error),
+        }
+    }
+}
+
+/// What the writing thread needs.
+pub(super) struct Recorder<'a> {
+    pub(super) job: &'a Job,
+    pub(super) opened: &'a Opened,
+    pub(super) contents: &'a Contents,
+    pub(super) sink: Box<dyn Sink>,
+    pub(super) failures: Option<File>,
+    /// How long loading the weights took, for the first image's report.
+    pub(super) load: Option<Duration>,
+    pub(super) on: &'a mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
+    pub(super) tally: Tally,
+}
+
+impl Recorder<'_> {
+    /// Takes an image's outcome.
+    pub(super) fn take(&mut self, item: &Item, outcome: Outcome) -> Result<(), Cut> {
+        let path = item.source.to_string();
+        match outcome {
+            Outcome::Skipped => {
+                let status = Status::Skipped;
+                self.end_with(Record { path: &path, status, features: None, failure: None })
+            }
+            Outcome::Failed(failure) => self.failed(&path, &failure),
+            Outcome::Done { arrays, picture, preprocess, encode } => {
+                let image = self.describe(item, &picture);
+                match self.sink.write(&item.name, &image, &arrays) {
+                    Ok(outputs) => self.done(&path, &arrays, &picture, &outputs, [preprocess, encode]),
+                    Err(error) if error.is_of_one_image() => {
+                        self.failed(&path, &Failure { stage: Stage::Write, reason: error.to_string() })
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// Tells the caller.
+    pub(super) fn tell(&mut self, event: Event<'_>) -> Result<(), Cut> {
+        match (self.on)(event) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Cut::Unheard),
+        }
+    }
+
+    fn end_with(&mut self, record: Record<'_>) -> Result<(), Cut> {
+        self.tally.count(record.status);
+        self.tell(Event::Image { status: record.status, warnings: &[], records: &[record] })
+    }
+
+    fn done(
+        &mut self,
+        path: &str,
+        arrays: &[Array],
+        picture: &Picture,
+        outputs: &[PathBuf],
+        [preprocess, encode]: [Duration; 2],
+    ) -> Result<(), Cut> {
+        if let Some(heatmap) = &self.job.heatmap {
+            heatmap.draw(self.opened, arrays, picture)?;
+        }
+        let is_first = self.tally.done == 0;
+        self.tally.count(Status::Done);
+        let config = self.opened.config();
+        let settings = &self.contents.settings;
+        let request = &self.opened.options().request;
+        let mut records = Vec::with_capacity(arrays.len());
+        for (index, (array, part)) in arrays.iter().zip(self.opened.parts()).enumerate() {
+            let tower = config.filter(|_| part.kind != TensorKind::PixelValues);
+            let output = outputs.get(index).or(outputs.first()).map(PathBuf::as_path);
+            let output = output.or(self.job.destination.path());
+            let features = Features {
+                tensor: &array.name,
+                shape: &array.shape,
+                dtype: self.contents.dtype.name(),
+                tokens: part.kind.has_tokens().then(|| request.kept_tokens().name()),
+                layout: tower.filter(|_| part.kind.has_tokens()).map(|tower| self.layout(tower, picture)),
+                grid: tower.map(|tower| picture.geometry.grid(tower.patch_size)),
+                grid_box: tower.map(|tower| picture.geometry.grid_box(tower.patch_size).edges()),
+                crop_box: picture.geometry.crop_box().edges(),
+                image: ImageFacts::of(picture),
+                model: settings.get("model").unwrap_or_default(),
+                revision: settings.get("revision"),
+                weights: settings.get("weights"),
+                output: output.map(|path| path.display().to_string()),
+                seconds: Seconds {
+                    preprocess: Seconds::of(preprocess),
+                    load: self.load.filter(|_| is_first).map(Seconds::of),
+                    encode: config.map(|_| Seconds::of(encode)),
+                },
+            };
+            records.push(Record { path, status: Status::Done, features: Some(features), failure: None });
+        }
+        let event = Event::Image { status: Status::Done, warnings: &picture.warnings, records: &records };
+        match (self.on)(event) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Cut::Unheard),
+        }
+    }
+
+    /// What an output says of its image.
+    fn describe(&self, item: &Item, picture: &Picture) -> Metadata {
+        let mut image = Metadata::default();
+        image.insert("path", &item.source);
+        let list = |numbers: [f64; 4]| format!("{numbers:?}");
+        image.insert("crop_box", list(picture.geometry.crop_box().edges()));
+        if let Some(config) = self.opened.config() {
+            image.insert("grid", format!("{:?}", picture.geometry.grid(config.patch_size)));
+            image.insert("grid_box", list(picture.geometry.grid_box(config.patch_size).edges()));
+        }
+        image
+    }
+
+    /// The tokens of a token tensor, in order.
+    fn layout(&self, config: &VisionConfig, picture: &Picture) -> TokenCounts {
+        let [rows, columns] = picture.geometry.grid(config.patch_size);
+        let kept = self.opened.options().request.kept_tokens();
+        TokenCounts {
+            cls: if kept == Tokens::Patch { 0 } else { config.class_tokens },
+            registers: if kept == Tokens::All { config.register_tokens } else { 0 },
+            patches: if kept == Tokens::Cls { 0 } else { rows * columns },
+        }
+    }
+
+    fn failed(&mut self, path: &str, failure: &Failure) -> Result<(), Cut> {
+        let facts = FailureFacts::of(failure);
+        let record = Record { path, status: Status::Failed, features: None, failure: Some(facts) };
+        if let (Some(file), Some(path)) = (&mut self.failures, &self.job.failures) {
+            writeln!(file, "{}", record.json())
+                .map_err(|source| OutputError::Io { path: path.clone(), source })?;
+        }
+        self.end_with(record)?;
+        match self.job.max_failures {
+            Some(most) if self.tally.failed >= most => Err(Cut::TooManyFailures),
+            _ => Ok(()),
+        }
+    }
+}

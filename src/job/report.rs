@@ -1,0 +1,199 @@
+//! What is said of each image, and of a run.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::failure::Failure;
+use crate::extractor::Picture;
+
+/// A step of a run.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The work begins: the model is loaded and the output open.
+    Started {
+        /// The number of images, if it is known.
+        total: Option<u64>,
+    },
+    /// An image has come to its end, in the order of the inputs.
+    Image {
+        /// What became of it.
+        status: Status,
+        /// What may surprise of a picture that was read, one sentence each.
+        warnings: &'a [String],
+        /// The facts: of an image that is done one record for each tensor, else one.
+        records: &'a [Record<'a>],
+    },
+}
+
+/// What became of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Its tensors are where they should be.
+    Done,
+    /// They were there before.
+    Skipped,
+    /// It has none.
+    Failed,
+}
+
+/// The facts of one image, or of one of its tensors. As JSON, it is a line of a report.
+#[derive(Debug, Serialize)]
+pub struct Record<'a> {
+    /// The image, as it was named in the input.
+    pub path: &'a str,
+    /// What became of it.
+    pub status: Status,
+    /// Of an image that is done.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Features<'a>>,
+    /// Of one that failed.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureFacts<'a>>,
+}
+
+impl Record<'_> {
+    /// One line of JSON.
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("a record has no map with other keys than strings")
+    }
+}
+
+/// What an image that was extracted has.
+#[derive(Debug, Serialize)]
+pub struct Features<'a> {
+    /// The tensor's name.
+    pub tensor: &'a str,
+    /// Its shape, with a leading dimension of 1.
+    pub shape: &'a [usize],
+    /// The type that it is stored in.
+    pub dtype: &'a str,
+    /// Which tokens, of a token tensor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<&'a str>,
+    /// The tokens in the order in which they stand, of a token tensor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<TokenCounts>,
+    /// Rows and columns of the patches, of a tensor that the tower gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grid: Option<[usize; 2]>,
+    /// Left, top, right and bottom of the picture's part that the patches show, in its pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grid_box: Option<[f64; 4]>,
+    /// The same of the part that the processor took; beyond the picture where it padded.
+    pub crop_box: [f64; 4],
+    /// The picture.
+    pub image: ImageFacts,
+    /// The model's name.
+    pub model: &'a str,
+    /// The commit, of a model of the hub.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<&'a str>,
+    /// The weights' fingerprint, of a tensor that they made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<&'a str>,
+    /// The file, or the archive, that holds the tensor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// How long it took.
+    pub seconds: Seconds,
+}
+
+/// How many tokens of each kind a tensor has.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TokenCounts {
+    /// Class tokens, 0 or 1.
+    pub cls: usize,
+    /// Register tokens.
+    pub registers: usize,
+    /// Patch tokens, row by row.
+    pub patches: usize,
+}
+
+/// Why an image failed.
+#[derive(Debug, Serialize)]
+pub struct FailureFacts<'a> {
+    /// Where: `read`, `decode`, `preprocess`, `encode` or `write`.
+    pub stage: &'static str,
+    /// The reason, without the path.
+    pub reason: &'a str,
+}
+
+impl<'a> FailureFacts<'a> {
+    pub(super) fn of(failure: &'a Failure) -> Self {
+        Self { stage: failure.stage.name(), reason: &failure.reason }
+    }
+}
+
+/// The picture as it was decoded.
+#[derive(Debug, Serialize)]
+pub struct ImageFacts {
+    /// The format of its bytes, `jpeg` and so on.
+    pub format: String,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+}
+
+impl ImageFacts {
+    pub(super) fn of(picture: &Picture) -> Self {
+        let format = format!("{:?}", picture.format).to_lowercase();
+        Self { format, width: picture.width, height: picture.height }
+    }
+}
+
+/// Wall-clock times in seconds, rounded to microseconds, which is what a reader can use.
+#[derive(Debug, Serialize)]
+pub struct Seconds {
+    /// Reading, decoding, resizing, normalizing.
+    pub preprocess: f64,
+    /// Loading the weights, on the first image that needed them; where they are read in the forward pass, opening them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<f64>,
+    /// The image's share of its batch's forward pass, where there was one; a single image's reads its weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encode: Option<f64>,
+}
+
+impl Seconds {
+    pub(super) fn of(duration: Duration) -> f64 {
+        (duration.as_secs_f64() * 1e6).round() / 1e6
+    }
+}
+
+/// Images by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Done in this run.
+    pub done: u64,
+    /// Complete before.
+    pub skipped: u64,
+    /// Failed.
+    pub failed: u64,
+}
+
+impl Tally {
+    /// Counts an image.
+    pub fn count(&mut self, status: Status) {
+        match status {
+            Status::Done => self.done += 1,
+            Status::Skipped => self.skipped += 1,
+            Status::Failed => self.failed += 1,
+        }
+    }
+}
+
+/// How a run ended that nothing refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All images have been looked at, and the output is complete.
+    Complete,
+    /// It was stopped from outside.
+    Stopped,
+    /// As many images failed as are allowed.
+    TooManyFailures,
+    /// Nobody listens any more: the caller said so, or the reader of standard output has gone.
+    Unheard,
+}

@@ -1,0 +1,142 @@
+//! A prepared job, carried out.
+
+use std::{
+    fs::File,
+    io,
+    ops::ControlFlow,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    error::JobError,
+    failure::{Failure, Stage},
+    pipeline::{self, Encoded, Layout, Prepare, Stages},
+    prepared::{Prepared, is_complete},
+    recorder::{Cut, Recorder},
+    report::{Ended, Event, Tally},
+    stop::Stop,
+};
+use crate::{
+    extractor::{ExtractError, Extractor, Opened},
+    input::Item,
+    output::{Complete, OutputError},
+    processor::PixelValues,
+};
+
+impl Prepared {
+    /// Does the work, and tells `on` of each image in the order of the inputs, on a thread of its own. Where `on` breaks,
+    /// the run ends.
+    ///
+    /// # Errors
+    /// The model or the output is to blame. What was written until then is whole, and can be resumed where the destination
+    /// can. An image that fails is no error: `on` is told.
+    pub fn run(
+        self,
+        stop: &Stop,
+        on: &mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
+    ) -> Result<(Ended, Tally), JobError> {
+        if let Some(heatmap) = &self.job.heatmap {
+            heatmap.check(&self.opened)?;
+        }
+        self.check_space()?;
+        // Before the output is touched, so that weights that do not load leave it as it is; unless nothing is to be done.
+        // Where there is nothing to resume, it is not touched before the first tensors are there, so weights that only one
+        // image needs may be read as late as they are needed.
+        let started = Instant::now();
+        let remaining = self.remaining();
+        let once = !self.job.destination.resumes() && remaining == Some(1);
+        let loaded = match remaining {
+            Some(0) => None,
+            _ => Some(Extractor::of(self.opened.clone(), once)?),
+        };
+        let has_tower = self.opened.config().is_some();
+        let load = (has_tower && loaded.is_some()).then(|| started.elapsed());
+
+        let Self { job, opened, images, contents, .. } = self;
+        let planned: Vec<&Path> = images.known().iter().map(|item| item.name.as_path()).collect();
+        let sink = job.destination.open(&contents, &planned)?;
+        let failures = job.failures.as_deref().map(create).transpose()?;
+        let complete = sink.complete();
+        let mut recorder = Recorder {
+            job: &job,
+            opened: &opened,
+            contents: &contents,
+            sink,
+            failures,
+            load,
+            on,
+            tally: Tally::default(),
+        };
+        let started = recorder.tell(Event::Started { total: images.count() });
+        let layout = Layout {
+            workers: match has_tower {
+                // Decoding is a small part of the work beside the tower, and all of it without.
+                true => job.options.threads.div_ceil(4),
+                false => job.options.threads,
+            },
+            batch: job.batch,
+        };
+        let ran = started.and_then(|()| {
+            let stages = Stages {
+                prepare: prepare(opened.clone(), job.heatmap.is_some(), complete),
+                encode: &mut encoder(&opened, loaded),
+                write: &mut |item, outcome| recorder.take(&item, outcome),
+            };
+            pipeline::run(images.into_iter(), layout, stop.channel(), stages)
+        });
+        let Recorder { sink, tally, .. } = recorder;
+        let ended = match ran {
+            Ok(()) if stop.is_asked() => Ended::Stopped,
+            Ok(()) => {
+                sink.finish()?;
+                Ended::Complete
+            }
+            Err(Cut::Unheard) => Ended::Unheard,
+            Err(Cut::TooManyFailures) => Ended::TooManyFailures,
+            Err(Cut::Error(error)) => return Err(error),
+        };
+        Ok((ended, tally))
+    }
+}
+
+/// Opens the file for failures, empty.
+fn create(path: &Path) -> Result<File, JobError> {
+    let io_error = |source: io::Error| OutputError::Io { path: path.to_owned(), source };
+    Ok(File::create(path).map_err(io_error)?)
+}
+
+/// The first stage, on worker threads.
+fn prepare(opened: Arc<Opened>, keep: bool, complete: Complete) -> Arc<Prepare> {
+    Arc::new(move |item: &Item| {
+        if is_complete(&complete, item) {
+            return Ok(None);
+        }
+        let failure = |stage, error: &dyn std::error::Error| Failure { stage, reason: error.to_string() };
+        let bytes = item.source.read().map_err(|error| failure(Stage::Read, &error))?;
+        let ready = opened.preprocess(&bytes, keep).map_err(|error| match &error {
+            ExtractError::Decode(_) => failure(Stage::Decode, &error),
+            _ => failure(Stage::Preprocess, &error),
+        })?;
+        Ok(Some(ready))
+    })
+}
+
+/// The tower's stage.
+fn encoder(
+    opened: &Arc<Opened>,
+    mut loaded: Option<Extractor>,
+) -> impl FnMut(Vec<PixelValues>) -> Result<Encoded, Cut> {
+    move |batch| {
+        let extractor = match &mut loaded {
+            Some(extractor) => extractor,
+            // An image that was believed complete turned out not to be.
+            none => none.insert(Extractor::of(opened.clone(), false).map_err(JobError::Model)?),
+        };
+        let started = Instant::now();
+        let images = extractor.encode(batch).map_err(JobError::Model)?;
+        let elapsed = if opened.config().is_some() { started.elapsed() } else { Duration::ZERO };
+        Ok(Encoded { images, elapsed })
+    }
+}

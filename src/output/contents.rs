@@ -1,0 +1,41 @@
+//! What all outputs of a run share.
+
+use super::{Dtype, Metadata};
+
+/// A tensor that each image has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Its name.
+    pub name: String,
+    /// Its shape; none where it depends on the picture.
+    pub shape: Option<Vec<usize>>,
+}
+
+/// What is stored of each image, and what every output says of itself.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    /// The tensors of an image, in order.
+    pub tensors: Vec<TensorSpec>,
+    /// The type that they are stored in.
+    pub dtype: Dtype,
+    /// What the outputs say of themselves, all but the image. A run of other settings is refused in the same place.
+    pub settings: Metadata,
+    /// Whether what is there is started anew rather than completed.
+    pub overwrite: bool,
+}
+
+impl Contents {
+    /// The tensors' names where there are several, so that each needs a name of its own; else none.
+    pub fn split(&self) -> Vec<&str> {
+        match self.tensors.as_slice() {
+            [_] => Vec::new(),
+            tensors => tensors.iter().map(|tensor| tensor.name.as_str()).collect(),
+        }
+    }
+
+    /// The bytes of an image's tensors; none where they depend on the picture.
+    pub fn image_bytes(&self) -> Option<u64> {
+        let bytes = |shape: &Vec<usize>| (shape.iter().product::<usize>() * self.dtype.size()) as u64;
+        self.tensors.iter().map(|tensor| tensor.shape.as_ref().map(bytes)).sum()
+    }
+}

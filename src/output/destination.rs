@@ -1,0 +1,114 @@
+//! Where tensors go: the questions that every kind of destination answers.
+
+use std::{
+    fmt::Debug,
+    path::{Path, PathBuf},
+};
+
+use super::{Array, Contents, Format, Metadata, OutputError, Setting};
+
+/// Somewhere that tensors can be written to. Nothing is touched before [`Destination::open`].
+pub trait Destination: Debug + Send + Sync {
+    /// In words, for a person.
+    fn describe(&self, contents: &Contents) -> String;
+
+    /// Whether a setting means anything here; one that does not is refused.
+    fn heeds(&self, setting: Setting) -> bool;
+
+    /// The format of what is written; none where nothing is.
+    fn format(&self) -> Option<Format>;
+
+    /// The file or directory that is written, if there is one.
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+
+    /// The place of an image's output, which no other image may share, given the image's relative name; none where
+    /// images have no names.
+    fn place(&self, _contents: &Contents, _name: &Path) -> Option<PathBuf> {
+        None
+    }
+
+    /// Bytes that an image needs on the disk of [`Destination::path`]; none where they depend on the picture.
+    fn image_bytes(&self, contents: &Contents) -> Option<u64> {
+        contents.image_bytes()
+    }
+
+    /// Whether a run that was cut short goes on where it was.
+    fn resumes(&self) -> bool {
+        false
+    }
+
+    /// Refuses what cannot succeed, before any work.
+    ///
+    /// # Errors
+    /// The contents do not go there, or its directory does not exist.
+    fn check(&self, _contents: &Contents) -> Result<(), OutputError> {
+        Ok(())
+    }
+
+    /// What an earlier run has completed that this one can keep.
+    ///
+    /// # Errors
+    /// Outputs of other settings, or of unknown origin, are there.
+    fn complete(&self, _contents: &Contents) -> Result<Complete, OutputError> {
+        Ok(Complete::none())
+    }
+
+    /// Opens it for a run. `planned` are the relative names of the images that are known in advance.
+    ///
+    /// # Errors
+    /// As [`Destination::complete`], or another process writes there, or the disk fails.
+    fn open(&self, contents: &Contents, planned: &[&Path]) -> Result<Box<dyn Sink>, OutputError>;
+}
+
+/// An opened destination.
+pub trait Sink: Send {
+    /// What is complete in it, of which no image need be written.
+    fn complete(&self) -> Complete {
+        Complete::none()
+    }
+
+    /// Writes an image's tensors, whole or not at all. `name` is its relative name, and `image` what an output says of it
+    /// beside the settings. Gives the files that a reader can open for it, if there are some of its own: one for all
+    /// tensors, or one for each.
+    ///
+    /// # Errors
+    /// [`OutputError::Misplaced`] and [`OutputError::Foreign`] are this image's alone; all others end the run.
+    fn write(&mut self, name: &Path, image: &Metadata, arrays: &[Array])
+    -> Result<Vec<PathBuf>, OutputError>;
+
+    /// Completes what is only complete at the end. Dropped without, it can be resumed where the kind can.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    fn finish(self: Box<Self>) -> Result<(), OutputError> {
+        Ok(())
+    }
+}
+
+/// Tells from an image's relative name whether its output is complete, on any thread.
+pub struct Complete(Box<dyn Fn(&Path) -> bool + Send + Sync>);
+
+impl Complete {
+    /// No image is.
+    pub fn none() -> Self {
+        Self::when(|_| false)
+    }
+
+    /// Those are of which `test` holds.
+    pub fn when(test: impl Fn(&Path) -> bool + Send + Sync + 'static) -> Self {
+        Self(Box::new(test))
+    }
+
+    /// Whether the image of this name is.
+    pub fn contains(&self, name: &Path) -> bool {
+        (self.0)(name)
+    }
+}
+
+impl Debug for Complete {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Complete")
+    }
+}

@@ -1,0 +1,78 @@
+//! The types that a tensor can be stored in.
+
+use std::io::{self, Write};
+
+use half::{bf16, f16};
+
+/// A stored element type. All are computed in float32 and rounded to nearest, ties to even.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dtype {
+    /// IEEE binary32.
+    #[default]
+    F32,
+    /// IEEE binary16; values beyond ±65504 become infinite.
+    F16,
+    /// bfloat16, which only safetensors can name.
+    Bf16,
+}
+
+impl Dtype {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
+
+    /// The name in metadata and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+
+    /// Writes values in this type, little-endian.
+    pub(in crate::output) fn write(self, writer: &mut dyn Write, values: &[f32]) -> io::Result<()> {
+        // Through a buffer of bounded size, so that a large tensor is not held twice.
+        const CHUNK: usize = 1 << 16;
+        let mut bytes = Vec::with_capacity(CHUNK.min(values.len()) * self.size());
+        for chunk in values.chunks(CHUNK) {
+            bytes.clear();
+            match self {
+                Self::F32 => bytes.extend(chunk.iter().flat_map(|value| value.to_le_bytes())),
+                Self::F16 => bytes.extend(chunk.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes())),
+                Self::Bf16 => {
+                    bytes.extend(chunk.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()));
+                }
+            }
+            writer.write_all(&bytes)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_rounded_to_nearest_even() {
+        let write = |dtype: Dtype, value: f32| {
+            let mut bytes = Vec::new();
+            dtype.write(&mut bytes, &[value]).unwrap();
+            bytes
+        };
+        assert_eq!(write(Dtype::F32, 1.0), [0, 0, 0x80, 0x3f]);
+        // Halfway between 1 and the next value of each type, and between that and the one after it.
+        assert_eq!(write(Dtype::F16, 1.0 + 0.5 / 1024.0), [0, 0x3c]);
+        assert_eq!(write(Dtype::F16, 1.0 + 1.5 / 1024.0), [2, 0x3c]);
+        assert_eq!(write(Dtype::Bf16, 1.0 + 0.5 / 128.0), [0x80, 0x3f]);
+        assert_eq!(write(Dtype::Bf16, 1.0 + 1.5 / 128.0), [0x82, 0x3f]);
+    }
+}

@@ -1,0 +1,115 @@
+//! NumPy's `.npy`, version 1.0.
+//!
+//! Magic, version, a header length in two bytes, a Python dict literal padded with spaces to a multiple of 64
+//! bytes in all, then the elements (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>).
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    path::Path,
+};
+
+use super::Dtype;
+use crate::output::Array;
+
+/// Writes `array` in C order. The caller has refused bfloat16, which the format cannot name.
+pub(in crate::output) fn write(writer: &mut dyn Write, array: &Array, dtype: Dtype) -> io::Result<()> {
+    writer.write_all(&header(&array.shape, dtype)?)?;
+    dtype.write(writer, &array.values)
+}
+
+/// Bytes of [`stack_header`], whatever the number of rows.
+pub(in crate::output) const STACK_HEADER: usize = 128;
+
+/// Everything before the elements of a stack of `rows` rows.
+pub(in crate::output) fn stack_header(rows: usize, row: &[usize], dtype: Dtype) -> io::Result<Vec<u8>> {
+    let shape: Vec<usize> = [rows].into_iter().chain(row.iter().copied()).collect();
+    let header = header(&shape, dtype)?;
+    // 128 bytes hold a dozen dimensions; more than three or four no tensor here has.
+    if header.len() == STACK_HEADER { Ok(header) } else { Err(io::Error::other("too many dimensions")) }
+}
+
+/// Whether a file is a whole stack of so many rows, by its header and its length. A missing one is not.
+pub(in crate::output) fn is_stack(path: &Path, rows: usize) -> io::Result<bool> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
+    let mut start = [0; STACK_HEADER];
+    let length = file.metadata()?.len();
+    if length < STACK_HEADER as u64 {
+        return Ok(false);
+    }
+    file.read_exact(&mut start)?;
+    let text = String::from_utf8_lossy(&start);
+    let shape =
+        text.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')')).map(|(shape, _)| shape);
+    let sizes: Option<Vec<u64>> =
+        shape.map(|shape| shape.split(',').filter_map(|size| size.trim().parse().ok()).collect());
+    let element = if text.contains("'<f2'") { Dtype::F16.size() } else { Dtype::F32.size() } as u64;
+    Ok(sizes.is_some_and(|sizes| {
+        sizes.first() == Some(&(rows as u64))
+            && length - STACK_HEADER as u64 == sizes.iter().product::<u64>() * element
+    }))
+}
+
+/// Everything before the elements.
+fn header(shape: &[usize], dtype: Dtype) -> io::Result<Vec<u8>> {
+    const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
+    const ALIGNMENT: usize = 64;
+    let descr = match dtype {
+        Dtype::F32 => "<f4",
+        Dtype::F16 => "<f2",
+        Dtype::Bf16 => return Err(io::Error::new(io::ErrorKind::InvalidInput, ".npy has no bfloat16")),
+    };
+    // A Python tuple of one element keeps its comma.
+    let shape = match shape {
+        [size] => format!("({size},)"),
+        sizes => format!("({})", sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    let unpadded = MAGIC.len() + 2 + dict.len() + 1;
+    let padding = unpadded.next_multiple_of(ALIGNMENT).max(STACK_HEADER) - unpadded;
+    let length = u16::try_from(dict.len() + padding + 1).map_err(io::Error::other)?;
+    let mut header = MAGIC.to_vec();
+    header.extend(length.to_le_bytes());
+    header.extend(dict.bytes());
+    header.extend(std::iter::repeat_n(b' ', padding));
+    header.push(b'\n');
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes that numpy 2.4 writes for `np.save(file, np.zeros((1, 257, 1024), "<f4"))`, up to the elements.
+    #[test]
+    fn the_header_is_numpys() {
+        let mut want = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+        want.extend(b"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 257, 1024), }");
+        want.resize(127, b' ');
+        want.push(b'\n');
+        assert_eq!(header(&[1, 257, 1024], Dtype::F32).unwrap(), want);
+    }
+
+    #[test]
+    fn a_tuple_of_one_keeps_its_comma() {
+        let header = header(&[5], Dtype::F16).unwrap();
+        assert!(String::from_utf8_lossy(&header).contains("'shape': (5,), }"));
+    }
+
+    #[test]
+    fn bfloat16_cannot_be_named() {
+        assert!(header(&[1], Dtype::Bf16).is_err());
+    }
+
+    #[test]
+    fn elements_follow_in_order() {
+        let array = Array { name: "x".into(), shape: vec![2], values: vec![1.0, 2.0] };
+        let mut bytes = Vec::new();
+        write(&mut bytes, &array, Dtype::F16).unwrap();
+        assert_eq!(bytes.len(), 128 + 4);
+        assert_eq!(bytes[128..], [0, 0x3c, 0, 0x40]);
+    }
+}

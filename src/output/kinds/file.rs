@@ -1,0 +1,117 @@
+//! One image in one file, or, where it has several tensors and the format holds one, in files named after it and them.
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
+
+use super::{Asked, Claim};
+use crate::output::{
+    Array, Contents, Destination, Format, Metadata, OutputError, OutputFile, Setting, Sink,
+    parts::sign_of_many,
+};
+
+#[derive(Clone, Debug)]
+struct OneFile {
+    path: PathBuf,
+    format: Format,
+}
+
+pub(super) fn claim(asked: &Asked) -> Claim {
+    let path = asked.path.clone()?;
+    Some(match asked.format_of(&path) {
+        Some(format) => format.map(|format| Box::new(OneFile { path, format }) as Box<dyn Destination>),
+        None => Err(OutputError::NoFormat { path }),
+    })
+}
+
+impl OneFile {
+    /// `x.npy`, or `x.pixel_values.npy` and so on for each of the tensors.
+    fn files(&self, contents: &Contents) -> Vec<PathBuf> {
+        let split = contents.split();
+        if self.format == Format::Safetensors || split.is_empty() {
+            return vec![self.path.clone()];
+        }
+        let (stem, extension) = match self.path.extension() {
+            Some(extension) => (self.path.file_stem(), extension),
+            None => (self.path.file_name(), OsStr::new("npy")),
+        };
+        let named = |tensor: &str| {
+            let mut name = stem.unwrap_or_default().to_owned();
+            for part in [OsStr::new(tensor), extension] {
+                name.push(".");
+                name.push(part);
+            }
+            self.path.with_file_name(name)
+        };
+        split.into_iter().map(named).collect()
+    }
+
+    /// Refuses a place where an archive of many images is, or is begun.
+    fn check_no_archive(&self) -> Result<(), OutputError> {
+        match sign_of_many(&self.path) {
+            None => Ok(()),
+            Some(sign) => Err(OutputError::Taken {
+                path: self.path.clone(),
+                reason: format!("is an archive of several images, as {sign} says"),
+            }),
+        }
+    }
+}
+
+impl Destination for OneFile {
+    fn describe(&self, contents: &Contents) -> String {
+        match self.files(contents).as_slice() {
+            [_] => self.path.display().to_string(),
+            _ => format!("{}, one file a tensor", self.path.display()),
+        }
+    }
+
+    fn heeds(&self, setting: Setting) -> bool {
+        matches!(setting, Setting::Format | Setting::Overwrite)
+    }
+
+    fn format(&self) -> Option<Format> {
+        Some(self.format)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+
+    fn check(&self, _contents: &Contents) -> Result<(), OutputError> {
+        OutputFile::check_directory(&self.path)
+    }
+
+    fn open(&self, contents: &Contents, _planned: &[&Path]) -> Result<Box<dyn Sink>, OutputError> {
+        let files = self.files(contents);
+        files.iter().try_for_each(|file| OutputFile::probe(file))?;
+        if !contents.overwrite {
+            self.check_no_archive()?;
+        }
+        Ok(Box::new(Opened { files, format: self.format, contents: contents.clone() }))
+    }
+}
+
+struct Opened {
+    files: Vec<PathBuf>,
+    format: Format,
+    contents: Contents,
+}
+
+impl Sink for Opened {
+    fn write(
+        &mut self,
+        _name: &Path,
+        image: &Metadata,
+        arrays: &[Array],
+    ) -> Result<Vec<PathBuf>, OutputError> {
+        let Self { files, format, contents } = self;
+        let metadata = contents.settings.with(image);
+        for (file, arrays) in files.iter().zip(arrays.chunks(arrays.len().div_ceil(files.len()))) {
+            OutputFile::create(file)?
+                .commit(|writer| format.write(writer, arrays, contents.dtype, &metadata))?;
+        }
+        Ok(files.clone())
+    }
+}

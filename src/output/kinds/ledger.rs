@@ -1,0 +1,62 @@
+//! Which outputs of a directory are complete: one line an image, written just before its files are put in place.
+//!
+//! A file that exists and has a line is whole and of the manifest's settings; one without a line is somebody else's,
+//! or of settings that were overwritten. A line without a file is an image that a killed run did not finish.
+
+use std::{collections::HashSet, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::output::{OutputError, disk::journal::Journal};
+
+/// The ledger's name in a directory of outputs.
+pub(super) const LEDGER: &str = "manifest.jsonl";
+
+/// A line of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Line {
+    /// The image's key.
+    path: String,
+}
+
+/// An open ledger, locked: one process at a time writes into a directory.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    journal: Journal,
+    keys: HashSet<String>,
+}
+
+impl Ledger {
+    /// Opens the ledger at `path`, creating it if there is none.
+    pub(super) fn open(path: &Path) -> Result<Self, OutputError> {
+        let (mut journal, lines) = Journal::open::<Line>(path)?;
+        journal.truncate(lines.last().map_or(0, |(_, end)| *end))?;
+        let keys = lines.into_iter().map(|(line, _)| line.path).collect();
+        Ok(Self { journal, keys })
+    }
+
+    /// The images of a ledger that nobody need have open.
+    pub(super) fn peek(path: &Path) -> HashSet<String> {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok()).map(|line| line.path).collect()
+    }
+
+    /// The images that have a line.
+    pub(super) fn keys(&self) -> &HashSet<String> {
+        &self.keys
+    }
+
+    /// Forgets all images.
+    pub(super) fn clear(&mut self) -> Result<(), OutputError> {
+        self.keys.clear();
+        self.journal.truncate(0)
+    }
+
+    /// Adds an image, once.
+    pub(super) fn add(&mut self, key: &str) -> Result<(), OutputError> {
+        if self.keys.insert(key.to_owned()) {
+            self.journal.append(&Line { path: key.to_owned() })?;
+        }
+        Ok(())
+    }
+}

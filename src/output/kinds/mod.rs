@@ -1,0 +1,138 @@
+//! The kinds of destination, one file each, and the one place where they are chosen.
+
+mod archive;
+mod file;
+mod ledger;
+mod nothing;
+mod stack;
+mod stdout;
+mod tree;
+
+use std::path::{Path, PathBuf};
+
+use super::{Destination, Dtype, Format, OutputError, Setting};
+
+/// What was asked for of an output.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The file or directory to write; `-` for standard output.
+    pub path: Option<PathBuf>,
+    /// The format, if not the one that the path's extension names.
+    pub format: Option<Format>,
+    /// Whether there may be more than one image.
+    pub several: bool,
+    /// The most bytes of a file of many images.
+    pub shard_size: Option<u64>,
+    /// Whether `cat.jpg` becomes `cat.jpg.npy` rather than `cat.npy`.
+    pub keep_extension: bool,
+    /// The type to store.
+    pub dtype: Dtype,
+    /// Whether what is there is started anew.
+    pub overwrite: bool,
+}
+
+/// A kind's claim: none if what was asked for is not of this kind.
+type Claim = Option<Result<Box<dyn Destination>, OutputError>>;
+
+/// The kinds, in the order in which they are asked.
+const KINDS: [fn(&Asked) -> Claim; 6] =
+    [nothing::claim, stdout::claim, tree::claim, stack::claim, archive::claim, file::claim];
+
+/// The destination that was asked for; nothing is touched.
+///
+/// # Errors
+/// It cannot be told which, or it cannot do what was asked.
+pub fn choose(asked: &Asked) -> Result<Box<dyn Destination>, OutputError> {
+    let destination = KINDS.iter().find_map(|claim| claim(asked)).expect("the last kind takes any path")?;
+    let given = [
+        (Setting::Format, asked.format.is_some()),
+        (Setting::ShardSize, asked.shard_size.is_some()),
+        (Setting::KeepExtension, asked.keep_extension),
+        (Setting::Overwrite, asked.overwrite),
+    ];
+    if let Some((setting, _)) =
+        given.into_iter().find(|&(setting, given)| given && !destination.heeds(setting))
+    {
+        return Err(OutputError::Unused { setting });
+    }
+    if asked.dtype == Dtype::Bf16 && destination.format() == Some(Format::Npy) {
+        return Err(OutputError::NoBfloat16);
+    }
+    Ok(destination)
+}
+
+impl Asked {
+    /// The format of a file at `path`: the one asked for, or the one that its extension names.
+    fn format_of(&self, path: &Path) -> Option<Result<Format, OutputError>> {
+        match (self.format, Format::of_path(path)) {
+            (Some(asked), Some(named)) if asked != named => {
+                Some(Err(OutputError::OtherFormat { path: path.to_owned() }))
+            }
+            (asked, named) => asked.or(named).map(Ok),
+        }
+    }
+
+    /// The path and format of a file of many images, if that is what its name says.
+    fn many(&self, wanted: Format) -> Option<Result<&Path, OutputError>> {
+        let path = self.path.as_deref().filter(|path| self.several && Format::of_path(path).is_some())?;
+        match self.format_of(path)? {
+            Ok(format) => (format == wanted).then_some(Ok(path)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(path: &str, several: bool) -> Asked {
+        Asked { path: Some(path.into()), several, ..Asked::default() }
+    }
+
+    #[test]
+    fn the_kind_follows_from_the_name_and_the_inputs() {
+        let kind = |asked: &Asked| format!("{:?}", choose(asked).unwrap()).replace(['"', '{'], "");
+        let safetensors = Some(Format::Safetensors);
+        let shards = Some(2_000_000_000);
+        for (asked, want) in [
+            (Asked::default(), "Nothing"),
+            (asked("x.npy", false), "OneFile  path: x.npy, format: Npy"),
+            (asked("x.safetensors", false), "OneFile  path: x.safetensors, format: Safetensors"),
+            (
+                Asked { format: Some(Format::Npy), ..asked("x.bin", false) },
+                "OneFile  path: x.bin, format: Npy",
+            ),
+            (asked("src", false), "Tree  root: src, format: Npy"),
+            (Asked { format: safetensors, ..asked("new/", false) }, "Tree  root: new/, format: Safetensors"),
+            (asked("new", true), "Tree  root: new, format: Npy"),
+            (asked("x.npy", true), "Many  names: Names  path: x.npy, format: Npy"),
+            (
+                Asked { shard_size: shards, ..asked("x.safetensors", true) },
+                "Many  names: Names  path: x.safetensors",
+            ),
+        ] {
+            let found = kind(&asked);
+            assert!(found.starts_with(want), "{asked:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn what_a_kind_cannot_do_is_refused() {
+        let bf16 = |asked| Asked { dtype: Dtype::Bf16, ..asked };
+        for (asked, part) in [
+            (asked("x.bin", false), "names no format"),
+            (Asked { format: Some(Format::Safetensors), ..asked("x.npy", false) }, "contradicts"),
+            (Asked { format: Some(Format::Safetensors), ..asked("x.npy", true) }, "contradicts"),
+            (Asked { format: Some(Format::Npy), ..Asked::default() }, "nothing is written"),
+            (bf16(asked("x.npy", false)), "no bfloat16"),
+            (bf16(asked("x/", true)), "no bfloat16"),
+            (Asked { shard_size: Some(1), ..asked("x.npy", false) }, "splits an archive"),
+            (Asked { keep_extension: true, ..asked("x.npy", true) }, "names the files of a directory"),
+            (Asked { overwrite: true, ..Asked::default() }, "none are written"),
+        ] {
+            let message = choose(&asked).unwrap_err().to_string();
+            assert!(message.contains(part), "{asked:?}: {message}");
+        }
+    }
+}

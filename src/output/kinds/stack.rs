@@ -1,0 +1,144 @@
+//! Rows of one `.npy`, in order, beside it an index that says which image each row is, and a manifest.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Asked, Claim};
+use crate::output::{
+    Array, Contents, Destination, Dtype, Format, Metadata, OutputError, OutputFile,
+    disk::parent,
+    format::{npy, safetensors::Entry},
+    manifest::Manifest,
+    parts::{Layout, Many, Names, Placed, file_name},
+};
+
+pub(super) fn claim(asked: &Asked) -> Claim {
+    let names =
+        |path: &Path| Names { path: path.to_owned(), format: Format::Npy, shard_size: asked.shard_size };
+    let many = |path| Box::new(Many { names: names(path), layout: &Stack }) as Box<dyn Destination>;
+    Some(asked.many(Format::Npy)?.map(many))
+}
+
+#[derive(Debug)]
+struct Stack;
+
+/// A row of the index.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    /// The file, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shard: Option<String>,
+    row: usize,
+    path: String,
+}
+
+impl Layout for Stack {
+    fn check(&self, path: &Path, contents: &Contents) -> Result<(), OutputError> {
+        match contents.tensors.len() {
+            1 => Ok(()),
+            tensors => Err(OutputError::OneTensor { path: path.to_owned(), tensors }),
+        }
+    }
+
+    fn room(&self, _names: &Names, _contents: &Contents, _planned: &[&Path]) -> usize {
+        0
+    }
+
+    fn data_start(&self, _room: usize) -> u64 {
+        npy::STACK_HEADER as u64
+    }
+
+    /// A row has no leading dimension of 1: that is where the stack grows.
+    fn entry(&self, key: &str, array: &Array, _several: bool) -> Entry {
+        let row = array.shape.strip_prefix(&[1]).unwrap_or(&array.shape);
+        Entry { key: key.to_owned(), shape: row.to_vec() }
+    }
+
+    fn is_uniform(&self) -> bool {
+        true
+    }
+
+    fn header(
+        &self,
+        entries: &[Entry],
+        dtype: Dtype,
+        _metadata: &Metadata,
+        _start: usize,
+    ) -> io::Result<Vec<u8>> {
+        let row = entries.first().map(|entry| entry.shape.as_slice()).unwrap_or_default();
+        npy::stack_header(entries.len(), row, dtype)
+    }
+
+    fn write_index(
+        &self,
+        names: &Names,
+        contents: &Contents,
+        files: &[PathBuf],
+        images: &[Placed<'_>],
+    ) -> Result<(), OutputError> {
+        OutputFile::create_in_tree(&names.index())?.commit(|writer| {
+            let (mut current, mut row) = (0, 0);
+            for &Placed { shard, key, .. } in images {
+                if shard != current {
+                    (current, row) = (shard, 0);
+                }
+                let file = (files.len() > 1).then(|| file_name(&files[shard]));
+                serde_json::to_writer(&mut *writer, &Row { shard: file, row, path: key.to_owned() })?;
+                writeln!(writer)?;
+                row += 1;
+            }
+            Ok(())
+        })?;
+        Manifest { settings: contents.settings.clone() }.write(&manifest(names))
+    }
+
+    fn indexed(&self, index: &Path) -> Result<Vec<PathBuf>, OutputError> {
+        Ok(read_index(index)?.into_iter().filter_map(|row| row.shard).map(PathBuf::from).collect())
+    }
+
+    fn read(
+        &self,
+        names: &Names,
+        _files: &[PathBuf],
+        contents: &Contents,
+    ) -> Result<HashSet<String>, OutputError> {
+        let unknown = |reason: String| OutputError::Taken { path: names.path.clone(), reason };
+        let manifest = Manifest::read(&manifest(names))?
+            .ok_or_else(|| unknown("exists, and no manifest beside it says how it was made".into()))?;
+        manifest.check(&contents.settings, &names.path)?;
+        let mut keys = HashSet::new();
+        let mut rows: BTreeMap<PathBuf, usize> = BTreeMap::new();
+        for row in read_index(&names.index())? {
+            let file = row.shard.map_or(names.path.clone(), |shard| parent(&names.path).join(shard));
+            *rows.entry(file).or_default() += 1;
+            keys.insert(row.path);
+        }
+        for (file, rows) in rows {
+            let io_error = |source| OutputError::Io { path: file.clone(), source };
+            if !npy::is_stack(&file, rows).map_err(io_error)? {
+                return Err(unknown(format!("{} is not the stack that its index speaks of", file.display())));
+            }
+        }
+        Ok(keys)
+    }
+}
+
+/// What the stack was made with, for which its format has no room.
+fn manifest(names: &Names) -> PathBuf {
+    names.sibling(".manifest.json")
+}
+
+fn read_index(path: &Path) -> Result<Vec<Row>, OutputError> {
+    let io_error = |source| OutputError::Io { path: path.to_owned(), source };
+    let file = BufReader::new(File::open(path).map_err(io_error)?);
+    file.lines()
+        .map(|line| serde_json::from_str(&line?).map_err(io::Error::other))
+        .collect::<io::Result<_>>()
+        .map_err(io_error)
+}

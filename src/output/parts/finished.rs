@@ -1,0 +1,91 @@
+//! A finished archive: giving its files their names, and finding them again.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    layout::{Layout, Placed},
+    line::Line,
+    names::Names,
+};
+use crate::output::{
+    Contents, OutputError,
+    disk::{parent, sync_directory},
+};
+
+/// Renames sealed shards to their final names and writes the index. Can be repeated after a kill at any point.
+pub(super) fn publish(
+    names: &Names,
+    layout: &dyn Layout,
+    contents: &Contents,
+    lines: &[Line],
+) -> Result<(), OutputError> {
+    let io_error = |source| OutputError::Io { path: names.path.clone(), source };
+    let count = lines.iter().filter(|line| matches!(line, Line::Sealed { .. })).count();
+    let files = names.shards(count);
+    let before = files_of(names, layout)?;
+    for (number, file) in files.iter().enumerate() {
+        match fs::rename(names.begun_shard(number + 1), file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && file.exists() => {} // renamed before a kill
+            renamed => renamed.map_err(io_error)?,
+        }
+    }
+    layout.write_index(names, contents, &files, &placed(lines))?;
+    // What an older archive of the same name left: its other number of shards.
+    for file in before.iter().filter(|file| !files.contains(file)) {
+        remove(file).map_err(io_error)?;
+    }
+    sync_directory(parent(&names.path)).map_err(io_error)
+}
+
+/// Each image with its entries and its shard.
+fn placed(lines: &[Line]) -> Vec<Placed<'_>> {
+    let mut shard = 0;
+    let mut images = Vec::new();
+    for line in lines {
+        match line {
+            Line::Sealed { .. } => shard += 1,
+            Line::Image { key, tensors, .. } => images.push(Placed { shard, key, entries: tensors }),
+            _ => {}
+        }
+    }
+    images
+}
+
+/// The images' keys of a finished archive; none if there is no archive. One of other settings, or something else of that
+/// name, is refused.
+pub(super) fn read(
+    names: &Names,
+    layout: &dyn Layout,
+    contents: &Contents,
+) -> Result<Option<HashSet<String>>, OutputError> {
+    match files_of(names, layout)? {
+        files if files.is_empty() => Ok(None),
+        files => layout.read(names, &files, contents).map(Some),
+    }
+}
+
+/// The files of the archive that is there now: the target, or what its index names.
+fn files_of(names: &Names, layout: &dyn Layout) -> Result<Vec<PathBuf>, OutputError> {
+    let index = names.index();
+    let mut files = if index.is_file() { layout.indexed(&index)? } else { Vec::new() };
+    files.sort_unstable();
+    files.dedup();
+    // An index names files beside it; anything else is not ours to touch.
+    files.retain(|file| file.file_name() == Some(file.as_os_str()));
+    let mut files: Vec<PathBuf> = files.into_iter().map(|file| parent(&names.path).join(file)).collect();
+    files.push(names.path.clone());
+    files.retain(|file| file.exists());
+    Ok(files)
+}
+
+/// Removes a file, if there is one.
+pub(in crate::output) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}

@@ -1,0 +1,181 @@
+//! An archive that is being written.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    finished,
+    layout::Layout,
+    line::{Line, check_begun},
+    names::Names,
+    resume::Resumed,
+    shard::Shard,
+};
+use crate::output::{
+    Array, Complete, Contents, Metadata, OutputError, Sink,
+    disk::{journal::Journal, parent, sync_directory},
+    format::safetensors::Entry,
+    key,
+};
+
+/// An archive to write images into.
+#[derive(Debug)]
+pub(super) struct Growing {
+    names: Names,
+    layout: &'static dyn Layout,
+    contents: Contents,
+    keys: HashSet<String>,
+    /// None where a finished one of the same settings is there.
+    state: Option<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    journal: Journal,
+    room: usize,
+    /// Sealed shards before the current one.
+    sealed: usize,
+    shard: Shard,
+    /// The shape of every image before, where all must have one.
+    row: Option<Vec<usize>>,
+}
+
+impl Growing {
+    /// Opens an archive: starts one, goes on with one that was interrupted, or finds a finished one.
+    pub(super) fn open(
+        names: &Names,
+        layout: &'static dyn Layout,
+        contents: &Contents,
+        planned: &[&Path],
+    ) -> Result<Self, OutputError> {
+        let directory = names.unfinished();
+        let Contents { dtype, settings, overwrite, .. } = contents;
+        let (names, contents) = (names.clone(), contents.clone());
+        if !directory.is_dir()
+            && !overwrite
+            && let Some(keys) = finished::read(&names, layout, &contents)?
+        {
+            return Ok(Self { names, layout, contents, keys, state: None });
+        }
+        let io_error = |source| OutputError::Io { path: names.path.clone(), source };
+        fs::create_dir_all(&directory).map_err(io_error)?;
+        let (mut journal, lines) =
+            Journal::open::<Line>(&names.journal()).map_err(|error| error.at(&names.path))?;
+        let resumed = match lines.first() {
+            Some((Line::Start { settings: theirs, .. }, _)) if !overwrite => {
+                check_begun(theirs, settings, &names.path)?;
+                Resumed::from(&lines, &names, layout, *dtype)
+            }
+            _ => None,
+        };
+        let resumed = match resumed {
+            Some(resumed) => resumed,
+            None => {
+                let room = layout.room(&names, &contents, planned);
+                journal.truncate(0)?;
+                let end = journal.append(&Line::Start { settings: settings.clone(), room })?;
+                Resumed::new(room, end)
+            }
+        };
+        journal.truncate(resumed.end)?;
+        let finished = resumed.finished;
+        let path = names.begun_shard(resumed.sealed + 1);
+        let start = layout.data_start(resumed.room);
+        let shard = Shard::open(path, start, resumed.length, resumed.entries)?;
+        let (room, sealed, row) = (resumed.room, resumed.sealed, resumed.row);
+        let state = Some(State { journal, room, sealed, shard, row });
+        let mut growing = Self { names, layout, contents, keys: resumed.keys, state };
+        if finished {
+            growing.publish()?;
+        }
+        Ok(growing)
+    }
+
+    /// Gives the sealed shards their names and removes what was needed on the way.
+    fn publish(&mut self) -> Result<(), OutputError> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let io_error = |source| OutputError::Io { path: self.names.path.clone(), source };
+        // Without an image there is nothing to name.
+        if !self.keys.is_empty() {
+            finished::publish(&self.names, self.layout, &self.contents, &state.journal.read()?)?;
+        }
+        fs::remove_dir_all(self.names.unfinished()).map_err(io_error)?;
+        sync_directory(parent(&self.names.path)).map_err(io_error)?;
+        self.state = None;
+        Ok(())
+    }
+}
+
+impl Sink for Growing {
+    fn complete(&self) -> Complete {
+        let keys = self.keys.clone();
+        Complete::when(move |name| keys.contains(&key(name)))
+    }
+
+    fn write(
+        &mut self,
+        name: &Path,
+        _image: &Metadata,
+        arrays: &[Array],
+    ) -> Result<Vec<PathBuf>, OutputError> {
+        let key = key(name);
+        let (path, layout) = (&self.names.path, self.layout);
+        let misplaced = |reason: String| OutputError::Misplaced { path: path.clone(), reason };
+        let Some(state) = &mut self.state else {
+            return Err(OutputError::Taken {
+                path: path.clone(),
+                reason: format!("is finished without {key}, and a finished archive takes no more images"),
+            });
+        };
+        if key == "__metadata__" || self.keys.contains(&key) {
+            return Err(misplaced(format!("cannot hold a second entry {key}")));
+        }
+        let dtype = self.contents.dtype;
+        let several = arrays.len() > 1;
+        let entries: Vec<Entry> = arrays.iter().map(|array| layout.entry(&key, array, several)).collect();
+        if layout.is_uniform() {
+            let found = &entries[0].shape;
+            let row = state.row.get_or_insert_with(|| found.clone());
+            if row != found {
+                return Err(misplaced(format!("{key} has shape {found:?}, the rows before have {row:?}")));
+            }
+        }
+        let bytes: u64 = entries.iter().map(|entry| entry.bytes(dtype)).sum();
+        let full = |limit| state.shard.length + bytes + layout.data_start(state.room) > limit;
+        if state.shard.length > 0 && self.names.shard_size.is_some_and(full) {
+            state.seal(layout, &self.contents).map_err(|error| error.at(path))?;
+            let next = self.names.begun_shard(state.sealed + 1);
+            state.shard = Shard::open(next, layout.data_start(state.room), 0, Vec::new())?;
+        }
+        let crc = state.shard.append(arrays, dtype).map_err(|error| error.at(path))?;
+        state.shard.entries.extend(entries.iter().cloned());
+        state.journal.append(&Line::Image { key: key.clone(), tensors: entries, crc })?;
+        self.keys.insert(key);
+        Ok(Vec::new())
+    }
+
+    /// Headers, names, index.
+    fn finish(mut self: Box<Self>) -> Result<(), OutputError> {
+        if let Some(state) = &mut self.state {
+            if state.shard.length > 0 {
+                state.seal(self.layout, &self.contents).map_err(|error| error.at(&self.names.path))?;
+            }
+            state.journal.append(&Line::Finished)?;
+            state.journal.sync()?;
+            self.publish()?;
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Completes the current shard.
+    fn seal(&mut self, layout: &dyn Layout, contents: &Contents) -> Result<(), OutputError> {
+        self.shard.seal(layout, contents.dtype, &contents.settings)?;
+        self.sealed += 1;
+        self.journal.append(&Line::Sealed { shard: self.sealed }).map(drop)
+    }
+}

@@ -1,0 +1,65 @@
+//! What tells a stack from an archive of named tensors.
+
+use std::{
+    collections::HashSet,
+    fmt::Debug,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::names::Names;
+use crate::output::{Array, Contents, Dtype, Metadata, OutputError, format::safetensors::Entry};
+
+/// How images lie in a file of many, and what lies beside it.
+pub(in crate::output) trait Layout: Debug + Send + Sync {
+    /// Refuses contents that do not go into such a file.
+    fn check(&self, path: &Path, contents: &Contents) -> Result<(), OutputError>;
+
+    /// Bytes to reserve for the text of a file's header. `planned` are the names of the images known in advance.
+    fn room(&self, names: &Names, contents: &Contents, planned: &[&Path]) -> usize;
+
+    /// Bytes before the tensors, where `room` is reserved.
+    fn data_start(&self, room: usize) -> u64;
+
+    /// A tensor's entry under its image's key; `several` where an image has more than one.
+    fn entry(&self, key: &str, array: &Array, several: bool) -> Entry;
+
+    /// Whether all entries must have one shape.
+    fn is_uniform(&self) -> bool;
+
+    /// All bytes before the tensors: as many as `start`, or more where these do not do.
+    fn header(
+        &self,
+        entries: &[Entry],
+        dtype: Dtype,
+        metadata: &Metadata,
+        start: usize,
+    ) -> io::Result<Vec<u8>>;
+
+    /// Writes what lies beside the finished `files`.
+    fn write_index(
+        &self,
+        names: &Names,
+        contents: &Contents,
+        files: &[PathBuf],
+        images: &[Placed<'_>],
+    ) -> Result<(), OutputError>;
+
+    /// The files that an index speaks of.
+    fn indexed(&self, index: &Path) -> Result<Vec<PathBuf>, OutputError>;
+
+    /// The keys of the images that the finished `files` hold. Others than ours, or of other settings, are refused.
+    fn read(
+        &self,
+        names: &Names,
+        files: &[PathBuf],
+        contents: &Contents,
+    ) -> Result<HashSet<String>, OutputError>;
+}
+
+/// An image in one of the files, which are counted from 0.
+pub(in crate::output) struct Placed<'a> {
+    pub(in crate::output) shard: usize,
+    pub(in crate::output) key: &'a str,
+    pub(in crate::output) entries: &'a [Entry],
+}

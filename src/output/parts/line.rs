@@ -1,0 +1,38 @@
+//! The lines of an unfinished archive's journal.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::output::{Metadata, OutputError, format::safetensors::Entry};
+
+/// The journal's name in an unfinished archive.
+pub(super) const JOURNAL: &str = "journal.jsonl";
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Line {
+    /// The first line: what the archive is made with.
+    Start {
+        settings: Metadata,
+        /// Bytes reserved for the header of each shard.
+        room: usize,
+    },
+    /// An image's tensors are in the shard, after what was there before.
+    Image {
+        key: String,
+        tensors: Vec<Entry>,
+        /// CRC-32 of their bytes, which a power loss may have kept from the disk.
+        crc: u32,
+    },
+    /// The shard has its header and is on disk; another one begins.
+    Sealed { shard: usize },
+    /// All shards are sealed; what remains is to give them their names.
+    Finished,
+}
+
+/// Refuses to go on with an archive that was begun with other settings.
+pub(super) fn check_begun(begun: &Metadata, settings: &Metadata, path: &Path) -> Result<(), OutputError> {
+    begun.check(settings, path, "is begun by another run, interrupted or still at work, of other settings")
+}

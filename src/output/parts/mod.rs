@@ -1,0 +1,112 @@
+//! Many images in one file, or in shards of it: what a stack and an archive of named tensors share.
+//!
+//! An unfinished one is a hidden directory `.NAME.parts` beside the target: a journal, and shards that grow as
+//! tensors come. A run that is killed goes on after the last image in the journal; when all is done, the shards get
+//! their headers and their names. So the target is whole or absent, and memory does not grow with it.
+
+mod finished;
+mod growing;
+mod layout;
+mod line;
+mod names;
+mod resume;
+mod shard;
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Complete, Contents, Destination, Format, OutputError, OutputFile, Setting, Sink, disk::readable_size, key,
+};
+
+use growing::Growing;
+use line::{Line, check_begun};
+
+pub(super) use finished::remove;
+pub(super) use layout::{Layout, Placed};
+pub(super) use names::{Names, file_name, sign_of_many};
+
+/// The destination of many images in one file.
+#[derive(Debug)]
+pub(super) struct Many {
+    pub(super) names: Names,
+    pub(super) layout: &'static dyn Layout,
+}
+
+/// The least that a file holds beside its images.
+const SHARD_HEADER: u64 = 32 << 10;
+
+impl Many {
+    /// The images that are complete, in an unfinished archive by its journal; nothing is touched.
+    fn keys(&self, contents: &Contents) -> Result<HashSet<String>, OutputError> {
+        let Ok(text) = std::fs::read_to_string(self.names.journal()) else {
+            return Ok(finished::read(&self.names, self.layout, contents)?.unwrap_or_default());
+        };
+        let mut keys = HashSet::new();
+        for line in text.lines().map(serde_json::from_str) {
+            match line {
+                Ok(Line::Start { settings, .. }) => {
+                    check_begun(&settings, &contents.settings, &self.names.path)?;
+                }
+                Ok(Line::Image { key, .. }) => drop(keys.insert(key)),
+                _ => {}
+            }
+        }
+        Ok(keys)
+    }
+}
+
+impl Destination for Many {
+    fn describe(&self, _contents: &Contents) -> String {
+        let path = self.names.path.display();
+        match self.names.shard_size {
+            None => format!("{path}, one archive"),
+            Some(limit) => format!("{path}, in files of at most {}", readable_size(limit)),
+        }
+    }
+
+    fn heeds(&self, setting: Setting) -> bool {
+        setting != Setting::KeepExtension
+    }
+
+    fn format(&self) -> Option<Format> {
+        Some(self.names.format)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.names.path)
+    }
+
+    fn place(&self, _contents: &Contents, name: &Path) -> Option<PathBuf> {
+        Some(key(name).into())
+    }
+
+    fn resumes(&self) -> bool {
+        true
+    }
+
+    fn check(&self, contents: &Contents) -> Result<(), OutputError> {
+        let path = &self.names.path;
+        self.layout.check(path, contents)?;
+        if let (Some(limit), Some(image)) = (self.names.shard_size, contents.image_bytes())
+            && limit < image + SHARD_HEADER
+        {
+            return Err(OutputError::ShardSize { path: path.clone(), limit, image });
+        }
+        OutputFile::check_directory(path)
+    }
+
+    fn complete(&self, contents: &Contents) -> Result<Complete, OutputError> {
+        if contents.overwrite {
+            return Ok(Complete::none());
+        }
+        let keys = self.keys(contents)?;
+        Ok(Complete::when(move |name| keys.contains(&key(name))))
+    }
+
+    fn open(&self, contents: &Contents, planned: &[&Path]) -> Result<Box<dyn Sink>, OutputError> {
+        Ok(Box::new(Growing::open(&self.names, self.layout, contents, planned)?))
+    }
+}

@@ -1,0 +1,98 @@
+//! The names of an archive's files, before and after it is finished.
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
+
+use super::line::JOURNAL;
+use crate::output::{Format, disk::hidden_sibling};
+
+/// Where an archive goes, and in how many pieces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::output) struct Names {
+    /// The target, `x.safetensors` or `x.npy`.
+    pub(in crate::output) path: PathBuf,
+    pub(in crate::output) format: Format,
+    /// The most bytes of one file; one file holds all if there is none.
+    pub(in crate::output) shard_size: Option<u64>,
+}
+
+impl Names {
+    /// The hidden directory beside the target that holds it until it is finished.
+    pub(super) fn unfinished(&self) -> PathBuf {
+        hidden_sibling(&self.path, ".parts")
+    }
+
+    /// The index: of a stack's rows, `x.index.jsonl`; of safetensors shards, `x.safetensors.index.json` as the hub
+    /// names it.
+    pub(in crate::output) fn index(&self) -> PathBuf {
+        self.sibling(match self.format {
+            Format::Npy => ".index.jsonl",
+            Format::Safetensors => ".safetensors.index.json",
+        })
+    }
+
+    /// The journal in that directory.
+    pub(super) fn journal(&self) -> PathBuf {
+        self.unfinished().join(JOURNAL)
+    }
+
+    /// The file of a shard in that directory, counted from 1.
+    pub(super) fn begun_shard(&self, number: usize) -> PathBuf {
+        self.unfinished().join(format!("shard-{number:05}"))
+    }
+
+    /// The files of a finished archive of so many shards: the target itself, or `x-00001-of-00003.npy` and so on.
+    pub(super) fn shards(&self, count: usize) -> Vec<PathBuf> {
+        if count == 1 {
+            return vec![self.path.clone()];
+        }
+        let name = |shard| self.sibling(&format!("-{shard:05}-of-{count:05}.{}", self.format.name()));
+        (1..=count).map(name).collect()
+    }
+
+    /// The target with its extension replaced by an ending.
+    pub(in crate::output) fn sibling(&self, ending: &str) -> PathBuf {
+        let has_extension = self.path.extension() == Some(OsStr::new(self.format.name()));
+        let stem = if has_extension { self.path.file_stem() } else { self.path.file_name() };
+        let mut name = stem.unwrap_or_default().to_owned();
+        name.push(ending);
+        self.path.with_file_name(name)
+    }
+}
+
+/// The name of a file that tells that there is an archive of many images at a path, finished or begun.
+pub(in crate::output) fn sign_of_many(path: &Path) -> Option<String> {
+    let names = Names { path: path.to_owned(), format: Format::of_path(path)?, shard_size: None };
+    let signs = [names.index(), names.unfinished()];
+    signs.iter().find(|sign| sign.exists()).map(|sign| file_name(sign))
+}
+
+/// The name of a file, for an index beside it.
+pub(in crate::output) fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_named_as_on_the_hub() {
+        let names =
+            Names { path: "out/x.safetensors".into(), format: Format::Safetensors, shard_size: Some(1) };
+        assert_eq!(names.shards(1), [Path::new("out/x.safetensors")]);
+        let shards =
+            ["out/x-00001-of-00002.safetensors", "out/x-00002-of-00002.safetensors"].map(PathBuf::from);
+        assert_eq!(names.shards(2), shards);
+        assert_eq!(names.index(), Path::new("out/x.safetensors.index.json"));
+    }
+
+    #[test]
+    fn a_stack_has_an_index_and_a_manifest() {
+        let names = Names { path: "x.npy".into(), format: Format::Npy, shard_size: None };
+        assert_eq!(names.index(), Path::new("x.index.jsonl"));
+        assert_eq!(names.sibling(".manifest.json"), Path::new("x.manifest.json"));
+    }
+}
