@@ -22,8 +22,8 @@ pub mod model;
 
 pub mod processor;
 
-pub mod image;
-
 pub mod kernels;
 
 pub use extractor::{Extractor, Request, Tokens};
+/// Bytes to pixels, and pixels to another size, as Pillow has them: its types are part of the interface here.
+pub use pillow_exact;

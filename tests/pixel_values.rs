@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clip_features::image::{Alpha, DecodeOptions, ExifOrientation, decode};
 use clip_features::processor::{Filter, PixelValues, Processor, ProcessorConfig};
+use pillow_exact::{Alpha, DecodeOptions, ExifOrientation, decode};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};

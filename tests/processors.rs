@@ -4,10 +4,8 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use clip_features::{
-    image::{Alpha, DecodeOptions, decode},
-    processor::{Fit, Processor, ProcessorConfig},
-};
+use clip_features::processor::{Fit, Processor, ProcessorConfig};
+use pillow_exact::{Alpha, DecodeOptions, decode};
 use sha2::{Digest, Sha256};
 use support::fixture;
 

@@ -10,13 +10,11 @@ use candle_transformers::models::clip::{
     text_model::Activation as CandleActivation,
     vision_model::{ClipVisionConfig, ClipVisionTransformer},
 };
-use clip_features::{
-    image::{DecodeOptions, decode},
-    model::{
-        Activation, Family, Mlp, Model, ModelSpec, Outputs, RandomWeights, VisionConfig, VisionTower, Wanted,
-        Weights,
-    },
+use clip_features::model::{
+    Activation, Family, Mlp, Model, ModelSpec, Outputs, RandomWeights, VisionConfig, VisionTower, Wanted,
+    Weights,
 };
+use pillow_exact::{DecodeOptions, decode};
 use support::{Golden, difference, fixture, golden};
 
 /// The most that a stage may differ from a float64 run, in relative Frobenius norm: about twice torch's own

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use pillow_exact::{Alpha, ExifOrientation};
 
 use super::{choices::choice, progress::ProgressMode};
 use crate::{
     extractor::{Layers, TensorKind, Tokens},
     heatmap::Cell,
     hub::Revision,
-    image::{Alpha, ExifOrientation},
     output::{Dtype, Format},
     processor::Fit,
 };

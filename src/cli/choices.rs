@@ -1,11 +1,11 @@
 //! The library's choices as values of options.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use pillow_exact::{Alpha, ExifOrientation};
 
 use super::progress::ProgressMode;
 use crate::{
     extractor::{TensorKind, Tokens},
-    image::{Alpha, ExifOrientation},
     output::{Dtype, Format},
     processor::Fit,
 };

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Error, Result, bail};
+use pillow_exact::DecodeOptions;
 
 use super::{args::Args, hints::told, print::say, progress::ProgressMode, request::request};
 use crate::{
     extractor::Options,
     hub::{HubError, ModelChoice, Settings},
-    image::DecodeOptions,
     input::{self, Images, Input, List, Separator},
     job::{Heatmap, Job},
     kernels::physical_cores,

@@ -1,8 +1,9 @@
 //! What can go wrong with one image.
 
+use pillow_exact::DecodeError;
 use thiserror::Error;
 
-use crate::{image::DecodeError, model::ModelError, processor::ProcessError};
+use crate::{model::ModelError, processor::ProcessError};
 
 /// Why an image has no features.
 #[derive(Debug, Error)]

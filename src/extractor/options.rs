@@ -1,7 +1,9 @@
 //! What is asked of a model, and how pictures become its input.
 
+use pillow_exact::DecodeOptions;
+
 use super::request::Request;
-use crate::{image::DecodeOptions, kernels::physical_cores, processor::Fit};
+use crate::{kernels::physical_cores, processor::Fit};
 
 /// The settings of an extractor.
 #[derive(Clone, Debug)]

@@ -1,12 +1,10 @@
 //! A picture on its way to the tower.
 
-use ::image::RgbImage;
+use image::RgbImage;
+use pillow_exact::{DecodeOptions, Decoded, decode};
 
 use super::error::ExtractError;
-use crate::{
-    image::{DecodeOptions, Decoded, decode},
-    processor::{Geometry, PixelValues, Processor},
-};
+use crate::processor::{Geometry, PixelValues, Processor};
 
 /// A decoded picture and the tower's input made of it.
 #[derive(Debug)]

@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pillow_exact::looks_like_image;
 use walkdir::{DirEntry, WalkDir};
 
 use super::{Images, Input, InputError, Item};
-use crate::image::looks_like_image;
 
 /// Extensions under which a file counts as an image whatever it holds, so that a damaged one is reported.
 const EXTENSIONS: [&str; 15] = [

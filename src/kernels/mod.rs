@@ -1,12 +1,11 @@
 //! What makes the tower fast on a CPU, in float32: matrix products over packed weights with what follows them
-//! fused, attention straight from the fused q, k and v, layer norm, and vectorised exponentials. And `jpeg`, which
-//! drives a C library.
+//! fused, attention straight from the fused q, k and v, layer norm, and vectorised exponentials.
 //!
 //! Every result of the tower is a pure function of its row of inputs: the order of every sum is fixed, so bytes do
 //! not depend on the batch, the number of threads or the rows beside it. Between instruction sets they may differ.
 
-// Vector instructions, uninitialised results that parallel tasks fill in, pointers without a bounds check in the
-// innermost loops, and C need it. Shapes are checked once, at the safe functions that this module exports.
+// Vector instructions, uninitialised results that parallel tasks fill in, and pointers without a bounds check in the
+// innermost loops need it. Shapes are checked once, at the safe functions that this module exports.
 #![allow(unsafe_code)]
 
 mod activation;
@@ -15,7 +14,6 @@ mod block;
 mod embed;
 mod epilogue;
 mod isa;
-pub(crate) mod jpeg;
 mod layer_norm;
 mod linear;
 mod math;

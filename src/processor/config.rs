@@ -3,10 +3,10 @@
 //! Absent fields (and nulls) take the defaults of the transformers class that the config names (see [`ProcessorKind`]); fields that
 //! it ignores are ignored here too; a value that cannot be honoured is refused by the name of its field.
 
+use pillow_exact::Filter;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::filter::Filter;
 use super::kind::ProcessorKind;
 use super::size::{Size, crop_size, size};
 
@@ -42,6 +42,7 @@ pub struct ProcessorConfig {
     /// Size to resize to; none when `do_resize` is false.
     pub resize: Option<Size>,
     /// Filter of that resize.
+    #[serde(serialize_with = "filter_name")]
     pub resample: Filter,
     /// Height and width of the center crop; none when `do_center_crop` is false.
     pub crop: Option<(u32, u32)>,
@@ -52,6 +53,10 @@ pub struct ProcessorConfig {
     /// Colour of the square on which pictures are centred before anything else; none without `--fit pad`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pad: Option<[u8; 3]>,
+}
+
+fn filter_name<S: serde::Serializer>(filter: &Filter, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(filter.name())
 }
 
 /// Mean and standard deviation of the three channels, as the config writes them.

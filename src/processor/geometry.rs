@@ -1,8 +1,9 @@
 //! Where the pixels go: from a picture's size to the resized size, the crop, and back.
 
+use pillow_exact::Window;
+
 use super::config::ProcessorConfig;
 use super::fit::padding;
-use super::resize::Window;
 use super::size::Size;
 
 /// How a picture of one size passes through a processor.

@@ -13,26 +13,24 @@
 //! ```
 
 mod config;
-mod filter;
 mod fit;
 mod geometry;
 mod kind;
-mod passes;
 mod pixel_values;
-mod resize;
 mod size;
 
-use ::image::RgbImage;
+use image::RgbImage;
 use thiserror::Error;
 
 pub use config::{ConfigError, Normalize, ProcessorConfig};
-pub use filter::Filter;
 pub use fit::Fit;
 pub use geometry::{Geometry, SourceBox};
 pub use kind::ProcessorKind;
+pub use pillow_exact::Filter;
 pub use pixel_values::PixelValues;
-pub use resize::{Window, resize};
 pub use size::Size;
+
+use pillow_exact::resize;
 
 use fit::expand_to_square;
 use pixel_values::Tables;

@@ -1,6 +1,6 @@
 //! What the processor hands to the tower.
 
-use ::image::RgbImage;
+use image::RgbImage;
 
 use super::config::{Normalize, ProcessorConfig};
 use super::geometry::Placement;

@@ -2,11 +2,12 @@
 
 use ::image::RgbImage;
 
-use super::{Alpha, DecodeError};
+use crate::error::DecodeError;
+use crate::options::Alpha;
 
 /// Pixels in one of Pillow's modes, row by row.
 #[derive(Debug)]
-pub(super) enum Pixels {
+pub(crate) enum Pixels {
     /// `L`, and `1` as 0 and 255.
     Grey(Vec<u8>),
     /// `LA`: grey and alpha in turn.
@@ -24,11 +25,11 @@ pub(super) enum Pixels {
 }
 
 /// 256 colours; those that a file leaves out are black, as in Pillow.
-pub(super) type Palette = [[u8; 3]; 256];
+pub(crate) type Palette = [[u8; 3]; 256];
 
 /// What Pillow keeps as `info["transparency"]`.
 #[derive(Debug)]
-pub(super) enum Transparency {
+pub(crate) enum Transparency {
     /// One palette index is fully transparent.
     Index(usize),
     /// Alpha of the first palette entries.
@@ -39,33 +40,33 @@ pub(super) enum Transparency {
 
 /// A decoded picture before its conversion to RGB.
 #[derive(Debug)]
-pub(super) struct Raster {
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) pixels: Pixels,
-    pub(super) transparency: Option<Transparency>,
+pub(crate) struct Raster {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) pixels: Pixels,
+    pub(crate) transparency: Option<Transparency>,
     /// EXIF and XMP, where the orientation is looked up.
-    pub(super) metadata: Metadata,
+    pub(crate) metadata: Metadata,
 }
 
 /// The metadata blocks that can hold an orientation.
 #[derive(Debug, Default)]
-pub(super) struct Metadata {
+pub(crate) struct Metadata {
     /// A TIFF structure, with or without `Exif\0\0` before it.
-    pub(super) exif: Option<Vec<u8>>,
+    pub(crate) exif: Option<Vec<u8>>,
     /// An XMP packet.
-    pub(super) xmp: Option<Vec<u8>>,
+    pub(crate) xmp: Option<Vec<u8>>,
     /// The orientation of a format whose pictures Pillow always turns upright (TIFF).
-    pub(super) upright: Option<u32>,
+    pub(crate) upright: Option<u32>,
 }
 
 impl Raster {
-    pub(super) fn new(width: u32, height: u32, pixels: Pixels) -> Self {
+    pub(crate) fn new(width: u32, height: u32, pixels: Pixels) -> Self {
         Self { width, height, pixels, transparency: None, metadata: Metadata::default() }
     }
 
     /// Pillow's conversion to RGB, over white or with alpha dropped.
-    pub(super) fn into_rgb(self, alpha: Alpha) -> Result<RgbImage, DecodeError> {
+    pub(crate) fn into_rgb(self, alpha: Alpha) -> Result<RgbImage, DecodeError> {
         let composite = alpha == Alpha::White;
         let transparency = self.transparency.filter(|_| composite);
         let rgb = match (self.pixels, transparency) {

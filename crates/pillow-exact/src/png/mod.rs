@@ -1,26 +1,30 @@
 //! PNG, chunk by chunk as Pillow reads it: checksums of the chunks before the pixels are minded, those after are not; a stream that
 //! ends too early is an error, one whose rows are complete is not.
 
+mod header;
+mod rows;
+mod text;
+
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::Limits;
-use super::error::DecodeError;
-use super::png_header::Header;
-use super::png_rows::{Layout, Rows};
-use super::raster::{Palette, Pixels, Raster};
-use super::reader::Reader;
+use crate::error::DecodeError;
+use crate::format::PNG as FORMAT;
+use crate::limits::Limits;
+use crate::raster::{Palette, Pixels, Raster};
+use crate::reader::Reader;
+use header::Header;
+use rows::{Layout, Rows};
 
-pub(super) const FORMAT: &str = "PNG";
 const MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// The most bytes that Pillow hands to the decompressor at once.
 const BLOCK: usize = 65_536;
 
-pub(super) fn matches(bytes: &[u8]) -> bool {
+pub(crate) fn matches(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
-pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
+pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
     let mut reader = Reader::new(bytes, FORMAT);
     reader.seek(MAGIC.len());
     let mut header = Header::default();

@@ -1,10 +1,9 @@
-//! The resampling filters that a processor's `resample` can name, with Pillow's numbers.
+//! Pillow's resampling filters, with their names and numbers there.
 
 use std::f64::consts::PI;
 
 /// A resampling filter, numbered as in `PIL.Image.Resampling`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// 0: the pixel whose area holds the centre.
     Nearest,
@@ -32,6 +31,18 @@ impl Filter {
             5 => Self::Hamming,
             _ => return None,
         })
+    }
+
+    /// Its name, Pillow's in small letters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::Lanczos => "lanczos",
+            Self::Bilinear => "bilinear",
+            Self::Bicubic => "bicubic",
+            Self::Box => "box",
+            Self::Hamming => "hamming",
+        }
     }
 
     /// Half the filter's width, in input pixels at scale 1.

@@ -1,35 +1,35 @@
 //! A byte slice read from front to back, with the error of its format when it ends too early.
 
-use super::DecodeError;
+use crate::error::DecodeError;
 
 /// A position in the bytes of one file.
 #[derive(Clone, Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     position: usize,
     format: &'static str,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8], format: &'static str) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], format: &'static str) -> Self {
         Self { bytes, position: 0, format }
     }
 
-    pub(super) fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.position
     }
 
-    pub(super) fn seek(&mut self, position: usize) {
+    pub(crate) fn seek(&mut self, position: usize) {
         self.position = position;
     }
 
     /// What is left, possibly nothing.
-    pub(super) fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.position..).unwrap_or_default()
     }
 
     /// Up to `count` bytes, fewer at the end.
-    pub(super) fn up_to(&mut self, count: usize) -> &'a [u8] {
+    pub(crate) fn up_to(&mut self, count: usize) -> &'a [u8] {
         let rest = self.rest();
         let taken = &rest[..count.min(rest.len())];
         self.position += taken.len();
@@ -37,32 +37,32 @@ impl<'a> Reader<'a> {
     }
 
     /// Exactly `count` bytes.
-    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let taken = self.up_to(count);
         if taken.len() < count { Err(DecodeError::Truncated { format: self.format }) } else { Ok(taken) }
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, DecodeError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, DecodeError> {
         Ok(self.take(1)?[0])
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         Ok(self.take(N)?.try_into().expect("take gives N bytes"))
     }
 
-    pub(super) fn u16_le(&mut self) -> Result<u16, DecodeError> {
+    pub(crate) fn u16_le(&mut self) -> Result<u16, DecodeError> {
         Ok(u16::from_le_bytes(self.array()?))
     }
 
-    pub(super) fn u32_le(&mut self) -> Result<u32, DecodeError> {
+    pub(crate) fn u32_le(&mut self) -> Result<u32, DecodeError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    pub(super) fn u16_be(&mut self) -> Result<u16, DecodeError> {
+    pub(crate) fn u16_be(&mut self) -> Result<u16, DecodeError> {
         Ok(u16::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn u32_be(&mut self) -> Result<u32, DecodeError> {
+    pub(crate) fn u32_be(&mut self) -> Result<u32, DecodeError> {
         Ok(u32::from_be_bytes(self.array()?))
     }
 }

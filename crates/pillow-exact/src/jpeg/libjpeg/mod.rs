@@ -2,48 +2,24 @@
 //!
 //! mozjpeg's C sources are driven directly, for the inverse DCT can be replaced there alone: see [`idct`].
 
+// A C library is called, and called back from.
+#![allow(unsafe_code)]
+
+mod failure;
 mod idct;
 mod session;
 mod source;
 
+pub(super) use failure::Failure;
+pub(super) use session::Colour;
+
 use session::Session;
-
-/// What the samples of a picture are to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Colour {
-    Grey,
-    Rgb,
-    /// As stored: Adobe's programs store inks inverted.
-    Cmyk,
-}
-
-impl Colour {
-    /// Samples of one pixel.
-    fn samples(self) -> usize {
-        match self {
-            Self::Grey => 1,
-            Self::Rgb => 3,
-            Self::Cmyk => 4,
-        }
-    }
-}
-
-/// Why there are no samples.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// libjpeg needs bytes after the last.
-    Truncated,
-    /// libjpeg finds a frame of another size.
-    OtherSize,
-    /// libjpeg's own message.
-    Broken(String),
-}
 
 /// The samples of a JPEG file: (height, width, samples of a pixel), read as Pillow reads them.
 ///
 /// # Errors
 /// When libjpeg refuses the file, does not find `width` columns and `height` rows in it, or needs more bytes.
-pub(crate) fn decode(bytes: &[u8], width: u32, height: u32, colour: Colour) -> Result<Vec<u8>, Failure> {
+pub(super) fn decode(bytes: &[u8], width: u32, height: u32, colour: Colour) -> Result<Vec<u8>, Failure> {
     let mut session = Session::open(bytes)?;
     if session.size() != (width, height) {
         return Err(Failure::OtherSize);
@@ -62,8 +38,8 @@ pub(crate) fn decode(bytes: &[u8], width: u32, height: u32, colour: Colour) -> R
 mod tests {
     use super::*;
 
-    const PICTURE: &[u8] = include_bytes!("../../../fixtures/images/jpeg-420.jpg");
-    const PROGRESSIVE: &[u8] = include_bytes!("../../../fixtures/images/jpeg-420-progressive.jpg");
+    const PICTURE: &[u8] = include_bytes!("../../../../../fixtures/images/jpeg-420.jpg");
+    const PROGRESSIVE: &[u8] = include_bytes!("../../../../../fixtures/images/jpeg-420-progressive.jpg");
 
     fn read(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
         decode(bytes, 61, 43, Colour::Rgb)

@@ -1,18 +1,19 @@
 //! GIF: the first frame, laid on its screen as Pillow does.
 
-use super::Limits;
-use super::error::DecodeError;
-use super::gif_lzw::{self, Frame};
-use super::raster::{Palette, Pixels, Raster, Transparency};
-use super::reader::Reader;
+mod lzw;
 
-pub(super) const FORMAT: &str = "GIF";
+use crate::error::DecodeError;
+use crate::format::GIF as FORMAT;
+use crate::limits::Limits;
+use crate::raster::{Palette, Pixels, Raster, Transparency};
+use crate::reader::Reader;
+use lzw::Frame;
 
-pub(super) fn matches(bytes: &[u8]) -> bool {
+pub(crate) fn matches(bytes: &[u8]) -> bool {
     bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a")
 }
 
-pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
+pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
     let mut reader = Reader::new(bytes, FORMAT);
     reader.seek(6);
     let (mut width, mut height) = (u32::from(reader.u16_le()?), u32::from(reader.u16_le()?));
@@ -48,7 +49,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
         height: frame.height as usize,
         interlaced: frame.flags & 0x40 != 0,
     };
-    gif_lzw::decode(reader.rest(), minimum_code_size, &area, &mut screen)?;
+    lzw::decode(reader.rest(), minimum_code_size, &area, &mut screen)?;
 
     // A local palette counts even where it is the plain grey ramp, which Pillow treats as no palette at all.
     let mut raster = match local.unwrap_or(global) {
@@ -130,7 +131,7 @@ fn descriptor(reader: &mut Reader) -> Result<Descriptor, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::Alpha;
+    use crate::Alpha;
 
     const NO_LIMITS: Limits = Limits { max_pixels: 1 << 20 };
     /// Two colours: neither is the grey ramp's.

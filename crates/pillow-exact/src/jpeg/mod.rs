@@ -3,15 +3,16 @@
 //! Pillow reads the markers itself to learn size, mode and metadata, then feeds libjpeg blocks of 64 KiB from a source that cannot
 //! be asked for bytes past the end. Both halves are followed here.
 
-use super::Limits;
-use super::error::DecodeError;
-use super::raster::{Metadata, Pixels, Raster};
-use super::reader::Reader;
-use crate::kernels::jpeg::{self, Colour, Failure};
+mod libjpeg;
 
-const FORMAT: &str = "JPEG";
+use crate::error::DecodeError;
+use crate::format::JPEG as FORMAT;
+use crate::limits::Limits;
+use crate::raster::{Metadata, Pixels, Raster};
+use crate::reader::Reader;
+use libjpeg::{Colour, Failure};
 
-pub(super) fn matches(bytes: &[u8]) -> bool {
+pub(crate) fn matches(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\xff\xd8\xff")
 }
 
@@ -24,7 +25,7 @@ struct Header {
     metadata: Metadata,
 }
 
-pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
+pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
     let header = read_header(bytes)?;
     let (width, height) = (u32::from(header.width), u32::from(header.height));
     limits.check(width.into(), height.into())?;
@@ -34,7 +35,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
         3 => Colour::Rgb,
         _ => Colour::Cmyk,
     };
-    let samples = jpeg::decode(bytes, width, height, colour).map_err(|failure| match failure {
+    let samples = libjpeg::decode(bytes, width, height, colour).map_err(|failure| match failure {
         Failure::Truncated => DecodeError::Truncated { format: FORMAT },
         Failure::OtherSize => DecodeError::invalid(FORMAT, "two frame headers of different size"),
         Failure::Broken(message) => {

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
-use super::error::DecodeError;
+use crate::error::DecodeError;
 
 thread_local! {
     /// Set while this thread runs a decoder.
@@ -13,7 +13,7 @@ thread_local! {
 }
 
 /// Runs `work`; a panic in it is an error and prints nothing. Other threads' panics keep the hook that was there before.
-pub(super) fn guarded<T>(
+pub(crate) fn guarded<T>(
     name: &'static str,
     work: impl FnOnce() -> Result<T, DecodeError>,
 ) -> Result<T, DecodeError> {
@@ -36,7 +36,7 @@ pub(super) fn guarded<T>(
 }
 
 /// The message of a caught panic.
-pub(super) fn panic_reason(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_reason(panic: &(dyn Any + Send)) -> String {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("panic without a message").to_owned()
@@ -56,12 +56,7 @@ mod tests {
     #[test]
     fn only_panics_of_decoders_are_silent() {
         let output = std::process::Command::new(std::env::current_exe().expect("this test's binary"))
-            .args([
-                "--exact",
-                "image::guard::tests::panics_in_and_beside_a_decoder",
-                "--ignored",
-                "--nocapture",
-            ])
+            .args(["--exact", "guard::tests::panics_in_and_beside_a_decoder", "--ignored", "--nocapture"])
             .output()
             .expect("ran");
         let printed = String::from_utf8_lossy(&output.stderr);

@@ -2,9 +2,9 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::error::DecodeError;
-use super::png::FORMAT;
-use super::raster::Metadata;
+use crate::error::DecodeError;
+use crate::format::PNG as FORMAT;
+use crate::raster::Metadata;
 
 /// Pillow's cap on the text of one compressed chunk.
 const MAX_TEXT_CHUNK: usize = 1024 * 1024;

@@ -4,8 +4,7 @@ use std::ffi::c_long;
 
 use mozjpeg_sys::{boolean, jpeg_decompress_struct, jpeg_resync_to_restart, jpeg_source_mgr};
 
-use super::Failure;
-use super::session::fail;
+use super::failure::{Failure, fail};
 
 /// Pillow reads a file in blocks of this many bytes.
 const BLOCK: usize = 65_536;

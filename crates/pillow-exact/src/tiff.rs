@@ -9,13 +9,13 @@ use ::tiff::ColorType;
 use ::tiff::decoder::{Decoder, Limits as TiffLimits};
 use ::tiff::tags::Tag;
 
-use super::Limits;
-use super::error::DecodeError;
-use super::raster::{Metadata, Pixels, Raster};
+use crate::error::DecodeError;
+use crate::format::TIFF as FORMAT;
+use crate::limits::Limits;
+use crate::orientation;
+use crate::raster::{Metadata, Pixels, Raster};
 
-const FORMAT: &str = "TIFF";
-
-pub(super) fn matches(bytes: &[u8]) -> bool {
+pub(crate) fn matches(bytes: &[u8]) -> bool {
     matches!(
         bytes,
         [b'M', b'M', 0, 42 | 43, ..]
@@ -36,7 +36,7 @@ struct Tags {
 
 type TiffDecoder<'a> = Decoder<Cursor<&'a [u8]>>;
 
-pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
+pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
     // The decoder's own limits guard its buffers; the number of pixels is checked before anything is read into them.
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(failed)?.with_limits(TiffLimits::unlimited());
     let (width, height) = decoder.dimensions().map_err(failed)?;
@@ -130,8 +130,7 @@ fn metadata(decoder: &mut TiffDecoder) -> Metadata {
     let xmp = decoder.find_tag(Tag::Unknown(700)).ok().flatten().and_then(|value| value.into_u8_vec().ok());
     Metadata {
         upright: Some(
-            orientation
-                .map_or_else(|| xmp.as_deref().and_then(super::orientation::in_xmp).unwrap_or(1), u32::from),
+            orientation.map_or_else(|| xmp.as_deref().and_then(orientation::in_xmp).unwrap_or(1), u32::from),
         ),
         ..Metadata::default()
     }

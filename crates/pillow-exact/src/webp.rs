@@ -6,17 +6,17 @@ use std::io::Cursor;
 use ::image::ImageDecoder;
 use ::image::codecs::webp::WebPDecoder;
 
-use super::Limits;
-use super::error::DecodeError;
-use super::raster::{Metadata, Pixels, Raster};
-use super::reader::Reader;
+use crate::error::DecodeError;
+use crate::format::WEBP as FORMAT;
+use crate::limits::Limits;
+use crate::raster::{Metadata, Pixels, Raster};
+use crate::reader::Reader;
 
-const FORMAT: &str = "WebP";
 /// Flags of an extended header.
 const ANIMATION: u8 = 0x02;
 const ALPHA: u8 = 0x10;
 
-pub(super) fn matches(bytes: &[u8]) -> bool {
+pub(crate) fn matches(bytes: &[u8]) -> bool {
     bytes.starts_with(b"RIFF")
         && bytes.get(8..12) == Some(b"WEBP")
         && matches!(bytes.get(12..16), Some(b"VP8 " | b"VP8L" | b"VP8X"))
@@ -32,7 +32,7 @@ struct Frame<'a> {
     size: Option<(u32, u32)>,
 }
 
-pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
+pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
     let mut reader = Reader::new(bytes, FORMAT);
     reader.seek(4);
     let size = reader.u32_le()? as usize;

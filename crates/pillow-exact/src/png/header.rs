@@ -1,10 +1,10 @@
 //! What a PNG's chunks say beside its pixels.
 
-use super::error::DecodeError;
-use super::png::FORMAT;
-use super::png_text::{Texts, colour_profile};
-use super::raster::Transparency;
-use super::reader::Reader;
+use super::text::{Texts, colour_profile};
+use crate::error::DecodeError;
+use crate::format::PNG as FORMAT;
+use crate::raster::Transparency;
+use crate::reader::Reader;
 
 /// Colour type and bit depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

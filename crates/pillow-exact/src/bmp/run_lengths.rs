@@ -1,8 +1,8 @@
 //! BMP's run lengths, as Pillow reads them.
 
-use super::bmp::FORMAT;
-use super::error::DecodeError;
-use super::reader::Reader;
+use crate::error::DecodeError;
+use crate::format::BMP as FORMAT;
+use crate::reader::Reader;
 
 /// Decodes run lengths to one byte per pixel, rows in the order of the file; two pixels share a byte of it if they are
 /// `nibbles`. Too few pixels are an error.

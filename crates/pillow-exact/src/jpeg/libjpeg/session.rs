@@ -10,14 +10,35 @@ use mozjpeg_sys::{
     jpeg_read_header, jpeg_read_scanlines, jpeg_start_decompress, jpeg_std_error,
 };
 
+use super::failure::{Failure, fail};
+use super::idct;
 use super::source::Source;
-use super::{Colour, Failure, idct};
 
 /// The longest message that libjpeg writes, with its final zero: its `JMSG_LENGTH_MAX`.
 const MESSAGE: usize = 200;
 
 /// What `jpeg_read_header` returns for a file of tables without a picture: its `JPEG_HEADER_TABLES_ONLY`.
 const TABLES_ONLY: c_int = 2;
+
+/// What the samples of a picture are to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::jpeg) enum Colour {
+    Grey,
+    Rgb,
+    /// As stored: Adobe's programs store inks inverted.
+    Cmyk,
+}
+
+impl Colour {
+    /// Samples of one pixel.
+    pub(super) fn samples(self) -> usize {
+        match self {
+            Self::Grey => 1,
+            Self::Rgb => 3,
+            Self::Cmyk => 4,
+        }
+    }
+}
 
 /// A decompressor and what it points to. The functions are to be called in their order here; after a failure libjpeg
 /// can only be dropped.
@@ -129,13 +150,6 @@ impl Drop for Session<'_> {
             drop(Box::from_raw(self.state.as_ptr()));
         }
     }
-}
-
-/// Leaves libjpeg from within a callback.
-#[cold]
-pub(super) fn fail(failure: Failure) -> ! {
-    // Not a panic: no hook is called for it.
-    resume_unwind(Box::new(failure))
 }
 
 #[cold]

@@ -1,9 +1,9 @@
 //! PNG rows: undoing the filters, unpacking the samples and putting interlaced passes in their place.
 
-use super::error::DecodeError;
-use super::png::FORMAT;
-use super::png_header::{ColourType, Kind};
-use super::raster::Pixels;
+use super::header::{ColourType, Kind};
+use crate::error::DecodeError;
+use crate::format::PNG as FORMAT;
+use crate::raster::Pixels;
 
 /// First column, first row, column step and row step of Adam7's passes.
 const PASSES: [[u32; 4]; 7] =

@@ -33,7 +33,7 @@ pub enum DecodeError {
         /// The feature.
         feature: String,
     },
-    /// The picture is larger than [`DecodeOptions::max_pixels`](super::DecodeOptions::max_pixels).
+    /// The picture is larger than [`DecodeOptions::max_pixels`](crate::DecodeOptions::max_pixels).
     #[error("{width}x{height} is more than the {limit} pixels allowed")]
     TooManyPixels {
         /// Columns.
@@ -54,11 +54,11 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    pub(super) fn invalid(format: &'static str, reason: impl Into<String>) -> Self {
+    pub(crate) fn invalid(format: &'static str, reason: impl Into<String>) -> Self {
         Self::Invalid { format, reason: reason.into() }
     }
 
-    pub(super) fn unsupported(format: &'static str, feature: impl Into<String>) -> Self {
+    pub(crate) fn unsupported(format: &'static str, feature: impl Into<String>) -> Self {
         Self::Unsupported { format, feature: feature.into() }
     }
 }

@@ -1,16 +1,18 @@
 //! BMP, with and without its file header, as Pillow reads it.
 
-use super::Limits;
-use super::bmp_rle::run_lengths;
-use super::error::DecodeError;
-use super::raster::{Palette, Pixels, Raster};
-use super::reader::Reader;
+use run_lengths::run_lengths;
+mod run_lengths;
 
-pub(super) const FORMAT: &str = "BMP";
+use crate::error::DecodeError;
+use crate::format::BMP as FORMAT;
+use crate::limits::Limits;
+use crate::raster::{Palette, Pixels, Raster};
+use crate::reader::Reader;
+
 /// Header sizes that name a version of the format.
 const HEADERS: [u32; 7] = [12, 40, 52, 56, 64, 108, 124];
 
-pub(super) fn matches(bytes: &[u8]) -> bool {
+pub(crate) fn matches(bytes: &[u8]) -> bool {
     bytes.starts_with(b"BM") || matches_headerless(bytes)
 }
 
@@ -62,7 +64,7 @@ impl Layout {
     }
 }
 
-pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
+pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
     let mut reader = Reader::new(bytes, FORMAT);
     let mut offset = 0;
     if bytes.starts_with(b"BM") {
@@ -289,7 +291,7 @@ mod tests {
 
     fn rgb(file: &[u8]) -> Vec<u8> {
         let raster = decode(file, &NO_LIMITS).expect("a picture");
-        raster.into_rgb(crate::image::Alpha::White).expect("RGB").into_raw()
+        raster.into_rgb(crate::Alpha::White).expect("RGB").into_raw()
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use ::image::{RgbImage, imageops};
 
-use super::raster::Metadata;
+use crate::raster::Metadata;
 
 /// EXIF's tag of the orientation.
 const ORIENTATION: u16 = 0x0112;
 
 /// The orientation, 1 (upright) when there is none that Pillow would find: the first directory of the EXIF block, else XMP.
-pub(super) fn find(metadata: &Metadata) -> u32 {
+pub(crate) fn find(metadata: &Metadata) -> u32 {
     metadata
         .upright
         .or_else(|| metadata.exif.as_deref().and_then(in_exif))
@@ -17,7 +17,7 @@ pub(super) fn find(metadata: &Metadata) -> u32 {
 }
 
 /// Turns and mirrors a picture so that one stored in this orientation stands upright.
-pub(super) fn apply(rgb: RgbImage, orientation: u32) -> RgbImage {
+pub(crate) fn apply(rgb: RgbImage, orientation: u32) -> RgbImage {
     match orientation {
         2 => imageops::flip_horizontal(&rgb),
         3 => imageops::rotate180(&rgb),
@@ -74,7 +74,7 @@ fn in_exif(exif: &[u8]) -> Option<u32> {
 }
 
 /// The digit after the first `tiff:Orientation="` or `tiff:Orientation>`.
-pub(super) fn in_xmp(xmp: &[u8]) -> Option<u32> {
+pub(crate) fn in_xmp(xmp: &[u8]) -> Option<u32> {
     const NAME: &[u8] = b"tiff:Orientation";
     xmp.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME).find_map(|(at, _)| {
         let rest = &xmp[at + NAME.len()..];

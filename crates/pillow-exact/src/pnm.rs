@@ -1,17 +1,17 @@
 //! PBM, PGM, PPM (plain and raw), PFM of one channel, and Pillow's own kin of them.
 
-use super::Limits;
-use super::error::DecodeError;
-use super::raster::{Pixels, Raster};
-use super::reader::Reader;
+use crate::error::DecodeError;
+use crate::format::PNM as FORMAT;
+use crate::limits::Limits;
+use crate::raster::{Pixels, Raster};
+use crate::reader::Reader;
 
-const FORMAT: &str = "PNM";
 /// The pieces in which Pillow reads plain files: all of a piece is checked, even past the last pixel.
 const BLOCK: usize = 1024 * 1024;
 /// The longest token that is taken.
 const MAX_TOKEN: usize = 10;
 
-pub(super) fn matches(bytes: &[u8]) -> bool {
+pub(crate) fn matches(bytes: &[u8]) -> bool {
     matches!(bytes, [b'P', b'0'..=b'6' | b'f' | b'y', ..])
 }
 
@@ -36,7 +36,7 @@ impl Mode {
     }
 }
 
-pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
+pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
     let mut reader = Reader::new(bytes, FORMAT);
     let (mode, plain) = match magic(&mut reader).as_slice() {
         b"P1" => (Mode::Bilevel, true),

@@ -4,12 +4,16 @@
 //! rounded to 8 bits; for nearest, steps through the source. The horizontal pass comes first unless the height shrinks by much
 //! more than the width.
 
+mod filter;
+mod passes;
+
 use std::ops::Range;
 
 use ::image::RgbImage;
 
-use super::filter::Filter;
-use super::passes::{CHANNELS, Plane, Taps, horizontal_pass, vertical_pass};
+pub use filter::Filter;
+
+use passes::{CHANNELS, Plane, Taps, horizontal_pass, vertical_pass};
 
 /// A rectangle of the resized picture, in its pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]

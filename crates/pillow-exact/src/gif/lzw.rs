@@ -1,7 +1,7 @@
 //! GIF's LZW, with Pillow's ideas of what is an error and of when a picture is complete.
 
-use super::error::DecodeError;
-use super::gif::FORMAT;
+use crate::error::DecodeError;
+use crate::format::GIF as FORMAT;
 
 /// Codes have up to 12 bits.
 const MAX_BITS: u32 = 12;
