@@ -1,40 +1,24 @@
-//! `config.json` and safetensors → the vision tower, one file per concept.
+//! `config.json` and safetensors → the vision tower.
+//!
+//! `weights` reads checkpoints, `family` says how each family's are spelt, `layers` are the parts, `tower` is their sum, `open`
+//! the way from a directory to all of it. Pixels come in made and checked (`processor`); nothing here knows where outputs go.
 
-mod activation;
-mod attention;
-mod checkpoint;
 mod config;
-mod cpu;
-mod embeddings;
-mod encoder;
 mod error;
 mod family;
 mod files;
-mod fingerprint;
-mod head;
-mod layer_norm;
-mod layer_scale;
-mod linear;
-mod mlp;
+mod layers;
 mod open;
 mod outputs;
-mod positions;
-mod random;
-mod rows;
-mod source;
-mod streamed;
 mod tower;
 mod weights;
 
-pub use activation::Activation;
-pub use checkpoint::{Checkpoint, vision_shards};
-pub use config::{Mlp, VisionConfig};
+pub use crate::kernels::Activation;
+pub use config::{Family, Mlp, VisionConfig};
 pub use error::ModelError;
-pub use family::Family;
 pub use files::ModelFiles;
 pub(crate) use files::nested_image_processor;
 pub use open::{Model, ModelSpec};
 pub use outputs::{Outputs, Wanted};
-pub use random::RandomWeights;
 pub use tower::VisionTower;
-pub use weights::Weights;
+pub use weights::{Checkpoint, RandomWeights, Weights, vision_shards};

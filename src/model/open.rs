@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 
 use super::{
-    Checkpoint, Family, ModelError, ModelFiles, RandomWeights, VisionConfig, VisionTower, Wanted, Weights,
-    files::nested_image_processor,
+    config::{Family, VisionConfig},
+    error::ModelError,
+    files::{ModelFiles, nested_image_processor},
+    outputs::Wanted,
+    tower::VisionTower,
+    weights::{Checkpoint, RandomWeights, Weights},
 };
 use crate::processor::{ConfigError, Fit, Processor, ProcessorConfig};
 

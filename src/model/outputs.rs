@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Tensor;
 
-use super::{ModelError, VisionConfig, Weights};
-
-/// The weight of the projection to `image_embeds`, which stands beside the tower.
-pub(super) const PROJECTION: &str = "visual_projection.weight";
+use super::{
+    config::VisionConfig,
+    error::ModelError,
+    weights::{PROJECTION, Weights},
+};
 
 /// What is wanted of a tower. It decides how much of the tower is loaded and run: nothing above the highest block
 /// that a wanted tensor needs.

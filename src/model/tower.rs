@@ -5,16 +5,17 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use super::{
-    ModelError, Weights,
+    config::Family,
     config::VisionConfig,
-    embeddings::Embeddings,
-    encoder::Encoder,
-    family::Family,
-    head::Head,
-    layer_norm::LayerNorm,
+    error::ModelError,
+    layers::embeddings::Embeddings,
+    layers::encoder::Encoder,
+    layers::head::Head,
+    layers::layer_norm::LayerNorm,
     outputs::{Outputs, Wanted},
-    source::Source,
-    streamed::Spares,
+    weights::Source,
+    weights::Spares,
+    weights::Weights,
 };
 
 /// A vision transformer of any family, as much of it as was asked for.
@@ -72,7 +73,7 @@ impl VisionTower {
         Ok(Self {
             embeddings: Family::embeddings(&config, &source)?,
             pre_norm: pre_norm.transpose()?,
-            encoder: Encoder::load(&config, depth, &source)?,
+            encoder: Encoder::load(&config, Family::block_names(&config), depth, &source)?,
             head: Head::load(&config, wanted, root, &source)?,
             config,
         })

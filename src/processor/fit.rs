@@ -2,7 +2,8 @@
 
 use ::image::{Rgb, RgbImage};
 
-use super::config::{ConfigError, ProcessorConfig};
+use super::config::ProcessorConfig;
+use super::error::ConfigError;
 use super::size::Size;
 
 /// How a picture becomes a square.

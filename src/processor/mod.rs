@@ -13,16 +13,19 @@
 //! ```
 
 mod config;
+mod error;
 mod fit;
 mod geometry;
 mod kind;
 mod pixel_values;
+mod read;
 mod size;
 
 use image::RgbImage;
 use thiserror::Error;
 
-pub use config::{ConfigError, Normalize, ProcessorConfig};
+pub use config::{Normalize, ProcessorConfig};
+pub use error::ConfigError;
 pub use fit::Fit;
 pub use geometry::{Geometry, SourceBox};
 pub use kind::ProcessorKind;

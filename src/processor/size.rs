@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::config::{ConfigError, wrong};
+use super::error::{ConfigError, wrong};
 
 /// The longest edge that a config may ask for: Pillow's own pictures end there.
 const MAX_EDGE: u64 = 65_535;

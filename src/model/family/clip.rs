@@ -4,12 +4,15 @@ use candle_core::Result;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{BlockNames, Family, patch_embedding, place_class_token};
+use super::{
+    fields::{self, Edge, check_channels, square},
+    patch_embedding, place_class_token,
+};
+use crate::kernels::Activation;
 use crate::model::{
-    activation::Activation,
-    config::{Edge, Mlp, VisionConfig, check_channels, square},
-    embeddings::Embeddings,
-    source::Source,
+    config::{Family, Mlp, VisionConfig},
+    layers::{block_names::BlockNames, embeddings::Embeddings},
+    weights::Source,
 };
 
 pub(super) const BLOCK: BlockNames = BlockNames {
@@ -55,7 +58,7 @@ impl Default for Fields {
 }
 
 pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String> {
-    let fields: Fields = super::super::config::fields(fields)?;
+    let fields: Fields = fields::fields(fields)?;
     check_channels(fields.num_channels)?;
     VisionConfig {
         family: Family::Clip,

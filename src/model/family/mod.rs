@@ -5,67 +5,20 @@
 
 mod clip;
 mod dinov2;
+mod fields;
+mod read;
 mod siglip;
 
 use candle_core::{Result, Tensor};
-use serde_json::Value;
 
 use super::{
-    config::{Mlp, VisionConfig},
-    embeddings::Embeddings,
-    linear::Linear,
-    source::Source,
+    config::{Family, Mlp, VisionConfig},
+    layers::{block_names::BlockNames, embeddings::Embeddings, linear::Linear},
+    weights::Source,
 };
 use crate::processor::{ProcessorConfig, ProcessorKind};
 
-pub(crate) use siglip::AttentionPool;
-
-/// A family of vision towers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Family {
-    /// OpenAI's CLIP and its many descendants.
-    Clip,
-    /// SigLIP, and SigLIP 2 of a fixed resolution, whose checkpoints are SigLIP's.
-    Siglip,
-    /// DINOv2.
-    Dinov2,
-    /// DINOv2 with register tokens.
-    Dinov2WithRegisters,
-}
-
-/// How checkpoints of a family spell a block's tensors.
-#[derive(Debug)]
-pub(crate) struct BlockNames {
-    /// What stands before a block's index.
-    pub(crate) layers: &'static str,
-    pub(crate) norms: [&'static str; 2],
-    /// Query, key and value.
-    pub(crate) qkv: [&'static str; 3],
-    pub(crate) out: &'static str,
-    /// The two layers of the MLP.
-    pub(crate) mlp: [&'static str; 2],
-    /// The factors on the outputs of the attention and of the MLP.
-    pub(crate) layer_scales: Option<[&'static str; 2]>,
-}
-
 impl Family {
-    /// The name that people use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Clip => "CLIP",
-            Self::Siglip => "SigLIP",
-            Self::Dinov2 => "DINOv2",
-            Self::Dinov2WithRegisters => "DINOv2 with registers",
-        }
-    }
-
-    /// Whether transformers applies the final norm to every token of `last_hidden_state`. CLIP's applies it to
-    /// the pooled token alone.
-    pub fn normalizes_output(self) -> bool {
-        self != Self::Clip
-    }
-
     /// The image processor's class.
     pub(crate) fn processor_kind(self) -> ProcessorKind {
         match self {
@@ -91,14 +44,6 @@ impl Family {
         (self == Self::Clip).then_some("pre_layrnorm")
     }
 
-    /// The name of the layer norm after the last block.
-    pub fn final_norm(self) -> &'static str {
-        match self {
-            Self::Clip | Self::Siglip => "post_layernorm",
-            Self::Dinov2 | Self::Dinov2WithRegisters => "layernorm",
-        }
-    }
-
     pub(crate) fn block_names(config: &VisionConfig) -> &'static BlockNames {
         match (config.family, config.mlp) {
             (Self::Clip | Self::Siglip, _) => &clip::BLOCK,
@@ -114,54 +59,6 @@ impl Family {
             Self::Siglip => siglip::embeddings(config, source),
             Self::Dinov2 | Self::Dinov2WithRegisters => dinov2::embeddings(config, source),
         }
-    }
-}
-
-/// Reads the root of a `config.json`; the error is the reason alone.
-pub(super) fn config(root: Value) -> std::result::Result<VisionConfig, String> {
-    let model_type = root.get("model_type").and_then(Value::as_str).map(str::to_owned);
-    match model_type.as_deref() {
-        None if vision_config(&root).is_none() => {
-            Err("has neither model_type nor vision_config, so it is no config of a vision tower".into())
-        }
-        None | Some("clip") => clip::config(nested(root, "clip_vision_model")?),
-        Some("clip_vision_model") => clip::config(root),
-        Some("siglip") => siglip::config(nested(root, "siglip_vision_model")?),
-        Some("siglip_vision_model") => siglip::config(root),
-        Some("dinov2") => dinov2::config(root, Family::Dinov2),
-        Some("dinov2_with_registers") => dinov2::config(root, Family::Dinov2WithRegisters),
-        Some(other @ ("siglip2" | "siglip2_vision_model")) => Err(format!(
-            "model_type {other:?} is SigLIP 2 of variable resolution (NaFlex), which is not supported; \
-             its checkpoints of a fixed resolution have model_type \"siglip\""
-        )),
-        Some(other) => Err(format!(
-            "model_type {other:?} is not supported, expected clip, siglip, dinov2, dinov2_with_registers, \
-             clip_vision_model or siglip_vision_model"
-        )),
-    }
-}
-
-/// The vision half of a full model's config; the first CLIP configs wrote it under another name.
-fn vision_config(root: &Value) -> Option<&Value> {
-    let named = |name| root.get(name).filter(|value: &&Value| !value.is_null());
-    named("vision_config").or_else(|| named("vision_config_dict"))
-}
-
-/// The fields of the tower in a full model's config; without any, its class's defaults hold.
-fn nested(root: Value, expected: &str) -> std::result::Result<Value, String> {
-    let fields = vision_config(&root).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-    // transformers reads one or the other, by the class that is loaded; where they agree, so do all classes.
-    let older = root.get("vision_config_dict").and_then(Value::as_object);
-    for (field, value) in older.into_iter().flatten() {
-        if let Some(newer) = fields.get(field).filter(|newer| *newer != value) {
-            return Err(format!("{field} is {newer} in vision_config, but {value} in vision_config_dict"));
-        }
-    }
-    match fields.get("model_type").and_then(Value::as_str) {
-        Some(inner) if inner != expected => {
-            Err(format!("vision_config has model_type {inner:?}, expected {expected:?}"))
-        }
-        _ => Ok(fields),
     }
 }
 

@@ -1,18 +1,18 @@
 //! SigLIP: patches alone, no norm before the first block, one on `last_hidden_state`, pooled by attention.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Family, clip::BLOCK, patch_embedding};
+use super::{
+    fields::{self, Edge, check_channels, square},
+    patch_embedding,
+};
+use crate::kernels::Activation;
 use crate::model::{
-    activation::Activation,
-    config::{Edge, Mlp as MlpKind, VisionConfig, check_channels, square},
-    embeddings::Embeddings,
-    layer_norm::LayerNorm,
-    linear::Linear,
-    mlp::Mlp,
-    source::Source,
+    config::{Family, Mlp, VisionConfig},
+    layers::embeddings::Embeddings,
+    weights::Source,
 };
 
 /// transformers' `SiglipVisionConfig`, its defaults those of base-patch16-224.
@@ -49,7 +49,7 @@ impl Default for Fields {
 }
 
 pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String> {
-    let fields: Fields = super::super::config::fields(fields)?;
+    let fields: Fields = fields::fields(fields)?;
     check_channels(fields.num_channels)?;
     VisionConfig {
         family: Family::Siglip,
@@ -58,7 +58,7 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
         num_attention_heads: fields.num_attention_heads,
         qkv_bias: true,
         intermediate_size: fields.intermediate_size,
-        mlp: MlpKind::Plain(Activation::from_name(&fields.hidden_act)?),
+        mlp: Mlp::Plain(Activation::from_name(&fields.hidden_act)?),
         image_size: square("image_size", &fields.image_size)?,
         interpolate_pos_encoding: false,
         patch_size: square("patch_size", &fields.patch_size)?,
@@ -76,52 +76,4 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let positions = source.get((config.patches(), config.hidden_size), "position_embedding.weight")?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embedding"), true)?;
     Embeddings::new(config, patch_embedding, None, positions, false)
-}
-
-/// The pooling head: a learned query attends to all tokens, then an MLP.
-#[derive(Debug)]
-pub(crate) struct AttentionPool {
-    /// The learned query of every head, scaled by 1 / √head_dim: (1, heads, 1, head_dim).
-    query: Tensor,
-    /// Keys and values as one product.
-    kv_proj: Linear,
-    out_proj: Linear,
-    layernorm: LayerNorm,
-    mlp: Mlp,
-}
-
-impl AttentionPool {
-    pub(crate) fn load(config: &VisionConfig, source: &Source) -> Result<Self> {
-        let (width, heads, head_dim) = (config.hidden_size, config.num_attention_heads, config.head_dim());
-        // torch's MultiheadAttention holds query, key and value in one matrix.
-        let attention = source.pp("attention");
-        let bias = attention.get(3 * width, "in_proj_bias")?;
-        let part = |start, parts| -> Result<Linear> {
-            let weight = attention.rows(&[3 * width, width], "in_proj_weight")?;
-            let bias = bias.narrow(0, start * width, parts * width)?;
-            Linear::new(weight.narrow(start * width..(start + parts) * width), Some(bias), source)
-        };
-        let query = part(0, 1)?.forward(&source.get((1, 1, width), "probe")?)?; // (1, 1, width)
-        let query = query.reshape((1, heads, 1, head_dim))?;
-        Ok(Self {
-            query: (query * (head_dim as f64).powf(-0.5))?,
-            kv_proj: part(1, 2)?,
-            out_proj: Linear::load(width, width, &attention.pp("out_proj"))?,
-            layernorm: LayerNorm::load(width, config.layer_norm_eps, &source.pp("layernorm"))?,
-            mlp: Mlp::load(config, source, BLOCK.mlp, None)?,
-        })
-    }
-
-    /// Normalized tokens (B, T, width) → (B, 1, width).
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (batch, tokens, width) = x.dims3()?;
-        let (_, heads, _, head_dim) = self.query.dims4()?;
-        let kv = self.kv_proj.forward(x)?.reshape((batch, tokens, 2, heads, head_dim))?;
-        let part = |index| kv.narrow(2, index, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous(); // (B, H, T, d)
-        let query = self.query.expand((batch, heads, 1, head_dim))?.contiguous()?;
-        let scores = query.matmul(&part(0)?.t()?)?; // (B, H, 1, T)
-        let mixed = candle_nn::ops::softmax_last_dim(&scores)?.matmul(&part(1)?)?; // (B, H, 1, d)
-        let x = self.out_proj.forward(&mixed.reshape((batch, 1, width))?)?; // (B, 1, width)
-        self.mlp.forward_added(&self.layernorm, &x)
-    }
 }

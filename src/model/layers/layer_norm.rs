@@ -2,8 +2,9 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::{cpu, source::Source};
+use super::cpu;
 use crate::kernels::{self, Isa};
+use crate::model::weights::Source;
 
 /// `(x - mean) / sqrt(var + eps) · weight + bias`, mean and variance over the last dimension.
 #[derive(Debug)]

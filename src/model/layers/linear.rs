@@ -4,14 +4,13 @@ use std::ops::Deref;
 
 use candle_core::{Module, Result, Tensor};
 
-use super::{
-    activation::Activation,
-    cpu,
-    rows::Rows,
-    source::Source,
-    streamed::{Loaded, Streamed, pack},
+use super::cpu;
+use crate::kernels::{Activation, Epilogue, PackedLinear, PackedRows};
+use crate::model::{
+    weights::Rows,
+    weights::Source,
+    weights::{Loaded, Streamed, pack},
 };
-use crate::kernels::{Epilogue, PackedLinear, PackedRows};
 
 /// `y = x Wᵀ + b`.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ pub(crate) struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// The root of a checkpoint. With `spares`, its linear layers are streamed.
-    pub(super) fn new(weights: &'a Weights, device: &Device, spares: Option<Arc<Spares>>) -> Self {
+    pub(in crate::model) fn new(weights: &'a Weights, device: &Device, spares: Option<Arc<Spares>>) -> Self {
         let vb = VarBuilder::from_backend(Box::new(weights), DType::F32, device.clone());
         Self { vb, weights, spares }
     }
@@ -40,7 +40,7 @@ impl<'a> Source<'a> {
         Ok(Rows::of(self.weights, name, shape)?)
     }
 
-    pub(super) fn weights(&self) -> &Weights {
+    pub(in crate::model) fn weights(&self) -> &Weights {
         self.weights
     }
 
@@ -48,7 +48,7 @@ impl<'a> Source<'a> {
         self.vb.device()
     }
 
-    pub(super) fn spares(&self) -> Option<&Arc<Spares>> {
+    pub(in crate::model) fn spares(&self) -> Option<&Arc<Spares>> {
         self.spares.as_ref()
     }
 }

@@ -2,14 +2,12 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{
-    ModelError,
+use super::{attention_pool::AttentionPool, layer_norm::LayerNorm, linear::Linear};
+use crate::model::{
     config::VisionConfig,
-    family::AttentionPool,
-    layer_norm::LayerNorm,
-    linear::Linear,
-    outputs::{Outputs, PROJECTION, Wanted},
-    source::Source,
+    error::ModelError,
+    outputs::{Outputs, Wanted},
+    weights::{PROJECTION, Source},
 };
 
 /// The parts after the last block, each only if something wanted needs it.

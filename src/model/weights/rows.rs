@@ -5,7 +5,8 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::{ModelError, Weights};
+use super::Weights;
+use crate::model::error::ModelError;
 
 /// A weight (outputs, inputs): rows of one tensor, or of several below each other.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ struct Part {
 
 impl Rows {
     /// All rows of a tensor. None is read, but the tensor is known to be there.
-    pub(super) fn of(weights: &Weights, name: String, shape: &[usize]) -> Result<Self, ModelError> {
+    pub(in crate::model) fn of(weights: &Weights, name: String, shape: &[usize]) -> Result<Self, ModelError> {
         weights.check(&name, shape)?;
         let part = Part { name, shape: shape.to_vec(), rows: 0..shape[0] };
         let inputs = shape[1..].iter().product();

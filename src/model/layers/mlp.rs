@@ -2,15 +2,12 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::{
-    config::{Mlp as Kind, VisionConfig},
-    cpu,
-    layer_norm::LayerNorm,
-    layer_scale::load_scaled,
-    linear::Linear,
-    source::Source,
-};
+use super::{cpu, layer_norm::LayerNorm, layer_scale::load_scaled, linear::Linear};
 use crate::kernels::{gated_half, mlp_half};
+use crate::model::{
+    config::{Mlp as Kind, VisionConfig},
+    weights::Source,
+};
 
 /// The MLP half of a block.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-pub use crate::kernels::Activation;
+use crate::kernels::Activation;
 
 impl Activation {
     /// The function that transformers' `ACT2FN` gives for a name.

@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{ModelError, rows::Rows};
+use super::rows::Rows;
 use crate::kernels::{Isa, PackedLinear};
+use crate::model::error::ModelError;
 
 /// A linear layer that every forward pass reads and packs anew.
 ///
@@ -21,19 +22,19 @@ pub(crate) struct Streamed {
 }
 
 impl Streamed {
-    pub(super) fn new(rows: Rows, bias: Option<Vec<f32>>, spares: Arc<Spares>) -> Self {
+    pub(in crate::model) fn new(rows: Rows, bias: Option<Vec<f32>>, spares: Arc<Spares>) -> Self {
         Self { rows, bias, spares }
     }
 
     /// Reads and packs the layer.
-    pub(super) fn load(&self) -> Result<Loaded<'_>, ModelError> {
+    pub(in crate::model) fn load(&self) -> Result<Loaded<'_>, ModelError> {
         let layer = pack(&self.rows, self.bias.as_deref(), self.spares.take())?;
         Ok(Loaded { layer: Some(layer), spares: &self.spares })
     }
 }
 
 /// Packs rows with a bias (outputs) for this CPU; see [`PackedLinear::pack`].
-pub(super) fn pack(
+pub(in crate::model) fn pack(
     rows: &Rows,
     bias: Option<&[f32]>,
     spare: Option<PackedLinear>,

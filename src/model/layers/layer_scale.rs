@@ -2,7 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{linear::Linear, source::Source};
+use super::linear::Linear;
+use crate::model::weights::Source;
 
 /// Reads a linear layer whose output `scale` (out) multiplies, if there is one. The factor is folded into weight and bias at
 /// load, so that it costs nothing in the forward pass.

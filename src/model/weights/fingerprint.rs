@@ -2,7 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Checkpoint, ModelError};
+use super::Checkpoint;
+use crate::model::error::ModelError;
 
 /// Bytes of one sample.
 const SAMPLE: u64 = 4096;

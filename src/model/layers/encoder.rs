@@ -2,14 +2,11 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{
-    attention::Attention,
+use super::{attention::Attention, block_names::BlockNames, layer_norm::LayerNorm, mlp::Mlp};
+use crate::model::{
     config::VisionConfig,
-    family::Family,
-    layer_norm::LayerNorm,
-    mlp::Mlp,
     outputs::{Outputs, Wanted},
-    source::Source,
+    weights::Source,
 };
 
 /// One pre-norm block: `x + attention(norm1(x))`, then `x + mlp(norm2(x))`.
@@ -22,15 +19,14 @@ struct Block {
 }
 
 impl Block {
-    fn load(config: &VisionConfig, source: &Source) -> Result<Self> {
-        let names = Family::block_names(config);
+    fn load(config: &VisionConfig, names: &BlockNames, source: &Source) -> Result<Self> {
         let norm = |name| LayerNorm::load(config.hidden_size, config.layer_norm_eps, &source.pp(name));
         let scale = |half: usize| {
             names.layer_scales.map(|names| source.get(config.hidden_size, names[half])).transpose()
         };
         Ok(Self {
             layer_norm1: norm(names.norms[0])?,
-            attention: Attention::load(config, source, scale(0)?.as_ref())?,
+            attention: Attention::load(config, names, source, scale(0)?.as_ref())?,
             layer_norm2: norm(names.norms[1])?,
             mlp: Mlp::load(config, source, names.mlp, scale(1)?.as_ref())?,
         })
@@ -50,9 +46,14 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     /// Reads the first `depth` blocks, and nothing of those above.
-    pub(crate) fn load(config: &VisionConfig, depth: usize, source: &Source) -> Result<Self> {
-        let layers = source.pp(Family::block_names(config).layers);
-        let blocks = (0..depth).map(|index| Block::load(config, &layers.pp(index)));
+    pub(crate) fn load(
+        config: &VisionConfig,
+        names: &BlockNames,
+        depth: usize,
+        source: &Source,
+    ) -> Result<Self> {
+        let layers = source.pp(names.layers);
+        let blocks = (0..depth).map(|index| Block::load(config, names, &layers.pp(index)));
         Ok(Self { blocks: blocks.collect::<Result<_>>()? })
     }
 

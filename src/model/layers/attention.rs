@@ -2,11 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{
-    config::VisionConfig, cpu, family::Family, layer_norm::LayerNorm, layer_scale::load_scaled,
-    linear::Linear, source::Source,
-};
+use super::{block_names::BlockNames, cpu, layer_norm::LayerNorm, layer_scale::load_scaled, linear::Linear};
 use crate::kernels::{AttentionShape, attention_half};
+use crate::model::{config::VisionConfig, weights::Source};
 
 /// The attention half of a block.
 #[derive(Debug)]
@@ -20,9 +18,13 @@ pub(crate) struct Attention {
 
 impl Attention {
     /// Reads the attention of the block at `source`; `scale` (width) multiplies its output.
-    pub(crate) fn load(config: &VisionConfig, source: &Source, scale: Option<&Tensor>) -> Result<Self> {
+    pub(crate) fn load(
+        config: &VisionConfig,
+        names: &BlockNames,
+        source: &Source,
+        scale: Option<&Tensor>,
+    ) -> Result<Self> {
         let width = config.hidden_size;
-        let names = Family::block_names(config);
         let [q, k, v] = names.qkv.map(|name| source.pp(name));
         let weight = |part: &Source| part.rows(&[width, width], "weight");
         let weight = weight(&q)?.above(weight(&k)?).above(weight(&v)?);

@@ -1,11 +1,26 @@
 //! Where a tower's weights come from, behind candle's `VarBuilder`.
+//!
+//! What is wrong with a checkpoint is told here, by file and tensor. Nothing here knows what the tensors are for.
+
+mod checkpoint;
+mod fingerprint;
+mod random;
+mod rows;
+mod source;
+mod streamed;
 
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::{Init, var_builder::SimpleBackend};
 
-use super::{Checkpoint, ModelError, RandomWeights};
+use super::error::ModelError;
+pub(super) use checkpoint::PROJECTION;
+pub use checkpoint::{Checkpoint, vision_shards};
+pub use random::RandomWeights;
+pub(super) use rows::Rows;
+pub(super) use source::Source;
+pub(super) use streamed::{Loaded, Spares, Streamed, pack};
 
 /// A source of named tensors; a clone is the same one.
 #[derive(Clone, Debug)]

@@ -4,7 +4,8 @@ use std::sync::Mutex;
 
 use candle_core::{Result, Tensor};
 
-use super::{config::VisionConfig, cpu, linear::Linear, positions};
+use super::{cpu, linear::Linear, positions};
+use crate::model::config::VisionConfig;
 
 /// A tower's input layer.
 #[derive(Debug)]

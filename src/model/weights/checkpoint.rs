@@ -15,7 +15,10 @@ use rayon::prelude::*;
 use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
-use super::{ModelError, outputs::PROJECTION};
+use crate::model::error::ModelError;
+
+/// The weight of the projection to `image_embeds`, which stands beside the tower.
+pub(in crate::model) const PROJECTION: &str = "visual_projection.weight";
 
 /// The prefix of the vision tower's tensors in a full CLIPModel.
 const VISION: &str = "vision_model.";
@@ -37,19 +40,19 @@ pub struct Checkpoint {
     path: PathBuf,
     files: Vec<(PathBuf, File)>,
     /// Vision tensors by their name in a full CLIPModel.
-    pub(super) tensors: BTreeMap<String, Entry>,
+    pub(in crate::model) tensors: BTreeMap<String, Entry>,
     /// What the files have in the place of [`VISION`].
     prefix: &'static str,
 }
 
 /// Where a tensor lies.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(in crate::model) struct Entry {
     file: usize,
-    pub(super) dtype: Dtype,
-    pub(super) shape: Vec<usize>,
+    pub(in crate::model) dtype: Dtype,
+    pub(in crate::model) shape: Vec<usize>,
     offset: u64,
-    pub(super) len: u64,
+    pub(in crate::model) len: u64,
 }
 
 impl Checkpoint {
@@ -102,7 +105,7 @@ impl Checkpoint {
     }
 
     /// The tensor of the expected shape.
-    pub(super) fn find(&self, name: &str, expected: &[usize]) -> Result<&Entry, ModelError> {
+    pub(in crate::model) fn find(&self, name: &str, expected: &[usize]) -> Result<&Entry, ModelError> {
         let tensor = || self.spell(name);
         let Some(entry) = self.tensors.get(name) else {
             let (path, expected) = (self.path.clone(), expected.to_vec());
@@ -122,7 +125,7 @@ impl Checkpoint {
     }
 
     /// Reads as many of a tensor's elements as there is room for, from the one at `first` on.
-    pub(super) fn read_elements(
+    pub(in crate::model) fn read_elements(
         &self,
         entry: &Entry,
         first: usize,
@@ -145,7 +148,12 @@ impl Checkpoint {
     }
 
     /// Reads raw bytes of a tensor, from `start` within it.
-    pub(super) fn read_raw(&self, entry: &Entry, start: u64, buffer: &mut [u8]) -> Result<(), ModelError> {
+    pub(in crate::model) fn read_raw(
+        &self,
+        entry: &Entry,
+        start: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), ModelError> {
         let (path, file) = &self.files[entry.file];
         read_exact_at(file, buffer, entry.offset + start)
             .map_err(|source| ModelError::Io { path: path.clone(), source })

@@ -1,0 +1,164 @@
+//! `config.json` → [`VisionConfig`]: which family's it is, and where in it the tower is described.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{clip, dinov2, siglip};
+use crate::model::{
+    config::{Family, VisionConfig},
+    error::ModelError,
+};
+
+impl VisionConfig {
+    /// Reads a `config.json` of a full model (the tower is under `vision_config`) or of a vision model; its
+    /// `model_type` names the family.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not JSON, belongs to another model type, or holds a field whose value this
+    /// tower does not support; the error names the file and the field.
+    pub fn from_file(path: &Path) -> Result<Self, ModelError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+        Self::from_json(&text).map_err(|reason| ModelError::Config { path: path.to_owned(), reason })
+    }
+
+    /// Parses the text of a `config.json`; the error is the reason alone.
+    pub(crate) fn from_json(text: &str) -> Result<Self, String> {
+        config(serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}"))?)
+    }
+}
+
+/// Reads the root of a `config.json`; the error is the reason alone.
+fn config(root: Value) -> Result<VisionConfig, String> {
+    let model_type = root.get("model_type").and_then(Value::as_str).map(str::to_owned);
+    match model_type.as_deref() {
+        None if vision_config(&root).is_none() => {
+            Err("has neither model_type nor vision_config, so it is no config of a vision tower".into())
+        }
+        None | Some("clip") => clip::config(nested(root, "clip_vision_model")?),
+        Some("clip_vision_model") => clip::config(root),
+        Some("siglip") => siglip::config(nested(root, "siglip_vision_model")?),
+        Some("siglip_vision_model") => siglip::config(root),
+        Some("dinov2") => dinov2::config(root, Family::Dinov2),
+        Some("dinov2_with_registers") => dinov2::config(root, Family::Dinov2WithRegisters),
+        Some(other @ ("siglip2" | "siglip2_vision_model")) => Err(format!(
+            "model_type {other:?} is SigLIP 2 of variable resolution (NaFlex), which is not supported; \
+             its checkpoints of a fixed resolution have model_type \"siglip\""
+        )),
+        Some(other) => Err(format!(
+            "model_type {other:?} is not supported, expected clip, siglip, dinov2, dinov2_with_registers, \
+             clip_vision_model or siglip_vision_model"
+        )),
+    }
+}
+
+/// The vision half of a full model's config; the first CLIP configs wrote it under another name.
+fn vision_config(root: &Value) -> Option<&Value> {
+    let named = |name| root.get(name).filter(|value: &&Value| !value.is_null());
+    named("vision_config").or_else(|| named("vision_config_dict"))
+}
+
+/// The fields of the tower in a full model's config; without any, its class's defaults hold.
+fn nested(root: Value, expected: &str) -> Result<Value, String> {
+    let fields = vision_config(&root).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    // transformers reads one or the other, by the class that is loaded; where they agree, so do all classes.
+    let older = root.get("vision_config_dict").and_then(Value::as_object);
+    for (field, value) in older.into_iter().flatten() {
+        if let Some(newer) = fields.get(field).filter(|newer| *newer != value) {
+            return Err(format!("{field} is {newer} in vision_config, but {value} in vision_config_dict"));
+        }
+    }
+    match fields.get("model_type").and_then(Value::as_str) {
+        Some(inner) if inner != expected => {
+            Err(format!("vision_config has model_type {inner:?}, expected {expected:?}"))
+        }
+        _ => Ok(fields),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::Mlp;
+
+    #[test]
+    fn absent_fields_are_those_of_vit_b_32() {
+        let config = VisionConfig::from_json(r#"{"model_type": "clip_vision_model"}"#).unwrap();
+        assert_eq!((config.hidden_size, config.patch_size, config.tokens()), (768, 32, 50));
+        assert_eq!(config, VisionConfig::from_json(r#"{"model_type": "clip"}"#).unwrap());
+    }
+
+    #[test]
+    fn an_older_spelling_that_disagrees_is_refused() {
+        let text = |patch_size: u32| {
+            format!(
+                r#"{{"model_type": "clip", "vision_config": {{"patch_size": 14}},
+                    "vision_config_dict": {{"patch_size": {patch_size}}}}}"#
+            )
+        };
+        assert_eq!(VisionConfig::from_json(&text(14)).unwrap().patch_size, 14);
+        let reason = VisionConfig::from_json(&text(16)).unwrap_err();
+        assert!(
+            reason.contains("patch_size is 14 in vision_config, but 16 in vision_config_dict"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn the_tower_of_a_full_model_is_under_vision_config() {
+        let text = r#"{"model_type": "clip", "hidden_size": 1, "projection_dim": 768, "vision_config": {
+            "model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096,
+            "projection_dim": 768, "num_hidden_layers": 24, "num_attention_heads": 16, "patch_size": 14}}"#;
+        assert_eq!(VisionConfig::from_json(text).unwrap(), VisionConfig::vit_large_patch14());
+    }
+
+    #[test]
+    fn the_model_type_names_the_family_and_its_defaults() {
+        let siglip = VisionConfig::from_json(r#"{"model_type": "siglip"}"#).unwrap();
+        assert_eq!(siglip, VisionConfig::from_json(r#"{"model_type": "siglip_vision_model"}"#).unwrap());
+        assert_eq!((siglip.family, siglip.tokens(), siglip.prefix_tokens()), (Family::Siglip, 196, 0));
+        assert!(siglip.attention_pool);
+
+        let dinov2 = VisionConfig::from_json(r#"{"model_type": "dinov2", "image_size": 518}"#).unwrap();
+        assert_eq!((dinov2.family, dinov2.intermediate_size, dinov2.tokens()), (Family::Dinov2, 3072, 1370));
+        let text = r#"{"model_type": "dinov2_with_registers", "patch_size": 14, "use_swiglu_ffn": true, "hidden_size": 1536}"#;
+        let giant = VisionConfig::from_json(text).unwrap();
+        assert_eq!((giant.mlp, giant.intermediate_size), (Mlp::SwiGlu, 4096));
+        assert_eq!((giant.prefix_tokens(), giant.tokens()), (5, 261));
+    }
+
+    #[test]
+    fn what_the_tower_cannot_do_is_refused_by_name() {
+        for (text, part) in [
+            (r#"{"model_type": "vit"}"#, "model_type \"vit\""),
+            (r#"{"model_type": "siglip2"}"#, "NaFlex"),
+            (
+                r#"{"model_type": "siglip", "vision_config": {"model_type": "clip_vision_model"}}"#,
+                "siglip_vision",
+            ),
+            (r#"{"model_type": "siglip_vision_model", "hidden_act": "relu"}"#, "hidden_act \"relu\""),
+            (r#"{"model_type": "dinov2", "head_dim": 32}"#, "head_dim is 32"),
+            (r#"{"model_type": "dinov2", "mlp_ratio": 0}"#, "intermediate_size is 0"),
+            (r#"{"model_type": "dinov2", "num_channels": 1}"#, "num_channels is 1"),
+            (
+                r#"{"model_type": "dinov2_with_registers", "num_register_tokens": 2000000}"#,
+                "num_register_tokens",
+            ),
+            (r#"{"model_type": "clip", "vision_config": {"model_type": "bert"}}"#, "\"bert\""),
+            ("{}", "neither model_type nor vision_config"),
+            ("[", "not valid JSON"),
+            (r#"{"model_type": "clip_vision_model", "hidden_act": "swish9"}"#, "hidden_act \"swish9\""),
+            (r#"{"model_type": "clip_vision_model", "num_channels": 4}"#, "num_channels is 4"),
+            (r#"{"model_type": "clip_vision_model", "num_attention_heads": 7}"#, "multiple of num_attention"),
+            (r#"{"model_type": "clip_vision_model", "patch_size": 0}"#, "patch_size is 0"),
+            (r#"{"model_type": "clip_vision_model", "patch_size": 225}"#, "larger than image_size"),
+            (r#"{"model_type": "clip_vision_model", "image_size": [224, 336]}"#, "only squares"),
+            (r#"{"model_type": "clip_vision_model", "hidden_size": -1}"#, "-1"),
+            (r#"{"model_type": "clip_vision_model", "layer_norm_eps": 0}"#, "layer_norm_eps is 0"),
+        ] {
+            let reason = VisionConfig::from_json(text).unwrap_err();
+            assert!(reason.contains(part), "{text}: {reason}");
+        }
+    }
+}

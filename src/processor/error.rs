@@ -1,0 +1,34 @@
+//! Why a processor's config cannot be used.
+
+use serde_json::Value;
+use thiserror::Error;
+
+/// Why a `preprocessor_config.json` cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The text is not JSON, or not a JSON object.
+    #[error("not a JSON object: {0}")]
+    Json(String),
+    /// The config belongs to another model's processor.
+    #[error("{field} is {found}, expected the image processor of CLIP, SigLIP or DINOv2 (Bit)")]
+    OtherProcessor {
+        /// The field that says so.
+        field: &'static str,
+        /// The processor it names.
+        found: String,
+    },
+    /// A field holds a value that is wrong or unsupported.
+    #[error("{field} is {found}, but must be {expected}")]
+    Field {
+        /// The field's name.
+        field: String,
+        /// The JSON value found.
+        found: String,
+        /// What would be accepted.
+        expected: String,
+    },
+}
+
+pub(super) fn wrong(field: &str, value: &Value, expected: &str) -> ConfigError {
+    ConfigError::Field { field: field.to_owned(), found: value.to_string(), expected: expected.to_owned() }
+}
