@@ -26,6 +26,12 @@ pub enum ModelError {
         /// The way out.
         hint: String,
     },
+    /// A directory with a config, and without weights in a form that is read.
+    #[error("{}: has neither model.safetensors nor model.safetensors.index.json", path.display())]
+    NoWeights {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A `config.json` that this tower cannot follow.
     #[error("{}: {reason}", path.display())]
     Config {

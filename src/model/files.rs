@@ -71,19 +71,13 @@ impl ModelFiles {
     pub fn weights(&self) -> Result<&Path, ModelError> {
         self.weights.as_deref().ok_or_else(|| {
             let pickle = "pytorch_model.bin";
-            let (reason, hint) = if self.directory.join(pickle).exists() {
-                (
-                    format!(
-                        "has no {SINGLE}, only {pickle}, a pickle, which is not read because it can run code"
-                    ),
-                    "convert it with transformers' save_pretrained".to_owned(),
-                )
-            } else {
-                (
-                    format!("has neither {SINGLE} nor {INDEX}"),
-                    "--random-weights runs this architecture without weights".to_owned(),
-                )
-            };
+            if !self.directory.join(pickle).exists() {
+                return ModelError::NoWeights { path: self.directory.clone() };
+            }
+            let reason = format!(
+                "has no {SINGLE}, only {pickle}, a pickle, which is not read because it can run code"
+            );
+            let hint = "convert it with transformers' save_pretrained".to_owned();
             ModelError::NotACheckpoint { path: self.directory.clone(), reason, hint }
         })
     }

@@ -18,7 +18,7 @@ pub struct ProcessorConfig {
     pub rescale: Option<f64>,
     /// Mean and standard deviation per channel; none when `do_normalize` is false.
     pub normalize: Option<Normalize>,
-    /// Colour of the square on which pictures are centred before anything else; none without `--fit pad`.
+    /// Colour of the square on which pictures are centred before anything else; none unless the picture is to be padded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pad: Option<[u8; 3]>,
 }
