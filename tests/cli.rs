@@ -82,6 +82,7 @@ fn every_way_out_gives_the_references_numbers() {
         ("layer", "-1"),
         ("tokens", "all"),
         ("norm", "none"),
+        ("processor_backend", "pil"),
         ("alpha", "white"),
         ("exif_orientation", "ignore"),
         ("dtype", "f32"),

@@ -4,13 +4,18 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use clip_features::processor::{Fit, Processor, ProcessorConfig};
+use clip_features::processor::{Backend, Filter, Fit, Processor, ProcessorConfig};
 use pillow_exact::{Alpha, DecodeOptions, decode};
 use sha2::{Digest, Sha256};
 use support::fixture;
 
 /// The processor of a name in `processors.json`, and how its pictures are decoded.
 fn variant(name: &str) -> (ProcessorConfig, Alpha) {
+    if let Some(name) = name.strip_prefix("torchvision/") {
+        let (config, alpha) = variant(name);
+        return (config.on(Backend::Torchvision).unwrap(), alpha);
+    }
+    let clip = ProcessorConfig::clip(224);
     let (fit, family) = match name.split_once('/') {
         // LLaVA drops transparency.
         Some(("pad", family)) => (Fit::Pad, family),
@@ -18,7 +23,13 @@ fn variant(name: &str) -> (ProcessorConfig, Alpha) {
         _ => (Fit::Crop, name),
     };
     let config = match family {
-        "clip" => ProcessorConfig::clip(224),
+        "clip" => clip,
+        "unrescaled" => ProcessorConfig { rescale: None, ..clip },
+        "unnormalized" => ProcessorConfig { normalize: None, ..clip },
+        "unresized" => ProcessorConfig { resize: None, ..clip },
+        "nearest" => ProcessorConfig { resample: Filter::Nearest, ..clip },
+        "lanczos" => ProcessorConfig { resample: Filter::Lanczos, ..clip },
+        "bilinear" => ProcessorConfig { resample: Filter::Bilinear, ..clip },
         "siglip" => ProcessorConfig::siglip(224),
         "dinov2" => ProcessorConfig::dinov2(),
         "siglip2" => {
@@ -35,7 +46,7 @@ fn variant(name: &str) -> (ProcessorConfig, Alpha) {
 fn every_processor_and_fit_gives_the_references_bytes() {
     let text = std::fs::read_to_string(fixture("golden/processors.json")).unwrap();
     let golden: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(&text).unwrap();
-    assert_eq!(golden.len(), 7);
+    assert_eq!(golden.len(), 18);
     for (name, pictures) in golden {
         let (config, alpha) = variant(&name);
         let processor = Processor::new(config);

@@ -34,10 +34,14 @@ fn other_settings_are_refused_in_a_dry_run_too() {
     for target in TARGETS {
         let arguments = arguments(&directory.path().join(target));
         run(&arguments).done();
-        for more in [&["--dtype", "f16"][..], &["--dtype", "f16", "--dry-run"]] {
+        for (more, difference) in [
+            (&["--dtype", "f16"][..], r#"dtype is "f32", not "f16""#),
+            (&["--dtype", "f16", "--dry-run"], r#"dtype is "f32", not "f16""#),
+            (&["--processor", "torchvision"], r#"processor_backend is "pil", not "torchvision""#),
+        ] {
             let more = more.iter().map(PathBuf::from);
             run(arguments.iter().cloned().chain(more))
-                .failed(2, "holds outputs of other settings: dtype is \"f32\", not \"f16\"");
+                .failed(2, &format!("holds outputs of other settings: {difference}"));
         }
     }
 }

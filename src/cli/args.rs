@@ -11,7 +11,7 @@ use crate::{
     heatmap::Cell,
     hub::Revision,
     output::{Dtype, Format},
-    processor::Fit,
+    processor::{Backend, Fit},
 };
 
 const EXAMPLES: &str = "\
@@ -95,6 +95,10 @@ pub(super) struct Args {
     /// Draw the cosine of each patch token to this one instead
     #[arg(long, value_name = "ROW,COLUMN", requires = "heatmap", help_heading = "What")]
     pub(super) query: Option<Cell>,
+
+    /// Image processor of transformers 5 whose pixel_values to give, bit for bit
+    #[arg(long, value_parser = choice::<Backend>(), default_value = "pil", value_name = "WHICH", help_heading = "Image")]
+    pub(super) processor: Backend,
 
     /// How a picture becomes a square
     #[arg(long, value_parser = choice::<Fit>(), default_value = "crop", value_name = "HOW", help_heading = "Image")]

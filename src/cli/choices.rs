@@ -7,7 +7,7 @@ use super::progress::ProgressMode;
 use crate::{
     extractor::{TensorKind, Tokens},
     output::{Dtype, Format},
-    processor::Fit,
+    processor::{Backend, Fit},
 };
 
 /// A choice among a few, each with a name.
@@ -69,6 +69,25 @@ impl Choice for Tokens {
             }
             Self::Patch => "The patches alone, as LLaVA's `patch`",
             Self::Cls => "The class token alone",
+        }
+    }
+}
+
+impl Choice for Backend {
+    const CHOICES: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::Pil => {
+                "CLIPImageProcessorPil, SiglipImageProcessorPil, BitImageProcessorPil: what towers were trained with"
+            }
+            Self::Torchvision => {
+                "CLIPImageProcessor, SiglipImageProcessor, BitImageProcessor: what transformers 5 runs by default"
+            }
         }
     }
 }

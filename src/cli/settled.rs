@@ -100,6 +100,7 @@ impl Settled {
             },
             fit: args.fit,
             image_size: args.image_size,
+            backend: args.processor,
             threads,
         };
         Ok(Self {

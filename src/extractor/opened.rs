@@ -41,7 +41,7 @@ impl Opened {
         let pool =
             pool.build().map_err(|error| ModelError::Threads { threads, reason: error.to_string() })?;
         let model = Model::open(spec)?;
-        let processor = model.processor_with(options.fit, options.image_size)?;
+        let processor = model.processor_with(options.fit, options.image_size, options.backend)?;
         let request = &options.request;
         if !request.needs_tower() {
             let parts = vec![Part { kind: TensorKind::PixelValues, layer: None }];

@@ -3,7 +3,10 @@
 use pillow_exact::DecodeOptions;
 
 use super::request::Request;
-use crate::{kernels::physical_cores, processor::Fit};
+use crate::{
+    kernels::physical_cores,
+    processor::{Backend, Fit},
+};
 
 /// The settings of an extractor.
 #[derive(Clone, Debug)]
@@ -16,6 +19,8 @@ pub struct Options {
     pub fit: Fit,
     /// Edge of the tower's input in pixels, where it is not the model's own.
     pub image_size: Option<u32>,
+    /// Whose image processor is followed.
+    pub backend: Backend,
     /// Threads to compute with; the numbers do not depend on it.
     pub threads: usize,
 }
@@ -28,6 +33,7 @@ impl Default for Options {
             decode: DecodeOptions::default(),
             fit: Fit::default(),
             image_size: None,
+            backend: Backend::default(),
             threads: physical_cores(),
         }
     }

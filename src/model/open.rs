@@ -12,7 +12,7 @@ use super::{
     tower::VisionTower,
     weights::{Checkpoint, RandomWeights, Weights},
 };
-use crate::processor::{ConfigError, Fit, Processor, ProcessorConfig};
+use crate::processor::{Backend, ConfigError, Fit, Processor, ProcessorConfig};
 
 /// Which model is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,14 +89,20 @@ impl Model {
     /// # Errors
     /// The settings are missing, unreadable, or ask for what this processor does not do.
     pub fn processor(&self) -> Result<Processor, ModelError> {
-        self.processor_with(Fit::Crop, None)
+        self.processor_with(Fit::Crop, None, Backend::Pil)
     }
 
-    /// The same with another fit, or for images of another size.
+    /// The same with another fit, for images of another size, or on another backend. A config may name the class of one backend;
+    /// that is left to the caller to choose.
     ///
     /// # Errors
-    /// As [`Model::processor`], or the fit is none for these settings.
-    pub fn processor_with(&self, fit: Fit, image_size: Option<u32>) -> Result<Processor, ModelError> {
+    /// As [`Model::processor`], or the fit or the backend is none for these settings.
+    pub fn processor_with(
+        &self,
+        fit: Fit,
+        image_size: Option<u32>,
+        backend: Backend,
+    ) -> Result<Processor, ModelError> {
         let file = match &self.parts {
             Parts::Files(files) => Some(files.processor()?),
             Parts::Random(_, files) => files.as_ref().and_then(|files| files.processor.as_deref()),
@@ -124,7 +130,7 @@ impl Model {
             Some(image_size) => settings.at(image_size),
             None => settings,
         };
-        settings.fitted(fit).map(Processor::new).map_err(refuse)
+        settings.fitted(fit).and_then(|settings| settings.on(backend)).map(Processor::new).map_err(refuse)
     }
 
     /// The tower's sizes.

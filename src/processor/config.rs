@@ -2,6 +2,8 @@
 
 use pillow_exact::Filter;
 
+use super::backend::Backend;
+use super::error::ConfigError;
 use super::size::Size;
 
 /// A parsed and validated processor configuration: every field that changes a pixel.
@@ -21,6 +23,9 @@ pub struct ProcessorConfig {
     /// Colour of the square on which pictures are centred before anything else; none unless the picture is to be padded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pad: Option<[u8; 3]>,
+    /// Whose arithmetic it is. Outputs name it apart from the settings that a config file has.
+    #[serde(skip)]
+    pub backend: Backend,
 }
 
 fn filter_name<S: serde::Serializer>(filter: &Filter, serializer: S) -> Result<S::Ok, S::Error> {
@@ -61,6 +66,65 @@ impl ProcessorConfig {
             rescale: Some(1.0 / 255.0),
             normalize: Some(Normalize::default()),
             pad: None,
+            backend: Backend::Pil,
         }
+    }
+}
+
+impl ProcessorConfig {
+    /// The same settings as another backend follows them.
+    ///
+    /// # Errors
+    /// torchvision does not do what they ask for.
+    pub fn on(self, backend: Backend) -> Result<Self, ConfigError> {
+        if backend == Backend::Torchvision {
+            self.check_torchvision()?;
+        }
+        Ok(Self { backend, ..self })
+    }
+
+    /// Refuses what raises in transformers' torchvision classes.
+    fn check_torchvision(&self) -> Result<(), ConfigError> {
+        let refuse = |field: &str, found: String, expected: &str| {
+            Err(ConfigError::Field { field: field.into(), found, expected: expected.into() })
+        };
+        if let (Some(_), Filter::Box | Filter::Hamming) = (self.resize, self.resample) {
+            let expected =
+                "nearest, lanczos, bilinear or bicubic, the filters that torchvision has for images";
+            return refuse("resample", self.resample.name().into(), expected);
+        }
+        if let (Some(factor), Some(normalize)) = (self.rescale, self.normalize) {
+            // It divides 1 by the factor, and then by the products with std.
+            let products = normalize.std.map(|std| std as f32 * (1.0 / factor) as f32);
+            if products.iter().any(|&product| product == 0.0 || !product.is_finite()) {
+                return refuse(
+                    "rescale_factor",
+                    factor.to_string(),
+                    "a factor by which torchvision can divide image_std",
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_torchvision_cannot_do_is_refused_by_name() {
+        let clip = ProcessorConfig::clip(224);
+        for (config, field) in [
+            (ProcessorConfig { resample: Filter::Box, ..clip.clone() }, "resample"),
+            (ProcessorConfig { resample: Filter::Hamming, ..clip.clone() }, "resample"),
+            (ProcessorConfig { rescale: Some(0.0), ..clip.clone() }, "rescale_factor"),
+        ] {
+            let error = config.clone().on(Backend::Torchvision).expect_err(field).to_string();
+            assert!(error.contains(field), "{error}");
+            assert_eq!(config.clone().on(Backend::Pil).expect("Pillow can"), config);
+        }
+        let unresized = ProcessorConfig { resample: Filter::Box, resize: None, ..clip };
+        assert_eq!(unresized.on(Backend::Torchvision).expect("not in use").backend, Backend::Torchvision);
     }
 }

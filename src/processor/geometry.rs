@@ -2,6 +2,7 @@
 
 use pillow_exact::Window;
 
+use super::backend::Backend;
 use super::config::ProcessorConfig;
 use super::fit::padding;
 use super::size::Size;
@@ -62,8 +63,14 @@ impl Geometry {
             None => (width, height),
         };
         let output = config.crop.map_or(resized, |(height, width)| (width, height));
-        // An output larger than the picture on an edge is centred the same way: floor, so that the padding's larger half comes first.
-        let start = |edge: u32, output: u32| (i64::from(edge) - i64::from(output)).div_euclid(2);
+        let start = |edge: u32, output: u32| {
+            let spare = i64::from(edge) - i64::from(output);
+            match config.backend {
+                // An output larger than the picture is padded, here with the larger half first, there with the smaller.
+                Backend::Pil => spare.div_euclid(2),
+                Backend::Torchvision => spare / 2,
+            }
+        };
         let origin = (start(resized.0, output.0), start(resized.1, output.1));
         Some(Self { source: (width, height), padding, resized, origin, output })
     }
@@ -200,6 +207,15 @@ mod tests {
         assert_eq!(geometry.origin, (-62, 38));
         assert_eq!(geometry.window(), Window { rows: 38..262, columns: 0..101 });
         assert_eq!(geometry.placement(), Placement { top: 0, left: 62 });
+    }
+
+    #[test]
+    fn torchvision_puts_the_smaller_half_of_the_padding_first() {
+        let config = ProcessorConfig { resize: None, ..ProcessorConfig::clip(224) };
+        let config = config.on(Backend::Torchvision).expect("it can");
+        let geometry = Geometry::new(&config, 101, 301).expect("a geometry");
+        assert_eq!(geometry.origin, (-61, 38));
+        assert_eq!(geometry.placement(), Placement { top: 0, left: 61 });
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `preprocessor_config.json` → resize, center crop, rescale, normalize → [`PixelValues`].
 //!
-//! The values are those of transformers 5.23.0's `CLIPImageProcessorPil`, `SiglipImageProcessorPil` and `BitImageProcessorPil` on
-//! Pillow 13.0.0, bit for bit.
+//! The values are those of transformers 5.23.0, bit for bit, as one of its two [`Backend`]s makes them: `CLIPImageProcessorPil`,
+//! `SiglipImageProcessorPil` and `BitImageProcessorPil` on Pillow 13.0.0, or `CLIPImageProcessor`, `SiglipImageProcessor` and
+//! `BitImageProcessor` on torchvision 0.29 with torch 2.15.0, on a CPU with AVX2.
 //!
 //! ```
 //! use clip_features::processor::Processor;
@@ -12,6 +13,7 @@
 //! # Ok::<(), clip_features::processor::ProcessError>(())
 //! ```
 
+mod backend;
 mod config;
 mod error;
 mod fit;
@@ -20,10 +22,12 @@ mod kind;
 mod pixel_values;
 mod read;
 mod size;
+mod torchvision;
 
 use image::RgbImage;
 use thiserror::Error;
 
+pub use backend::Backend;
 pub use config::{Normalize, ProcessorConfig};
 pub use error::ConfigError;
 pub use fit::Fit;
@@ -32,8 +36,6 @@ pub use kind::ProcessorKind;
 pub use pillow_exact::Filter;
 pub use pixel_values::PixelValues;
 pub use size::Size;
-
-use pillow_exact::resize;
 
 use fit::expand_to_square;
 use pixel_values::Tables;
@@ -113,6 +115,10 @@ impl Processor {
             _ => None,
         };
         let rgb = padded.as_ref().unwrap_or(rgb);
+        let resize = match self.config.backend {
+            Backend::Pil => pillow_exact::resize,
+            Backend::Torchvision => torchvision::resize,
+        };
         let visible = resize(rgb, resized.0, resized.1, self.config.resample, &geometry.window());
         Ok(self.tables.apply(&visible, geometry.placement(), output.1 as usize, output.0 as usize))
     }

@@ -2,6 +2,7 @@
 
 use image::RgbImage;
 
+use super::backend::Backend;
 use super::config::{Normalize, ProcessorConfig};
 use super::geometry::Placement;
 
@@ -48,19 +49,12 @@ impl PixelValues {
 pub(super) struct Tables([[f32; 256]; 3]);
 
 impl Tables {
-    /// The reference multiplies by the factor in f64 and rounds to f32, then subtracts and divides in f32, mean and std being
-    /// rounded to f32 first.
     pub(super) fn new(config: &ProcessorConfig) -> Self {
-        Self(std::array::from_fn(|channel| {
-            std::array::from_fn(|value| {
-                let value = value as f64;
-                let rescaled = config.rescale.map_or(value as f32, |factor| (value * factor) as f32);
-                match &config.normalize {
-                    Some(Normalize { mean, std }) => (rescaled - mean[channel] as f32) / std[channel] as f32,
-                    None => rescaled,
-                }
-            })
-        }))
+        let value = match config.backend {
+            Backend::Pil => pil_value,
+            Backend::Torchvision => torchvision_value,
+        };
+        Self(std::array::from_fn(|channel| std::array::from_fn(|pixel| value(config, channel, pixel as u8))))
     }
 
     /// Looks up every pixel of an output of `height` × `width`: those of `visible` at `placement`, zero elsewhere. Zero padding
@@ -88,6 +82,30 @@ impl Tables {
     }
 }
 
+/// `PilBackend` multiplies by the factor in f64 and rounds to f32, then subtracts and divides in f32, mean and std being rounded to
+/// f32 first.
+fn pil_value(config: &ProcessorConfig, channel: usize, pixel: u8) -> f32 {
+    let rescaled = config.rescale.map_or(f32::from(pixel), |factor| (f64::from(pixel) * factor) as f32);
+    match &config.normalize {
+        Some(Normalize { mean, std }) => (rescaled - mean[channel] as f32) / std[channel] as f32,
+        None => rescaled,
+    }
+}
+
+/// `TorchvisionBackend` computes in f32 throughout. Where it does both, it divides mean and std by the factor rather than
+/// multiply the pixels (`_fuse_mean_std_and_rescale_factor`).
+fn torchvision_value(config: &ProcessorConfig, channel: usize, pixel: u8) -> f32 {
+    let pixel = f32::from(pixel);
+    match (&config.normalize, config.rescale) {
+        (Some(Normalize { mean, std }), rescale) => {
+            let scale = rescale.map_or(1.0, |factor| (1.0 / factor) as f32);
+            (pixel - mean[channel] as f32 * scale) / (std[channel] as f32 * scale)
+        }
+        (None, Some(factor)) => pixel * factor as f32,
+        (None, None) => pixel,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +118,21 @@ mod tests {
             let rescaled = (value as f64 * (1.0 / 255.0)) as f32;
             assert_eq!(tables.0[1][value].to_bits(), ((rescaled - mean) / std).to_bits());
         }
+    }
+
+    #[test]
+    fn torchvision_divides_mean_and_std_by_the_factor() {
+        let config = ProcessorConfig::clip(224).on(Backend::Torchvision).expect("it can");
+        let tables = Tables::new(&config);
+        let (mean, std) = (0.457_827_5_f64 as f32 * 255.0, 0.261_302_58_f64 as f32 * 255.0);
+        for value in 0..256u16 {
+            assert_eq!(
+                tables.0[1][usize::from(value)].to_bits(),
+                ((f32::from(value) - mean) / std).to_bits()
+            );
+        }
+        let unnormalized = Tables::new(&ProcessorConfig { normalize: None, ..config });
+        assert_eq!(unnormalized.0[0][3].to_bits(), (3.0 * (1.0 / 255.0_f64) as f32).to_bits());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use pillow_exact::Filter;
 use serde_json::{Map, Value};
 
+use super::backend::Backend;
 use super::config::{Normalize, ProcessorConfig};
 use super::error::{ConfigError, wrong};
 use super::kind::ProcessorKind;
@@ -73,6 +74,7 @@ impl ProcessorConfig {
                 None
             },
             pad: None,
+            backend: Backend::Pil,
         })
     }
 }

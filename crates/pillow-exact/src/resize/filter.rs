@@ -46,7 +46,7 @@ impl Filter {
     }
 
     /// Half the filter's width, in input pixels at scale 1.
-    pub(super) fn support(self) -> f64 {
+    pub fn support(self) -> f64 {
         match self {
             Self::Nearest => 0.0,
             Self::Box => 0.5,
@@ -57,7 +57,7 @@ impl Filter {
     }
 
     /// The filter's value at distance `x`. The order of operations is Pillow's, so that the last bit is too.
-    pub(super) fn weight(self, x: f64) -> f64 {
+    pub fn weight(self, x: f64) -> f64 {
         match self {
             Self::Nearest => 0.0,
             Self::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),

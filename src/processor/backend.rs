@@ -1,0 +1,24 @@
+//! Which of transformers' two implementations of an image processor is followed.
+
+/// transformers' word for what an image processor computes with. Both of its classes read the same config.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// Pillow and NumPy: `CLIPImageProcessorPil` and its like
+    #[default]
+    Pil,
+    /// torchvision: `CLIPImageProcessor` and its like, on a CPU with AVX2
+    Torchvision,
+}
+
+impl Backend {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Pil, Self::Torchvision];
+
+    /// The name, as in `AutoImageProcessor.from_pretrained(backend=…)`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pil => "pil",
+            Self::Torchvision => "torchvision",
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! torchvision's resize of 8-bit RGB pictures on a CPU with AVX2, bit for bit, computing only the part that is wanted.
+//!
+//! The rules are those of torch 2.15.0 (`aten/src/ATen/native/cpu/UpSampleKernel.cpp` and `UpSampleKernelAVXAntialias.h`, reached by
+//! `torchvision.transforms.v2.functional.resize` with `antialias=True`): Pillow's filters and ranges, but the horizontal pass always
+//! comes first, and weights are 16-bit integers with as many fractional bits as the largest weight of the edge leaves room for.
+
+use std::ops::Range;
+
+use ::image::RgbImage;
+use pillow_exact::{Filter, Window};
+
+const CHANNELS: usize = 3;
+/// Rows of weights are padded to a multiple of this, which is what lets a compiler use vectors for a dot product.
+const LANES: usize = 16;
+/// The most fractional bits of a weight.
+const MAX_SHIFT: u32 = 22;
+
+/// Resizes `source` to `width` × `height` and returns the part of the result inside `window`, which lies within.
+pub(super) fn resize(
+    source: &RgbImage,
+    width: u32,
+    height: u32,
+    filter: Filter,
+    window: &Window,
+) -> RgbImage {
+    if filter == Filter::Nearest {
+        let x = nearest_positions(source.width(), width, &window.columns);
+        let y = nearest_positions(source.height(), height, &window.rows);
+        return RgbImage::from_fn(x.len() as u32, y.len() as u32, |column, row| {
+            *source.get_pixel(x[column as usize], y[row as usize])
+        });
+    }
+    // An edge whose length does not change is left as it is.
+    let rows = (source.height() != height).then(|| Taps::new(source.height(), height, filter, &window.rows));
+    let columns =
+        (source.width() != width).then(|| Taps::new(source.width(), width, filter, &window.columns));
+    let reach = match &rows {
+        Some(rows) => rows.reach(),
+        None => window.rows.start as usize..window.rows.end as usize,
+    };
+    let middle = match &columns {
+        Some(columns) => horizontal_pass(source, reach.clone(), columns),
+        None => crop_rows(source, reach.clone(), &window.columns),
+    };
+    let pixels = match &rows {
+        Some(rows) => vertical_pass(&middle, window.columns.len() * CHANNELS, reach.start, rows),
+        None => middle,
+    };
+    RgbImage::from_raw(window.columns.len() as u32, window.rows.len() as u32, pixels)
+        .expect("the passes fill the window")
+}
+
+/// The source index of each wanted output index: torch's `nearest-exact`, whose scale is a single, and whose sum is rounded to one
+/// where the half is taken off and again where it is added.
+fn nearest_positions(input: u32, output: u32, wanted: &Range<u32>) -> Vec<u32> {
+    if input == output {
+        return wanted.clone().collect();
+    }
+    let scale = f64::from(input as f32 / output as f32);
+    let position = |index: u32| ((f64::from(index) + 0.5) * scale - 0.5) as f32 + 0.5;
+    wanted.clone().map(|index| (position(index).floor() as u32).min(input - 1)).collect()
+}
+
+/// What each output pixel of a pass is made of.
+struct Taps {
+    /// First input index and number of inputs, for each output.
+    bounds: Vec<(usize, usize)>,
+    /// Weights, `stride` for each output, zero past the number of inputs.
+    weights: Vec<i16>,
+    stride: usize,
+    /// Fractional bits of the weights.
+    shift: u32,
+}
+
+impl Taps {
+    /// The taps of every output index in `wanted`, when an edge of `input` pixels becomes one of `output`.
+    fn new(input: u32, output: u32, filter: Filter, wanted: &Range<u32>) -> Self {
+        let edge = Edge::new(input, output, filter);
+        let mut row = Vec::new();
+        // The largest weight of the whole edge decides, whatever part of it is wanted.
+        let largest = (0..output).fold(0.0f64, |largest, index| {
+            edge.weights(index, &mut row);
+            row.iter().copied().fold(largest, f64::max)
+        });
+        let fits = |shift: &u32| ((0.5 + largest * f64::from(1u32 << (shift + 1))) as i64) < 1 << 15;
+        let shift = (0..MAX_SHIFT).find(|shift| !fits(shift)).unwrap_or(MAX_SHIFT);
+        let stride = edge.most.next_multiple_of(LANES);
+        let mut taps = Self { bounds: Vec::new(), weights: vec![0; stride * wanted.len()], stride, shift };
+        for (index, fixed) in wanted.clone().zip(taps.weights.chunks_exact_mut(stride)) {
+            let start = edge.weights(index, &mut row);
+            for (fixed, &weight) in fixed.iter_mut().zip(&row) {
+                let scaled = weight * f64::from(1u32 << shift);
+                *fixed = (if weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i16;
+            }
+            taps.bounds.push((start, row.len()));
+        }
+        taps
+    }
+
+    /// The input indices that are used at all.
+    fn reach(&self) -> Range<usize> {
+        let start = self.bounds.iter().map(|(start, _)| *start).min().unwrap_or(0);
+        let end = self.bounds.iter().map(|(start, count)| start + count).max().unwrap_or(0);
+        start..end
+    }
+
+    /// Where every sum starts, so that the shift rounds.
+    fn half(&self) -> i32 {
+        1 << (self.shift - 1)
+    }
+
+    fn pixel(&self, sum: i32) -> u8 {
+        (sum >> self.shift).clamp(0, 255) as u8
+    }
+}
+
+/// An edge of `input` pixels that becomes another.
+struct Edge {
+    input: u32,
+    filter: Filter,
+    scale: f64,
+    support: f64,
+    inverse: f64,
+    /// The most weights that an output has.
+    most: usize,
+}
+
+impl Edge {
+    fn new(input: u32, output: u32, filter: Filter) -> Self {
+        let scale = f64::from(input) / f64::from(output);
+        let support = filter.support() * scale.max(1.0);
+        let most = support.ceil() as usize * 2 + 1;
+        Self { input, filter, scale, support, inverse: 1.0 / scale.max(1.0), most }
+    }
+
+    /// The weights of an output, which sum to 1, and the input that the first is of.
+    fn weights(&self, index: u32, weights: &mut Vec<f64>) -> usize {
+        let center = self.scale * (f64::from(index) + 0.5);
+        // `as` truncates towards zero, as C does.
+        let start = ((center - self.support + 0.5) as i64).max(0);
+        let end = ((center + self.support + 0.5) as i64).min(i64::from(self.input));
+        let count = (end - start).clamp(0, self.most as i64);
+        let offset = start as f64 - center;
+        weights.clear();
+        weights.extend((0..count).map(|tap| self.filter.weight((tap as f64 + offset + 0.5) * self.inverse)));
+        let sum: f64 = weights.iter().sum();
+        if sum != 0.0 {
+            weights.iter_mut().for_each(|weight| *weight /= sum);
+        }
+        start as usize
+    }
+}
+
+/// The given rows, filtered along; as many pixels wide as there are taps.
+fn horizontal_pass(source: &RgbImage, rows: Range<usize>, taps: &Taps) -> Vec<u8> {
+    let columns = taps.reach();
+    let row_bytes = source.width() as usize * CHANNELS;
+    // One row's channels apart, with room for the padding of the last taps.
+    let mut channels: [Vec<i16>; CHANNELS] = std::array::from_fn(|_| vec![0; columns.len() + taps.stride]);
+    let mut out = Vec::with_capacity(rows.len() * taps.bounds.len() * CHANNELS);
+    for row in rows {
+        let pixels = &source.as_raw()[row * row_bytes..][columns.start * CHANNELS..columns.end * CHANNELS];
+        let [red, green, blue] = &mut channels;
+        for (pixel, ((red, green), blue)) in
+            pixels.chunks_exact(CHANNELS).zip(red.iter_mut().zip(green).zip(blue))
+        {
+            (*red, *green, *blue) = (pixel[0].into(), pixel[1].into(), pixel[2].into());
+        }
+        for (&(start, count), weights) in taps.bounds.iter().zip(taps.weights.chunks_exact(taps.stride)) {
+            let (start, count) = (start - columns.start, count.next_multiple_of(LANES));
+            out.extend(channels.each_ref().map(|channel| {
+                let products = channel[start..start + count].iter().zip(&weights[..count]);
+                let sum: i32 = products.map(|(&value, &weight)| i32::from(value) * i32::from(weight)).sum();
+                taps.pixel(taps.half() + sum)
+            }));
+        }
+    }
+    out
+}
+
+/// Rows of `row_bytes`, the first of them the source's row `first`, filtered along the columns; as many rows high as there are taps.
+fn vertical_pass(rows: &[u8], row_bytes: usize, first: usize, taps: &Taps) -> Vec<u8> {
+    let mut out = Vec::with_capacity(taps.bounds.len() * row_bytes);
+    let mut sums = vec![0i32; row_bytes];
+    for (&(start, count), weights) in taps.bounds.iter().zip(taps.weights.chunks_exact(taps.stride)) {
+        sums.fill(taps.half());
+        let inputs = rows.chunks_exact(row_bytes.max(1)).skip(start - first).take(count);
+        for (row, &weight) in inputs.zip(weights) {
+            for (sum, &value) in sums.iter_mut().zip(row) {
+                *sum += i32::from(value) * i32::from(weight);
+            }
+        }
+        out.extend(sums.iter().map(|&sum| taps.pixel(sum)));
+    }
+    out
+}
+
+/// Part of some rows, as it is.
+fn crop_rows(source: &RgbImage, rows: Range<usize>, columns: &Range<u32>) -> Vec<u8> {
+    let row_bytes = source.width() as usize * CHANNELS;
+    let bytes = columns.start as usize * CHANNELS..columns.end as usize * CHANNELS;
+    rows.flat_map(|row| &source.as_raw()[row * row_bytes..][bytes.clone()]).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::image::Rgb;
+
+    const FILTERS: [Filter; 4] = [Filter::Nearest, Filter::Lanczos, Filter::Bilinear, Filter::Bicubic];
+
+    /// A picture with edges, gradients and noise.
+    fn picture(width: u32, height: u32) -> RgbImage {
+        let mut state = 99u32;
+        RgbImage::from_fn(width, height, |x, y| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let edge = if (x / 7 + y / 5) % 2 == 0 { 255 } else { 0 };
+            Rgb([edge, (x * 5 + y * 3) as u8, (state >> 24) as u8])
+        })
+    }
+
+    #[test]
+    fn a_window_is_the_crop_of_the_whole() {
+        let source = picture(61, 47);
+        let window = Window { rows: 3..17, columns: 5..22 };
+        for filter in FILTERS {
+            for (width, height) in [(30, 23), (61, 20), (25, 47), (61, 47), (100, 90), (59, 19)] {
+                let whole = resize(&source, width, height, filter, &Window::full(width, height));
+                let part = resize(&source, width, height, filter, &window);
+                let cropped = ::image::imageops::crop_imm(&whole, 5, 3, 17, 14).to_image();
+                assert_eq!(part, cropped, "{filter:?} {width}x{height}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_shift_is_the_largest_that_keeps_the_largest_weight_in_16_bits() {
+        for (input, output) in [(9, 224), (1000, 7), (640, 335), (3, 2), (1, 5)] {
+            for filter in [Filter::Lanczos, Filter::Bilinear, Filter::Bicubic] {
+                let taps = Taps::new(input, output, filter, &(0..output));
+                let largest = taps.weights.iter().copied().max().expect("a weight");
+                assert!(
+                    largest > 1 << 13 || taps.shift == MAX_SHIFT,
+                    "{filter:?} {input} -> {output}: {largest}"
+                );
+                let part = Taps::new(input, output, filter, &(0..1));
+                assert_eq!(part.shift, taps.shift, "of the whole edge");
+            }
+        }
+        // A weight of 1, and one of 1/1000.
+        assert_eq!(Taps::new(1, 5, Filter::Bicubic, &(0..5)).shift, 14);
+        assert_eq!(Taps::new(100_000, 1, Filter::Bilinear, &(0..1)).shift, MAX_SHIFT);
+    }
+
+    #[test]
+    fn no_sum_leaves_32_bits() {
+        // Of the positive weights alone, at white: the furthest that a sum can go.
+        for (input, output) in [(100_000, 3), (65_535, 224), (5000, 336), (37, 36), (2, 500)] {
+            for filter in [Filter::Lanczos, Filter::Bilinear, Filter::Bicubic] {
+                let taps = Taps::new(input, output, filter, &(0..output));
+                for row in taps.weights.chunks_exact(taps.stride) {
+                    let positive: i64 = row.iter().map(|&weight| i64::from(weight.max(0))).sum();
+                    let negative: i64 = row.iter().map(|&weight| i64::from(weight.min(0))).sum();
+                    assert!(positive * 255 + i64::from(taps.half()) < i64::from(i32::MAX));
+                    assert!(negative * 255 > i64::from(i32::MIN));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nearest_positions_stay_inside() {
+        for (input, output) in [(350, 189), (1, 9), (9, 1), (16_777_217, 10), (7, 1000)] {
+            let found = nearest_positions(input, output, &(0..output));
+            assert!(found.iter().all(|&index| index < input) && found.is_sorted(), "{input} -> {output}");
+        }
+    }
+}
