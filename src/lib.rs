@@ -18,6 +18,8 @@ pub mod input;
 
 pub mod output;
 
+pub mod shard;
+
 pub mod model;
 
 pub mod processor;

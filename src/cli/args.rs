@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use clap::Parser;
 use pillow_exact::{Alpha, ExifOrientation};
 
-use super::{choices::choice, progress::ProgressMode};
+use super::{
+    choices::{FormatChoice, choice},
+    progress::ProgressMode,
+};
 use crate::{
     extractor::{Layers, TensorKind, Tokens},
     heatmap::Cell,
     hub::Revision,
-    output::{Dtype, Format},
+    output::{Dtype, Part},
     processor::{Backend, Fit},
 };
 
@@ -24,6 +27,7 @@ Examples:
   clip-features photos/ -o x.npy                   one stack [N, 257, 1024] and x.index.jsonl
   cat photo.jpg | clip-features - -o -             bytes in, .npy out
   find . -name '*.jpg' -print0 | clip-features --files-from - -0 --json -o features/
+  clip-features shards/ -o features/               features/<same name>.tar for each tar of samples
   clip-features -m DIR photo.jpg                   another model: a directory, or ORG/NAME
   clip-features --random-weights photo.jpg         the full ViT-L/14 without a download
 
@@ -34,10 +38,10 @@ Exit codes:
   130  interrupted; into a directory or an archive, the same command goes on where it was";
 
 /// Every vision token of a CLIP tower: images in, last_hidden_state out
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(version, after_help = EXAMPLES, max_term_width = 100)]
 pub(super) struct Args {
-    /// Image files, directories (searched recursively), or - for one image's bytes on standard input
+    /// Image files, tars of them, directories (searched recursively), or - for an image's or a tar's bytes on standard input
     #[arg(value_name = "INPUT", required_unless_present = "files_from")]
     pub(super) inputs: Vec<PathBuf>,
 
@@ -48,6 +52,14 @@ pub(super) struct Args {
     /// Paths in --files-from end in NUL bytes, as find -print0 writes them
     #[arg(short = '0', long, requires = "files_from", help_heading = "Inputs")]
     pub(super) null: bool,
+
+    /// Extensions of the image to take of a sample in a tar, the first that it has, such as jpg,png
+    #[arg(long, value_name = "EXT", value_delimiter = ',', value_parser = parse_extension, help_heading = "Inputs")]
+    pub(super) image_key: Vec<String>,
+
+    /// Do one of N parts of the work: every Nth image, or tar, from the Ith on, counted from 0
+    #[arg(long, value_name = "I/N", help_heading = "Inputs")]
+    pub(super) shard: Option<Part>,
 
     /// Model of the hub by its name ORG/NAME, checkpoint directory as transformers saves it, or a .safetensors file
     /// beside its configs [default: openai/clip-vit-large-patch14]
@@ -128,17 +140,21 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Compute")]
     pub(super) batch_size: Option<u16>,
 
-    /// Where to write: a directory, an archive .npy or .safetensors, or - for standard output
+    /// Where to write: a directory, an archive .npy, .safetensors or .tar, or - for standard output
     #[arg(short, long, value_name = "PATH", help_heading = "Output")]
     pub(super) output: Option<PathBuf>,
 
-    /// Format to write [default: by the extension; npy in a directory and on standard output]
-    #[arg(long, value_parser = choice::<Format>(), value_name = "FORMAT", help_heading = "Output")]
-    pub(super) format: Option<Format>,
+    /// Format to write [default: by the extension; in a directory and on standard output npy, or tar where tars come in]
+    #[arg(long, value_parser = choice::<FormatChoice>(), value_name = "FORMAT", help_heading = "Output")]
+    pub(super) format: Option<FormatChoice>,
 
     /// Element type to store; the computation is float32 in any case
     #[arg(long, value_parser = choice::<Dtype>(), default_value = "f32", value_name = "TYPE", help_heading = "Output")]
     pub(super) dtype: Dtype,
+
+    /// Extensions of the members of a sample to carry over from tar to tar, such as txt,json
+    #[arg(long, value_name = "EXT", value_delimiter = ',', value_parser = parse_extension, help_heading = "Output")]
+    pub(super) keep: Vec<String>,
 
     /// Split an archive into files of at most this size, such as 2GB or 500MiB
     #[arg(long, value_name = "BYTES", value_parser = parse_size, help_heading = "Output")]
@@ -179,6 +195,13 @@ pub(super) struct Args {
     /// Print what would be done, and the disk space it needs, and do nothing
     #[arg(long, help_heading = "Batch")]
     pub(super) dry_run: bool,
+}
+
+/// What follows the key of a sample: `jpg`, or `seg.png`.
+fn parse_extension(text: &str) -> Result<String, String> {
+    let extension = text.trim().trim_start_matches('.').to_ascii_lowercase();
+    let is_one = !extension.is_empty() && !extension.contains('/');
+    if is_one { Ok(extension) } else { Err("expected an extension, such as jpg".into()) }
 }
 
 /// A size in bytes: digits, and a unit by thousands (KB, MB, GB, TB) or by 1024 (KiB, MiB, GiB, TiB).

@@ -61,6 +61,8 @@ fn of_output(error: &OutputError) -> Option<&'static str> {
             Setting::Format => "add -o PATH, or -o - for standard output",
             Setting::ShardSize => "give -o x.safetensors or -o x.npy and several images",
             Setting::KeepExtension => "give -o DIR/",
+            Setting::Keep => "give tars, and -o x.tar or -o DIR/",
+            Setting::Part => "give several images",
             Setting::Overwrite => "give -o PATH",
         },
         OutputError::NoBfloat16 => "write .safetensors, or --dtype f16 or f32",

@@ -9,6 +9,7 @@ mod download;
 mod exit;
 mod hints;
 mod interrupt;
+mod parts;
 mod preview;
 mod print;
 mod progress;
@@ -22,6 +23,7 @@ use clap::Parser;
 
 use crate::{
     hub,
+    input::look_at_stdin,
     job::{Ended, JobError, Stop},
 };
 
@@ -30,6 +32,7 @@ pub use hints::told;
 
 use args::Args;
 use download::Downloads;
+use parts::Parts;
 use print::{print_line, say};
 use reporter::Reporter;
 use settled::Settled;
@@ -52,7 +55,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         say("error", &message);
         Exit::Refused
     };
-    match Settled::new(arguments).map(execute) {
+    if arguments.inputs.iter().any(|input| input.as_os_str() == "-") {
+        // Whether it is an image or a tar is told by its content.
+        look_at_stdin();
+    }
+    match Settled::new(arguments.clone()).map(|settled| execute(settled, &arguments)) {
         Ok(Ok(code)) => code,
         Ok(Err(message)) => refused(message),
         Err(error) => refused(error.to_string()),
@@ -60,17 +67,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 /// Does what was settled. The error is what to say.
-fn execute(settled: Settled) -> Result<Exit, String> {
+fn execute(settled: Settled, arguments: &Args) -> Result<Exit, String> {
     let wanted =
         if settled.options.request.needs_tower() { hub::Wanted::Weights } else { hub::Wanted::Configs };
     let downloads = Downloads::new(settled.shows_downloads);
     let model =
         settled.model.obtain(wanted, &|event| downloads.report(event)).map_err(|error| told(&error))?;
-    let (job, show) = settled.with_model(model);
+    let (job, show) = settled.with_model(model.clone());
     let prepared = job.prepare().map_err(|error| told(&error))?;
     show.empty_inputs(prepared.images());
     if show.dry_run {
-        let printed = print_line(preview::describe(&prepared).trim_end());
+        let parts = Parts::of(arguments, &model, &prepared)?;
+        let printed = match show.json {
+            true => print_line(&preview::json(&prepared, &parts)),
+            false => print_line(preview::describe(&prepared, arguments.shard.map(|_| &parts)).trim_end()),
+        };
         return match printed {
             Ok(()) => Ok(Exit::Done),
             Err(error) => print::cannot_print(&error),

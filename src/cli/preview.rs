@@ -2,17 +2,21 @@
 
 use std::fmt::Write as _;
 
+use serde_json::json;
+
+use super::parts::Parts;
 use crate::{input::Images, job::Prepared, output::readable_size};
 
 /// A line for each fact.
-pub(super) fn describe(prepared: &Prepared) -> String {
+pub(super) fn describe(prepared: &Prepared, parts: Option<&Parts>) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<8}{value}");
     };
     let (job, contents) = (prepared.job(), prepared.contents());
+    let repeats_shards = job.destination.repeats_shards();
     line(
-        "images",
+        if repeats_shards { "shards" } else { "images" },
         match (prepared.images(), prepared.remaining()) {
             (Images::Known { items, others, .. }, Some(left)) => {
                 let mut value = format!("{}, {left} to do", items.len());
@@ -38,5 +42,22 @@ pub(super) fn describe(prepared: &Prepared) -> String {
         let free = free.map_or("unknown".into(), readable_size);
         line("space", format!("{} needed, {image} bytes an image; {free} free", readable_size(needed)));
     }
+    text.push_str(&parts.map(Parts::describe).unwrap_or_default());
     text
+}
+
+/// The facts that a program wants, as one line of JSON: how many images, or shards where the output repeats them, there are and
+/// remain to be done, where that is known, and which parts of the job are complete.
+pub(super) fn json(prepared: &Prepared, parts: &Parts) -> String {
+    let mut facts = json!({
+        "images": prepared.images().count(),
+        "remaining": prepared.remaining(),
+        "output": prepared.job().destination.path(),
+    });
+    if let (Some(facts), Ok(serde_json::Value::Object(parts))) =
+        (facts.as_object_mut(), serde_json::to_value(parts))
+    {
+        facts.extend(parts);
+    }
+    facts.to_string()
 }

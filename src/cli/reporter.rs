@@ -38,12 +38,19 @@ impl<'a> Reporter<'a> {
                 }
                 ControlFlow::Continue(())
             }
+            (Event::Shard { path, passed_over }, Some(progress)) => {
+                if passed_over > 0 && !self.show.quiet {
+                    let what = "links, devices and sparse members in it were passed over";
+                    progress.say("warning", &format!("{}: {passed_over} {what}", printable(path)));
+                }
+                ControlFlow::Continue(())
+            }
             (Event::Image { status, warnings, records }, Some(progress)) => {
                 show_image(self.show, progress, status, warnings, records).map_break(|error| {
                     self.unprintable = Some(error);
                 })
             }
-            (Event::Image { .. }, None) => unreachable!("images come after the start"),
+            (Event::Image { .. } | Event::Shard { .. }, None) => unreachable!("images come after the start"),
         }
     }
 

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Error, Result, bail};
 use pillow_exact::DecodeOptions;
 
-use super::{args::Args, hints::told, print::say, progress::ProgressMode, request::request};
+use super::{
+    args::Args, choices::FormatChoice, hints::told, print::say, progress::ProgressMode, request::request,
+};
 use crate::{
     extractor::Options,
     hub::{HubError, ModelChoice, Settings},
@@ -13,7 +15,8 @@ use crate::{
     job::{Heatmap, Job},
     kernels::physical_cores,
     model::ModelSpec,
-    output::{self, Asked, Destination, Dtype},
+    output::{self, Asked, Destination, Dtype, Part},
+    shard::Selection,
 };
 
 /// What a run will do, but for the model's files, which are still to be found.
@@ -28,6 +31,8 @@ pub(super) struct Settled {
     max_failures: Option<u64>,
     failures: Option<PathBuf>,
     heatmap: Option<Heatmap>,
+    selection: Selection,
+    part: Option<Part>,
     /// Whether a download is shown.
     pub(super) shows_downloads: bool,
     show: Show,
@@ -60,7 +65,14 @@ impl Settled {
         let is_one = matches!(inputs.as_slice(), [input] if input.is_one());
         let asked = Asked {
             path: args.output.clone(),
-            format: args.format,
+            format: match args.format {
+                Some(FormatChoice::File(format)) => Some(format),
+                _ => None,
+            },
+            tar: args.format == Some(FormatChoice::Tar),
+            sharded: !inputs.is_empty() && inputs.iter().all(|input| input.is_sharded()),
+            keep: !args.keep.is_empty(),
+            part: args.shard,
             several: !is_one,
             shard_size: args.shard_size,
             keep_extension: args.keep_extension,
@@ -114,6 +126,8 @@ impl Settled {
             max_failures: if args.fail_fast { Some(1) } else { args.max_failures },
             failures: args.failures,
             heatmap: args.heatmap.map(|path| Heatmap { path, query: args.query }),
+            selection: Selection { image_keys: args.image_key, keep: args.keep },
+            part: args.shard,
             shows_downloads: !args.quiet && args.progress != ProgressMode::Never,
             show,
         })
@@ -132,6 +146,8 @@ impl Settled {
             max_failures: self.max_failures,
             failures: self.failures,
             heatmap: self.heatmap,
+            selection: self.selection,
+            part: self.part,
         };
         (job, self.show)
     }

@@ -38,6 +38,8 @@ impl Distinct {
         // `a.png` and `./a.png` are one file.
         let source = match source {
             Source::File(path) => self.hasher.hash_one(path.strip_prefix(".").unwrap_or(path)),
+            // One read twice is the same image, two of one name are not.
+            Source::Member { shard, offset, .. } => self.hasher.hash_one((shard, offset)),
             other => self.hasher.hash_one(other),
         };
         match self.seen.entry(self.hasher.hash_one(output)) {
@@ -60,11 +62,15 @@ pub fn distinct(
     let mut distinct = Distinct::default();
     items.filter_map(move |item| {
         let Some(place) = place(&item) else { return Some(item) };
+        if matches!(item.source, Source::ShardEnd { .. }) {
+            return Some(item);
+        }
         match (distinct.note(&item.source, &place), item.source) {
             (Seen::New, source) => Some(Item { source, ..item }),
-            (Seen::Taken, Source::File(path)) => {
+            (Seen::Taken, source @ (Source::File(_) | Source::Member { .. })) => {
                 let reason = format!("another image is written to {}", place.display());
-                Some(Item::unreadable(path, reason))
+                let source = Source::Unreadable(source.to_string().into(), reason);
+                Some(Item { source, ..item })
             }
             (Seen::Again | Seen::Taken, _) => None,
         }

@@ -1,7 +1,6 @@
 //! The images of a directory.
 
 use std::{
-    ffi::OsStr,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -11,12 +10,7 @@ use pillow_exact::looks_like_image;
 use walkdir::{DirEntry, WalkDir};
 
 use super::{Images, Input, InputError, Item};
-
-/// Extensions under which a file counts as an image whatever it holds, so that a damaged one is reported.
-const EXTENSIONS: [&str; 15] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "pnm", "pbm", "pgm", "ppm",
-    "tif",
-];
+use crate::shard::{has_image_extension, is_shard};
 
 /// A directory and those below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,16 +18,28 @@ pub struct Folder(pub PathBuf);
 
 /// In the order of their names; what could not be looked into is an image that fails, in its place. Hidden files and
 /// directories are skipped, symbolic links followed. An image is told by its first bytes, or, where these say nothing, by its
-/// extension.
+/// extension, a tar shard by its extension.
 impl Input for Folder {
+    /// Whether it holds shards and no images beside them.
+    fn is_sharded(&self) -> bool {
+        let mut shards = false;
+        for entry in walk(&self.0).filter_map(Result::ok).filter(|entry| entry.file_type().is_file()) {
+            if is_shard(entry.path()) {
+                shards = true;
+            } else if is_image(entry.path()) {
+                return false;
+            }
+        }
+        shards
+    }
+
     fn images(self: Box<Self>) -> Result<Images, InputError> {
         let root = self.0;
         let (mut items, mut others) = (Vec::new(), 0);
-        let entries = WalkDir::new(&root).follow_links(true).sort_by_file_name().min_depth(1);
-        for entry in entries.into_iter().filter_entry(|entry| !is_hidden(entry)) {
+        for entry in walk(&root) {
             match entry {
                 Ok(entry) if entry.file_type().is_file() => {
-                    if is_image(entry.path()) {
+                    if is_shard(entry.path()) || is_image(entry.path()) {
                         items.push(Item::found(&root, entry.into_path()));
                     } else {
                         others += 1;
@@ -55,13 +61,17 @@ impl Input for Folder {
     }
 }
 
+fn walk(root: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
+    let entries = WalkDir::new(root).follow_links(true).sort_by_file_name().min_depth(1);
+    entries.into_iter().filter_entry(|entry| !is_hidden(entry))
+}
+
 fn is_hidden(entry: &DirEntry) -> bool {
     entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".")
 }
 
 fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
-    if extension.is_some_and(|extension| extension == "tiff" || EXTENSIONS.contains(&extension.as_str())) {
+    if has_image_extension(path) {
         return true;
     }
     let mut start = Vec::new();
@@ -75,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    fn walk(root: &Path) -> (Vec<Item>, usize) {
+    fn found(root: &Path) -> (Vec<Item>, usize) {
         match Box::new(Folder(root.to_owned())).images().unwrap() {
             Images::Known { items, others, .. } => (items, others),
             Images::Listed(_) => panic!("a directory's images are known in advance"),
@@ -99,7 +109,7 @@ mod tests {
         ] {
             fs::write(root.join(name), bytes).unwrap();
         }
-        let (items, others) = walk(root);
+        let (items, others) = found(root);
         let names: Vec<_> = items.iter().map(|item| item.name.to_str().unwrap()).collect();
         assert_eq!(names, ["a.dat", "b.PNG", "sub/deep/e.webp", "sub.jpg"]);
         assert_eq!(others, 1);
@@ -111,7 +121,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("a.png"), "").unwrap();
         std::os::unix::fs::symlink(directory.path(), directory.path().join("loop")).unwrap();
-        let (items, _) = walk(directory.path());
+        let (items, _) = found(directory.path());
         assert_eq!(items[0].name, Path::new("a.png"));
         assert_eq!(items.len(), 2);
         assert!(items[1].source.read().unwrap_err().to_string().starts_with("a link back to"));

@@ -41,6 +41,20 @@ impl Images {
         }
     }
 
+    /// Those whose place in the listing, from 0, is taken.
+    #[must_use]
+    pub fn of_places(self, takes: impl Fn(usize) -> bool + Send + 'static) -> Self {
+        let taken = move |(place, item): (usize, Item)| takes(place).then_some(item);
+        match self {
+            Self::Known { items, others, empty } => Self::Known {
+                items: items.into_iter().enumerate().filter_map(taken).collect(),
+                others,
+                empty,
+            },
+            Self::Listed(items) => Self::Listed(Box::new(items.enumerate().filter_map(taken))),
+        }
+    }
+
     /// These and then those: known in advance if both are.
     fn and(self, next: Self) -> Self {
         match (self, next) {

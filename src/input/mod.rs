@@ -9,8 +9,10 @@ mod folder;
 mod images;
 mod item;
 mod list;
+mod shard;
 mod source;
 mod stdin;
+mod stream;
 
 use std::{fmt::Debug, path::Path};
 
@@ -20,13 +22,20 @@ pub use folder::Folder;
 pub use images::{Images, gather};
 pub use item::Item;
 pub use list::{List, Separator};
+pub use shard::{Shard, expand};
 pub use source::{InputError, Source};
 pub use stdin::Stdin;
+pub use stream::look_at_stdin;
 
 /// Something that images come from.
 pub trait Input: Debug + Send + Sync {
     /// Whether it is a single image, whatever it holds.
     fn is_one(&self) -> bool {
+        false
+    }
+
+    /// Whether all that it holds are tar shards, which a directory of outputs can repeat one by one.
+    fn is_sharded(&self) -> bool {
         false
     }
 
@@ -37,11 +46,13 @@ pub trait Input: Debug + Send + Sync {
     fn images(self: Box<Self>) -> Result<Images, InputError>;
 }
 
-/// The input that a path names: `-` is standard input.
+/// The input that a path names: `-` is standard input, a tar if it was looked at and is one.
 pub fn choose(path: &Path) -> Box<dyn Input> {
     match path {
+        path if path.as_os_str() == "-" && stream::is_tar() => Box::new(Shard(path.to_owned())),
         path if path.as_os_str() == "-" => Box::new(Stdin),
         path if path.is_dir() => Box::new(Folder(path.to_owned())),
+        path if crate::shard::is_shard(path) => Box::new(Shard(path.to_owned())),
         path => Box::new(File(path.to_owned())),
     }
 }

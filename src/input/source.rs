@@ -1,13 +1,17 @@
 //! Where an image's bytes are, and how they are had.
 
 use std::{
+    borrow::Cow,
     fmt,
     fs::{self, File},
     io::{self, IsTerminal, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use thiserror::Error;
+
+use super::stream;
 
 /// Encoded images larger than this are refused: more than any picture within Pillow's pixel limit needs, and a
 /// bound for inputs that never end.
@@ -20,6 +24,28 @@ pub enum Source {
     File(PathBuf),
     /// The bytes on standard input.
     Stdin,
+    /// A tar shard, of which a listing has one item for all of its images.
+    Shard(PathBuf),
+    /// An image in a shard.
+    Member {
+        /// The shard.
+        shard: PathBuf,
+        /// Its path there.
+        member: PathBuf,
+        /// Where its header stands in the unpacked shard.
+        offset: u64,
+        /// Its bytes.
+        bytes: Arc<Vec<u8>>,
+    },
+    /// The end of a shard, after its images.
+    ShardEnd {
+        /// The shard.
+        shard: PathBuf,
+        /// The links, devices and sparse members in it, which are passed over.
+        passed_over: u64,
+        /// Where and how it is damaged, if it is.
+        damage: Option<String>,
+    },
     /// A place that could not be looked into when the inputs were listed, with the reason.
     Unreadable(PathBuf, String),
 }
@@ -63,10 +89,14 @@ impl Source {
     ///
     /// # Errors
     /// See [`InputError`].
-    pub fn read(&self) -> Result<Vec<u8>, InputError> {
+    pub fn read(&self) -> Result<Cow<'_, [u8]>, InputError> {
         let mut bytes = Vec::new();
         match self {
-            Self::Unreadable(_, reason) => return Err(InputError::Unreadable(reason.clone())),
+            Self::Unreadable(_, reason) | Self::ShardEnd { damage: Some(reason), .. } => {
+                return Err(InputError::Unreadable(reason.clone()));
+            }
+            Self::Member { bytes, .. } => return Ok(Cow::Borrowed(bytes.as_slice())),
+            Self::Shard(_) | Self::ShardEnd { .. } => {}
             Self::File(path) => {
                 let metadata = fs::metadata(path)?;
                 if metadata.is_dir() {
@@ -83,13 +113,14 @@ impl Source {
                 if stdin.is_terminal() {
                     return Err(InputError::Terminal);
                 }
-                stdin.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+                drop(stdin);
+                stream::reader().take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
             }
         }
         match bytes.len() as u64 {
             0 => Err(InputError::Empty),
             length if length > LARGEST_FILE => Err(InputError::TooLarge),
-            _ => Ok(bytes),
+            _ => Ok(Cow::Owned(bytes)),
         }
     }
 }
@@ -98,10 +129,21 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) | Self::Unreadable(path, _) => path.display().fmt(formatter),
+            Self::File(path) | Self::Unreadable(path, _) | Self::Shard(path) => path.display().fmt(formatter),
+            Self::ShardEnd { shard, .. } => shard.display().fmt(formatter),
+            Self::Member { shard, member, .. } => display_path(shard, member).display().fmt(formatter),
             Self::Stdin => formatter.write_str("-"),
         }
     }
+}
+
+/// What a member is called in reports: below its shard, or by itself where that is standard input.
+pub(super) fn display_path(shard: &Path, member: &Path) -> PathBuf {
+    if is_stdin(shard) { member.to_owned() } else { shard.join(member) }
+}
+
+pub(super) fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 #[cfg(test)]
@@ -109,7 +151,7 @@ mod tests {
     use super::*;
 
     fn read(path: PathBuf) -> Result<Vec<u8>, InputError> {
-        Source::File(path).read()
+        Source::File(path).read().map(Cow::into_owned)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Images, Input, InputError, Item};
 
-/// Standard input.
+/// Standard input, as one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stdin;
 

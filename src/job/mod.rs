@@ -28,6 +28,8 @@
 //!     batch: 1,
 //!     max_failures: None,
 //!     failures: None,
+//!     selection: Default::default(),
+//!     part: None,
 //!     heatmap: None,
 //! };
 //! let (ended, tally) = job.prepare()?.run(&Stop::new(), &mut |event| {
@@ -56,7 +58,8 @@ use crate::{
     extractor::Options,
     input::Input,
     model::ModelSpec,
-    output::{Destination, Dtype},
+    output::{Destination, Dtype, Part},
+    shard::Selection,
 };
 
 pub use error::JobError;
@@ -89,6 +92,10 @@ pub struct Job {
     pub max_failures: Option<u64>,
     /// A file for the failures, a line of JSON each.
     pub failures: Option<PathBuf>,
+    /// What of the samples in tar shards is wanted.
+    pub selection: Selection,
+    /// Which part of the work is this job's, if others do the rest.
+    pub part: Option<Part>,
     /// A picture to draw of an image's patches.
     pub heatmap: Option<Heatmap>,
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use super::{Job, error::JobError};
 use crate::{
     extractor::Opened,
-    input::{Distinct, Images, Item, Seen, Source, distinct, gather},
+    input::{Distinct, Images, Item, Seen, Source, distinct, expand, gather},
     output::{Complete, Contents, Destination, Setting, free_space, readable_size},
 };
 
@@ -33,12 +33,27 @@ impl Job {
         let (dtype, overwrite) = (self.dtype, self.overwrite);
         let contents = Contents { tensors: opened.tensors(), dtype, settings, overwrite };
         self.destination.check(&contents)?;
-        let images = match gather(std::mem::take(&mut self.inputs))? {
-            Images::Listed(items) => Images::Listed(without_clashes(items, &self.destination, &contents)),
-            Images::Known { items, .. } if items.is_empty() => return Err(JobError::NoImages),
+        let mut images = gather(std::mem::take(&mut self.inputs))?;
+        if matches!(&images, Images::Known { items, .. } if items.is_empty()) {
+            return Err(JobError::NoImages);
+        }
+        if let Some(part) = self.part {
+            images = images.of_places(move |place| part.takes(place));
+        }
+        let repeats_shards = self.destination.repeats_shards();
+        let images = match images {
+            Images::Known { items, .. } if !repeats_shards && items.iter().any(Item::is_shard) => {
+                let items = Box::new(expand(items.into_iter(), self.selection.clone(), |_| false));
+                Images::Listed(without_clashes(items, &self.destination, &contents))
+            }
             Images::Known { mut items, others, empty } => {
                 check_names(&mut items, &*self.destination, &contents)?;
                 Images::Known { items, others, empty }
+            }
+            Images::Listed(items) if repeats_shards => Images::Listed(items),
+            Images::Listed(items) => {
+                let items = Box::new(expand(items, self.selection.clone(), |_| false));
+                Images::Listed(without_clashes(items, &self.destination, &contents))
             }
         };
         let complete = self.destination.complete(&contents)?;
@@ -62,18 +77,28 @@ impl Prepared {
         &self.contents
     }
 
-    /// How many images are to be done, if that is known.
+    /// How many images, or shards where the output repeats them, are to be done, if that is known.
     pub fn remaining(&self) -> Option<u64> {
         self.images.count()?;
         let left = |item: &&Item| !is_complete(&self.complete, item);
         Some(self.images.known().iter().filter(left).count() as u64)
     }
 
+    /// Whether nothing is left to be done, as far as that can be told without reading what is in shards.
+    pub fn is_complete(&self) -> bool {
+        match self.remaining() {
+            Some(remaining) => remaining == 0,
+            None => self.job.destination.is_finished(&self.contents),
+        }
+    }
+
     /// The bytes that the output will take, and those that are free there, if either can be told; none where no file is written.
     pub fn space(&self) -> Option<(Option<u64>, Option<u64>)> {
         let path = self.job.destination.path()?;
         let image = self.job.destination.image_bytes(&self.contents);
-        let needed = image.map(|image| image * self.remaining().unwrap_or(0));
+        // How many images a shard has is not known before it is read.
+        let remaining = self.remaining().filter(|_| !self.job.destination.repeats_shards());
+        let needed = image.zip(remaining).map(|(image, remaining)| image * remaining);
         Some((needed, free_space(path)))
     }
 
@@ -92,7 +117,8 @@ impl Prepared {
 
 /// Whether an image's output is there already. What could not be read has none.
 pub(super) fn is_complete(complete: &Complete, item: &Item) -> bool {
-    !matches!(item.source, Source::Unreadable(..)) && complete.contains(&item.name)
+    !matches!(item.source, Source::Unreadable(..) | Source::ShardEnd { .. })
+        && complete.contains(&item.name, item.sample.as_deref())
 }
 
 /// Refuses two images that would be written to one place; images given twice are taken once.

@@ -10,10 +10,10 @@ use super::{
     report::{Event, FailureFacts, Features, ImageFacts, Record, Seconds, Status, Tally, TokenCounts},
 };
 use crate::{
-    extractor::{Opened, Picture, TensorKind, Tokens},
-    input::Item,
+    extractor::{Opened, Part, Picture, TensorKind, Tokens},
+    input::{Item, Source},
     model::VisionConfig,
-    output::{Array, Contents, Metadata, OutputError, Sink},
+    output::{Array, Contents, Described, Metadata, OutputError, Sink},
 };
 
 /// Why a run is cut short.
@@ -46,10 +46,17 @@ pub(super) struct Recorder<'a> {
     pub(super) tally: Tally,
 }
 
-impl Recorder<'_> {
+impl<'a> Recorder<'a> {
     /// Takes an image's outcome.
     pub(super) fn take(&mut self, item: &Item, outcome: Outcome) -> Result<(), Cut> {
         let path = item.source.to_string();
+        if let Source::ShardEnd { passed_over, damage, .. } = &item.source {
+            self.sink.end_shard(&item.name, damage.is_none())?;
+            self.tell(Event::Shard { path: &path, passed_over: *passed_over })?;
+            if damage.is_none() {
+                return Ok(());
+            }
+        }
         match outcome {
             Outcome::Skipped => {
                 let status = Status::Skipped;
@@ -57,9 +64,24 @@ impl Recorder<'_> {
             }
             Outcome::Failed(failure) => self.failed(&path, &failure),
             Outcome::Done { arrays, picture, preprocess, encode } => {
-                let image = self.describe(item, &picture);
-                match self.sink.write(&item.name, &image, &arrays) {
-                    Ok(outputs) => self.done(&path, &arrays, &picture, &outputs, [preprocess, encode]),
+                let metadata = self.describe(item, &picture);
+                let records = self.records(&path, &arrays, &picture);
+                let image = Described {
+                    name: &item.name,
+                    sample: item.sample.as_deref(),
+                    metadata: &metadata,
+                    facts: &facts(&records),
+                };
+                match self.sink.write(&image, &arrays) {
+                    Ok(outputs) => {
+                        if let Some(heatmap) = &self.job.heatmap {
+                            heatmap.draw(self.opened, &arrays, &picture)?;
+                        }
+                        let records = self.completed(records, &outputs, [preprocess, encode]);
+                        self.tally.count(Status::Done);
+                        let (status, warnings) = (Status::Done, picture.warnings.as_slice());
+                        self.tell(Event::Image { status, warnings, records: &records })
+                    }
                     Err(error) if error.is_of_one_image() => {
                         self.failed(&path, &Failure { stage: Stage::Write, reason: error.to_string() })
                     }
@@ -82,28 +104,17 @@ impl Recorder<'_> {
         self.tell(Event::Image { status: record.status, warnings: &[], records: &[record] })
     }
 
-    fn done(
-        &mut self,
-        path: &str,
-        arrays: &[Array],
-        picture: &Picture,
-        outputs: &[PathBuf],
-        [preprocess, encode]: [Duration; 2],
-    ) -> Result<(), Cut> {
-        if let Some(heatmap) = &self.job.heatmap {
-            heatmap.draw(self.opened, arrays, picture)?;
-        }
-        let is_first = self.tally.done == 0;
-        self.tally.count(Status::Done);
+    /// What is said of each tensor of an image, but for where it went and how long it took.
+    fn records<'b>(&self, path: &'b str, arrays: &'b [Array], picture: &Picture) -> Vec<Record<'b>>
+    where
+        'a: 'b,
+    {
         let config = self.opened.config();
         let settings = &self.contents.settings;
         let request = &self.opened.options().request;
-        let mut records = Vec::with_capacity(arrays.len());
-        for (index, (array, part)) in arrays.iter().zip(self.opened.parts()).enumerate() {
+        let features = |(array, part): (&'b Array, &Part)| {
             let tower = config.filter(|_| part.kind != TensorKind::PixelValues);
-            let output = outputs.get(index).or(outputs.first()).map(PathBuf::as_path);
-            let output = output.or(self.job.destination.path());
-            let features = Features {
+            Features {
                 tensor: &array.name,
                 shape: &array.shape,
                 dtype: self.contents.dtype.name(),
@@ -116,20 +127,36 @@ impl Recorder<'_> {
                 model: settings.get("model").unwrap_or_default(),
                 revision: settings.get("revision"),
                 weights: settings.get("weights"),
-                output: output.map(|path| path.display().to_string()),
-                seconds: Seconds {
+                output: None,
+                seconds: None,
+            }
+        };
+        let record =
+            |features| Record { path, status: Status::Done, features: Some(features), failure: None };
+        arrays.iter().zip(self.opened.parts()).map(features).map(record).collect()
+    }
+
+    /// The same, with where and how long.
+    fn completed<'b>(
+        &self,
+        mut records: Vec<Record<'b>>,
+        outputs: &[PathBuf],
+        [preprocess, encode]: [Duration; 2],
+    ) -> Vec<Record<'b>> {
+        let is_first = self.tally.done == 0;
+        for (index, record) in records.iter_mut().enumerate() {
+            let output = outputs.get(index).or(outputs.first()).map(PathBuf::as_path);
+            let output = output.or(self.job.destination.path());
+            if let Some(features) = &mut record.features {
+                features.output = output.map(|path| path.display().to_string());
+                features.seconds = Some(Seconds {
                     preprocess: Seconds::of(preprocess),
                     load: self.load.filter(|_| is_first).map(Seconds::of),
-                    encode: config.map(|_| Seconds::of(encode)),
-                },
-            };
-            records.push(Record { path, status: Status::Done, features: Some(features), failure: None });
+                    encode: self.opened.config().map(|_| Seconds::of(encode)),
+                });
+            }
         }
-        let event = Event::Image { status: Status::Done, warnings: &picture.warnings, records: &records };
-        match (self.on)(event) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(Cut::Unheard),
-        }
+        records
     }
 
     /// What an output says of its image.
@@ -168,5 +195,13 @@ impl Recorder<'_> {
             Some(most) if self.tally.failed >= most => Err(Cut::TooManyFailures),
             _ => Ok(()),
         }
+    }
+}
+
+/// The report's line of an image with one tensor; of one with several, a list of their lines.
+fn facts(records: &[Record<'_>]) -> String {
+    match records {
+        [record] => record.json(),
+        records => format!("[{}]", records.iter().map(Record::json).collect::<Vec<_>>().join(",")),
     }
 }

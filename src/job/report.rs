@@ -15,6 +15,13 @@ pub enum Event<'a> {
         /// The number of images, if it is known.
         total: Option<u64>,
     },
+    /// A tar shard has been read to its end, and its images have come to theirs.
+    Shard {
+        /// The shard, as it was named in the input.
+        path: &'a str,
+        /// The links, devices and sparse members in it, which were passed over.
+        passed_over: u64,
+    },
     /// An image has come to its end, in the order of the inputs.
     Image {
         /// What became of it.
@@ -96,8 +103,9 @@ pub struct Features<'a> {
     /// The file, or the archive, that holds the tensor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
-    /// How long it took.
-    pub seconds: Seconds,
+    /// How long it took; not in what an output says, whose bytes depend on its input alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<Seconds>,
 }
 
 /// How many tokens of each kind a tensor has.

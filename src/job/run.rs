@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     extractor::{ExtractError, Extractor, Opened},
-    input::Item,
+    input::{Item, Source, expand},
     output::{Complete, OutputError},
     processor::PixelValues,
 };
@@ -58,7 +58,7 @@ impl Prepared {
         let planned: Vec<&Path> = images.known().iter().map(|item| item.name.as_path()).collect();
         let sink = job.destination.open(&contents, &planned)?;
         let failures = job.failures.as_deref().map(create).transpose()?;
-        let complete = sink.complete();
+        let complete = Arc::new(sink.complete());
         let mut recorder = Recorder {
             job: &job,
             opened: &opened,
@@ -80,11 +80,19 @@ impl Prepared {
         };
         let ran = started.and_then(|()| {
             let stages = Stages {
-                prepare: prepare(opened.clone(), job.heatmap.is_some(), complete),
+                prepare: prepare(opened.clone(), job.heatmap.is_some(), complete.clone()),
                 encode: &mut encoder(&opened, loaded),
                 write: &mut |item, outcome| recorder.take(&item, outcome),
             };
-            pipeline::run(images.into_iter(), layout, stop.channel(), stages)
+            let items = images.into_iter();
+            let items: Box<dyn Iterator<Item = Item> + Send> = match job.destination.repeats_shards() {
+                true => {
+                    let complete = complete.clone();
+                    Box::new(expand(items, job.selection.clone(), move |item| is_complete(&complete, item)))
+                }
+                false => items,
+            };
+            pipeline::run(items, layout, stop.channel(), stages)
         });
         let Recorder { sink, tally, .. } = recorder;
         let ended = match ran {
@@ -108,9 +116,10 @@ fn create(path: &Path) -> Result<File, JobError> {
 }
 
 /// The first stage, on worker threads.
-fn prepare(opened: Arc<Opened>, keep: bool, complete: Complete) -> Arc<Prepare> {
+fn prepare(opened: Arc<Opened>, keep: bool, complete: Arc<Complete>) -> Arc<Prepare> {
     Arc::new(move |item: &Item| {
-        if is_complete(&complete, item) {
+        let is_whole_end = matches!(item.source, Source::ShardEnd { damage: None, .. });
+        if is_whole_end || is_complete(&complete, item) {
             return Ok(None);
         }
         let failure = |stage, error: &dyn std::error::Error| Failure { stage, reason: error.to_string() };

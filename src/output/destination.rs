@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Array, Contents, Format, Metadata, OutputError, Setting};
+use crate::shard::Sample;
 
 /// Somewhere that tensors can be written to. Nothing is touched before [`Destination::open`].
 pub trait Destination: Debug + Send + Sync {
@@ -27,6 +28,11 @@ pub trait Destination: Debug + Send + Sync {
     /// images have no names.
     fn place(&self, _contents: &Contents, _name: &Path) -> Option<PathBuf> {
         None
+    }
+
+    /// Whether it repeats tar shards one by one, so that a shard rather than an image has a place, and is complete.
+    fn repeats_shards(&self) -> bool {
+        false
     }
 
     /// Bytes that an image needs on the disk of [`Destination::path`]; none where they depend on the picture.
@@ -55,6 +61,11 @@ pub trait Destination: Debug + Send + Sync {
         Ok(Complete::none())
     }
 
+    /// Whether an earlier run has come to its end, so that the same images would add nothing; false where that cannot be told.
+    fn is_finished(&self, _contents: &Contents) -> bool {
+        false
+    }
+
     /// Opens it for a run. `planned` are the relative names of the images that are known in advance.
     ///
     /// # Errors
@@ -69,14 +80,21 @@ pub trait Sink: Send {
         Complete::none()
     }
 
-    /// Writes an image's tensors, whole or not at all. `name` is its relative name, and `image` what an output says of it
-    /// beside the settings. Gives the files that a reader can open for it, if there are some of its own: one for all
+    /// Writes an image's tensors, whole or not at all. Gives the files that a reader can open for it, if there are some of its own: one for all
     /// tensors, or one for each.
     ///
     /// # Errors
     /// [`OutputError::Misplaced`] and [`OutputError::Foreign`] are this image's alone; all others end the run.
-    fn write(&mut self, name: &Path, image: &Metadata, arrays: &[Array])
-    -> Result<Vec<PathBuf>, OutputError>;
+    fn write(&mut self, image: &Described<'_>, arrays: &[Array]) -> Result<Vec<PathBuf>, OutputError>;
+
+    /// All images of a tar shard, by its relative name, have been written that can be. One that `is_whole` not may hold more
+    /// when it is read again.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    fn end_shard(&mut self, _shard: &Path, _is_whole: bool) -> Result<(), OutputError> {
+        Ok(())
+    }
 
     /// Completes what is only complete at the end. Dropped without, it can be resumed where the kind can.
     ///
@@ -87,23 +105,39 @@ pub trait Sink: Send {
     }
 }
 
-/// Tells from an image's relative name whether its output is complete, on any thread.
-pub struct Complete(Box<dyn Fn(&Path) -> bool + Send + Sync>);
+/// An image, as a destination is told of it.
+#[derive(Debug)]
+pub struct Described<'a> {
+    /// Its relative name.
+    pub name: &'a Path,
+    /// Of an image in a tar shard: its sample.
+    pub sample: Option<&'a Sample>,
+    /// What an output says of it beside the settings.
+    pub metadata: &'a Metadata,
+    /// What a report says of it, as JSON.
+    pub facts: &'a str,
+}
+
+/// Tells whether an image's output, or that of a whole shard, is complete, on any thread.
+pub struct Complete(Box<Test>);
+
+/// Given a relative name, and the sample of an image in a shard.
+type Test = dyn Fn(&Path, Option<&Sample>) -> bool + Send + Sync;
 
 impl Complete {
     /// No image is.
     pub fn none() -> Self {
-        Self::when(|_| false)
+        Self::when(|_, _| false)
     }
 
     /// Those are of which `test` holds.
-    pub fn when(test: impl Fn(&Path) -> bool + Send + Sync + 'static) -> Self {
+    pub fn when(test: impl Fn(&Path, Option<&Sample>) -> bool + Send + Sync + 'static) -> Self {
         Self(Box::new(test))
     }
 
-    /// Whether the image of this name is.
-    pub fn contains(&self, name: &Path) -> bool {
-        (self.0)(name)
+    /// Whether the image of this name, and of this sample, is.
+    pub fn contains(&self, name: &Path, sample: Option<&Sample>) -> bool {
+        (self.0)(name, sample)
     }
 }
 

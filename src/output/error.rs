@@ -18,6 +18,10 @@ pub enum Setting {
     KeepExtension,
     /// Whether what is there is replaced.
     Overwrite,
+    /// Which part of the job it is.
+    Part,
+    /// What is carried over of the samples of tars.
+    Keep,
 }
 
 impl Setting {
@@ -27,6 +31,8 @@ impl Setting {
             Self::Format => "format says how to write, and nothing is written",
             Self::ShardSize => "shard-size splits an archive",
             Self::KeepExtension => "keep-extension names the files of a directory",
+            Self::Keep => "keep carries members over from tar to tar",
+            Self::Part => "shard splits the work on several images",
             Self::Overwrite => "overwrite replaces files, and none are written",
         }
     }
@@ -63,6 +69,18 @@ pub enum OutputError {
     /// A format that cannot be written one image after the other.
     #[error("a stream of several images is .npy")]
     NoStream,
+    /// A directory of tars, and inputs that are none.
+    #[error("{}: a directory of tars repeats tars, and the inputs are none\nhint: name one file, such as {}", path.display(), path.join("features.tar").display())]
+    NoShards {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Parts of a job write side by side, so that none can start the directory anew.
+    #[error("{}: one part of a job cannot start a directory anew that others write\nhint: name an empty directory", path.display())]
+    OverwriteInParts {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A stack, and more than one tensor of an image.
     #[error(
         "{}: a stack holds one tensor of an image, and {tensors} are asked for\n\

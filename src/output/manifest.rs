@@ -1,6 +1,11 @@
 //! `manifest.json`: what the outputs of one place were made with, where their format has no room for it.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +38,24 @@ impl Manifest {
     pub(in crate::output) fn write(&self, path: &Path) -> Result<(), OutputError> {
         let text = serde_json::to_string_pretty(self).expect("a manifest has only string keys");
         OutputFile::create_in_tree(path)?.commit(|writer| writeln!(writer, "{text}"))
+    }
+
+    /// Sees that the manifest of a directory says so, whoever writes it: several parts of a job may begin at once.
+    pub(in crate::output) fn settle(&self, root: &Path, overwrite: bool) -> Result<(), OutputError> {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let (path, started) = (root.join(MANIFEST), Instant::now());
+        loop {
+            match Self::read(&path)? {
+                Some(found) if !overwrite => return found.check(&self.settings, root),
+                _ => {}
+            }
+            match self.write(&path) {
+                Err(OutputError::Busy { .. }) if started.elapsed() < PATIENCE => {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                written => return written,
+            }
+        }
     }
 
     /// Refuses to mix outputs of other settings with ours; `path` is where they are.

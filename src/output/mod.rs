@@ -15,14 +15,17 @@ mod kinds;
 mod manifest;
 mod metadata;
 mod name;
+mod part;
 mod parts;
+mod tarball;
 
 pub use array::Array;
 pub use contents::{Contents, TensorSpec};
-pub use destination::{Complete, Destination, Sink};
+pub use destination::{Complete, Described, Destination, Sink};
 pub use disk::{OutputFile, free_space, readable_size};
 pub use error::{OutputError, Setting};
 pub use format::{Dtype, Format};
 pub use kinds::{Asked, choose};
 pub use metadata::Metadata;
 pub use name::key;
+pub use part::Part;

@@ -18,6 +18,11 @@ pub(in crate::output) fn write(writer: &mut dyn Write, array: &Array, dtype: Dty
     dtype.write(writer, &array.values)
 }
 
+/// The bytes that [`write`] writes.
+pub(in crate::output) fn bytes(array: &Array, dtype: Dtype) -> io::Result<u64> {
+    Ok((header(&array.shape, dtype)?.len() + array.values.len() * dtype.size()) as u64)
+}
+
 /// Bytes of [`stack_header`], whatever the number of rows.
 pub(in crate::output) const STACK_HEADER: usize = 128;
 

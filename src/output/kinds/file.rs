@@ -7,7 +7,7 @@ use std::{
 
 use super::{Asked, Claim};
 use crate::output::{
-    Array, Contents, Destination, Format, Metadata, OutputError, OutputFile, Setting, Sink,
+    Array, Contents, Described, Destination, Format, OutputError, OutputFile, Setting, Sink,
     parts::sign_of_many,
 };
 
@@ -100,14 +100,9 @@ struct Opened {
 }
 
 impl Sink for Opened {
-    fn write(
-        &mut self,
-        _name: &Path,
-        image: &Metadata,
-        arrays: &[Array],
-    ) -> Result<Vec<PathBuf>, OutputError> {
+    fn write(&mut self, image: &Described<'_>, arrays: &[Array]) -> Result<Vec<PathBuf>, OutputError> {
         let Self { files, format, contents } = self;
-        let metadata = contents.settings.with(image);
+        let metadata = contents.settings.with(image.metadata);
         for (file, arrays) in files.iter().zip(arrays.chunks(arrays.len().div_ceil(files.len()))) {
             OutputFile::create(file)?
                 .commit(|writer| format.write(writer, arrays, contents.dtype, &metadata))?;

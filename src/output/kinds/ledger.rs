@@ -3,14 +3,52 @@
 //! A file that exists and has a line is whole and of the manifest's settings; one without a line is somebody else's,
 //! or of settings that were overwritten. A line without a file is an image that a killed run did not finish.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::output::{OutputError, disk::journal::Journal};
+use crate::output::{OutputError, Part, disk::journal::Journal};
 
 /// The ledger's name in a directory of outputs.
 pub(super) const LEDGER: &str = "manifest.jsonl";
+
+/// The ledger's name for a part of a job: `manifest-00003-of-00016.jsonl`.
+pub(super) fn file_name(part: Option<Part>) -> PathBuf {
+    part.map_or(LEDGER.into(), |part| part.file(Path::new(LEDGER)))
+}
+
+/// The ledgers in a directory, one for each part of a job that wrote there.
+fn all(root: &Path) -> Result<Vec<PathBuf>, OutputError> {
+    let io_error = |source| OutputError::Io { path: root.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root).map_err(io_error)? {
+        let name = entry.map_err(io_error)?.file_name();
+        let middle = name.to_str().and_then(|name| name.strip_prefix("manifest")?.strip_suffix(".jsonl"));
+        if middle.is_some_and(|middle| middle.is_empty() || middle.contains("-of-")) {
+            found.push(root.join(name));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The images of all ledgers in a directory, which nobody need have open.
+pub(super) fn peek_all(root: &Path) -> Result<HashSet<String>, OutputError> {
+    Ok(all(root)?.iter().flat_map(|path| Ledger::peek(path)).collect())
+}
+
+/// Removes the ledgers of parts. None may be in use.
+pub(super) fn remove_others(root: &Path) -> Result<(), OutputError> {
+    for path in all(root)?.into_iter().filter(|path| path.file_name() != Some(LEDGER.as_ref())) {
+        Ledger::open(&path).map_err(|error| error.at(root))?.clear()?;
+        fs::remove_file(&path).map_err(|source| OutputError::Io { path, source })?;
+    }
+    Ok(())
+}
 
 /// A line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +74,7 @@ impl Ledger {
     }
 
     /// The images of a ledger that nobody need have open.
-    pub(super) fn peek(path: &Path) -> HashSet<String> {
+    fn peek(path: &Path) -> HashSet<String> {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok()).map(|line| line.path).collect()
     }

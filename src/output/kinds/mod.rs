@@ -3,14 +3,17 @@
 mod archive;
 mod file;
 mod ledger;
+mod mirror;
 mod nothing;
 mod stack;
 mod stdout;
+mod tar;
+mod tar_stream;
 mod tree;
 
 use std::path::{Path, PathBuf};
 
-use super::{Destination, Dtype, Format, OutputError, Setting};
+use super::{Destination, Dtype, Format, OutputError, Part, Setting};
 
 /// What was asked for of an output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,14 +32,31 @@ pub struct Asked {
     pub dtype: Dtype,
     /// Whether what is there is started anew.
     pub overwrite: bool,
+    /// Whether a tar is asked for, by another sign than the path's extension.
+    pub tar: bool,
+    /// Whether all inputs are tar shards.
+    pub sharded: bool,
+    /// Whether members of samples are carried over.
+    pub keep: bool,
+    /// Which part of a job is done, if it is split.
+    pub part: Option<Part>,
 }
 
 /// A kind's claim: none if what was asked for is not of this kind.
 type Claim = Option<Result<Box<dyn Destination>, OutputError>>;
 
 /// The kinds, in the order in which they are asked.
-const KINDS: [fn(&Asked) -> Claim; 6] =
-    [nothing::claim, stdout::claim, tree::claim, stack::claim, archive::claim, file::claim];
+const KINDS: [fn(&Asked) -> Claim; 9] = [
+    nothing::claim,
+    tar_stream::claim,
+    stdout::claim,
+    tar::claim,
+    mirror::claim,
+    tree::claim,
+    stack::claim,
+    archive::claim,
+    file::claim,
+];
 
 /// The destination that was asked for; nothing is touched.
 ///
@@ -45,7 +65,9 @@ const KINDS: [fn(&Asked) -> Claim; 6] =
 pub fn choose(asked: &Asked) -> Result<Box<dyn Destination>, OutputError> {
     let destination = KINDS.iter().find_map(|claim| claim(asked)).expect("the last kind takes any path")?;
     let given = [
-        (Setting::Format, asked.format.is_some()),
+        (Setting::Format, asked.format.is_some() || asked.tar),
+        (Setting::Part, asked.part.is_some()),
+        (Setting::Keep, asked.keep),
         (Setting::ShardSize, asked.shard_size.is_some()),
         (Setting::KeepExtension, asked.keep_extension),
         (Setting::Overwrite, asked.overwrite),
@@ -54,6 +76,11 @@ pub fn choose(asked: &Asked) -> Result<Box<dyn Destination>, OutputError> {
         given.into_iter().find(|&(setting, given)| given && !destination.heeds(setting))
     {
         return Err(OutputError::Unused { setting });
+    }
+    if let (Some(path), true) = (destination.path(), asked.part.is_some() && asked.overwrite)
+        && asked.names_directory()
+    {
+        return Err(OutputError::OverwriteInParts { path: path.to_owned() });
     }
     if asked.dtype == Dtype::Bf16 && destination.format() == Some(Format::Npy) {
         return Err(OutputError::NoBfloat16);
@@ -72,11 +99,23 @@ impl Asked {
         }
     }
 
+    /// Whether the path is a directory's: of one that exists, that a trailing slash announces, and of any name without a format
+    /// for several images.
+    fn names_directory(&self) -> bool {
+        let Some(path) = self.path.as_deref() else { return false };
+        let last = path.as_os_str().as_encoded_bytes().last();
+        let ends_in_slash = last.is_some_and(|&byte| std::path::is_separator(byte.into()));
+        ends_in_slash || path.is_dir() || self.several && Format::of_path(path).is_none()
+    }
+
     /// The path and format of a file of many images, if that is what its name says.
-    fn many(&self, wanted: Format) -> Option<Result<&Path, OutputError>> {
+    fn many(&self, wanted: Format) -> Option<Result<PathBuf, OutputError>> {
         let path = self.path.as_deref().filter(|path| self.several && Format::of_path(path).is_some())?;
         match self.format_of(path)? {
-            Ok(format) => (format == wanted).then_some(Ok(path)),
+            Ok(format) => {
+                let path = self.part.map_or(path.to_owned(), |part| part.file(path));
+                (format == wanted).then_some(Ok(path))
+            }
             Err(error) => Some(Err(error)),
         }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Asked, Claim};
-use crate::output::{Array, Contents, Destination, Format, Metadata, OutputError, Setting, Sink};
+use crate::output::{Array, Contents, Described, Destination, Format, OutputError, Setting, Sink};
 
 #[derive(Debug)]
 struct Nothing;
@@ -17,8 +17,8 @@ impl Destination for Nothing {
         "none, shapes are printed".into()
     }
 
-    fn heeds(&self, _setting: Setting) -> bool {
-        false
+    fn heeds(&self, setting: Setting) -> bool {
+        setting == Setting::Part
     }
 
     fn format(&self) -> Option<Format> {
@@ -31,7 +31,7 @@ impl Destination for Nothing {
 }
 
 impl Sink for Nothing {
-    fn write(&mut self, _: &Path, _: &Metadata, _: &[Array]) -> Result<Vec<PathBuf>, OutputError> {
+    fn write(&mut self, _: &Described<'_>, _: &[Array]) -> Result<Vec<PathBuf>, OutputError> {
         Ok(Vec::new())
     }
 }

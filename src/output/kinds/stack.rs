@@ -19,8 +19,7 @@ use crate::output::{
 };
 
 pub(super) fn claim(asked: &Asked) -> Claim {
-    let names =
-        |path: &Path| Names { path: path.to_owned(), format: Format::Npy, shard_size: asked.shard_size };
+    let names = |path: PathBuf| Names { path, format: Format::Npy, shard_size: asked.shard_size };
     let many = |path| Box::new(Many { names: names(path), layout: &Stack }) as Box<dyn Destination>;
     Some(asked.many(Format::Npy)?.map(many))
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Asked, Claim};
-use crate::output::{Array, Contents, Destination, Format, Metadata, OutputError, Setting, Sink};
+use crate::output::{Array, Contents, Described, Destination, Format, OutputError, Setting, Sink};
 
 #[derive(Debug)]
 struct Stdout {
@@ -32,7 +32,7 @@ impl Destination for Stdout {
     }
 
     fn heeds(&self, setting: Setting) -> bool {
-        setting == Setting::Format
+        matches!(setting, Setting::Format | Setting::Part)
     }
 
     fn format(&self) -> Option<Format> {
@@ -50,13 +50,8 @@ struct Stream {
 }
 
 impl Sink for Stream {
-    fn write(
-        &mut self,
-        _name: &Path,
-        image: &Metadata,
-        arrays: &[Array],
-    ) -> Result<Vec<PathBuf>, OutputError> {
-        let metadata = self.contents.settings.with(image);
+    fn write(&mut self, image: &Described<'_>, arrays: &[Array]) -> Result<Vec<PathBuf>, OutputError> {
+        let metadata = self.contents.settings.with(image.metadata);
         let mut stdout = io::BufWriter::new(io::stdout().lock());
         let written = self.format.write(&mut stdout, arrays, self.contents.dtype, &metadata);
         match written.and_then(|()| stdout.flush()) {

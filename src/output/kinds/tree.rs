@@ -4,16 +4,17 @@ use std::{
     collections::HashSet,
     ffi::OsString,
     fs, io,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use super::{
     Asked, Claim,
-    ledger::{LEDGER, Ledger},
+    ledger::{self, LEDGER, Ledger},
 };
 use crate::output::{
-    Array, Complete, Contents, Destination, Format, Metadata, OutputError, OutputFile, Setting, Sink,
-    disk::{parent, sync_directory},
+    Array, Complete, Contents, Described, Destination, Format, Metadata, OutputError, OutputFile, Part,
+    Setting, Sink,
+    disk::make_directories,
     key,
     manifest::{MANIFEST, Manifest},
 };
@@ -27,20 +28,19 @@ struct Tree {
     format: Format,
     /// Whether `cat.jpg` becomes `cat.jpg.npy` rather than `cat.npy`.
     keep_extension: bool,
+    /// Which part of a job writes here, if it is split: each has a ledger of its own.
+    part: Option<Part>,
 }
 
-/// Of an existing directory, of one that a trailing slash announces, and of any name without a format for several images.
 pub(super) fn claim(asked: &Asked) -> Claim {
     let path = asked.path.as_deref()?;
-    let last = path.as_os_str().as_encoded_bytes().last();
-    let ends_in_slash = last.is_some_and(|&byte| std::path::is_separator(byte.into()));
-    let is_tree = ends_in_slash || path.is_dir() || asked.several && Format::of_path(path).is_none();
     let tree = || Tree {
         root: path.to_owned(),
         format: asked.format.unwrap_or(Format::Npy),
         keep_extension: asked.keep_extension,
+        part: asked.part,
     };
-    is_tree.then(|| Ok(Box::new(tree()) as Box<dyn Destination>))
+    asked.names_directory().then(|| Ok(Box::new(tree()) as Box<dyn Destination>))
 }
 
 impl Tree {
@@ -65,7 +65,7 @@ impl Tree {
     fn complete(&self, contents: &Contents, keys: HashSet<String>) -> Complete {
         let (tree, contents) = (self.clone(), contents.clone());
         let is_file = |file: &PathBuf| fs::symlink_metadata(file).is_ok_and(|metadata| metadata.is_file());
-        Complete::when(move |name| {
+        Complete::when(move |name, _| {
             keys.contains(&key(name)) && tree.files(&contents, name).iter().all(is_file)
         })
     }
@@ -77,7 +77,7 @@ impl Destination for Tree {
     }
 
     fn heeds(&self, setting: Setting) -> bool {
-        setting != Setting::ShardSize
+        !matches!(setting, Setting::ShardSize | Setting::Keep)
     }
 
     fn format(&self) -> Option<Format> {
@@ -110,7 +110,7 @@ impl Destination for Tree {
         }
         let Some(manifest) = Manifest::read(&self.root.join(MANIFEST))? else { return Ok(Complete::none()) };
         manifest.check(&contents.settings, &self.root)?;
-        Ok(self.complete(contents, Ledger::peek(&self.root.join(LEDGER))))
+        Ok(self.complete(contents, ledger::peek_all(&self.root)?))
     }
 
     /// Creates the directory and its manifest where they do not exist. To overwrite means that no image counts as
@@ -118,28 +118,27 @@ impl Destination for Tree {
     fn open(&self, contents: &Contents, planned: &[&Path]) -> Result<Box<dyn Sink>, OutputError> {
         let root = &self.root;
         fs::create_dir_all(root).map_err(|source| OutputError::Io { path: root.clone(), source })?;
-        let path = root.join(MANIFEST);
-        let mut ledger = Ledger::open(&root.join(LEDGER)).map_err(|error| error.at(root))?;
-        let Contents { settings, overwrite, .. } = contents;
-        let manifest = Manifest::read(&path);
-        if *overwrite {
-            // First the ledger, so that a kill between the two leaves nothing that would count as complete.
+        let manifest = Manifest { settings: contents.settings.clone() };
+        let mut ledger =
+            Ledger::open(&root.join(ledger::file_name(self.part))).map_err(|error| error.at(root))?;
+        let found = Manifest::read(&root.join(MANIFEST));
+        if contents.overwrite {
+            // First the ledgers, so that a kill between leaves nothing that would count as complete.
             ledger.clear()?;
-            Manifest { settings: settings.clone() }.write(&path)?;
-        } else if let Some(manifest) = manifest? {
-            manifest.check(settings, root)?;
+            ledger::remove_others(root)?;
+        } else if let Some(found) = found? {
+            found.check(&contents.settings, root)?;
         } else {
             ledger.clear()?;
         }
-        let opened = Opened { tree: self.clone(), contents: contents.clone(), ledger };
-        if !overwrite {
+        let others = ledger::peek_all(root)?;
+        let opened = Opened { tree: self.clone(), contents: contents.clone(), ledger, others };
+        if !contents.overwrite {
             for name in planned {
                 opened.check_origin(name)?;
             }
-            if !path.exists() {
-                Manifest { settings: settings.clone() }.write(&path)?;
-            }
         }
+        manifest.settle(root, contents.overwrite)?;
         Ok(Box::new(opened))
     }
 }
@@ -150,22 +149,19 @@ struct Opened {
     tree: Tree,
     contents: Contents,
     ledger: Ledger,
+    /// What all ledgers said when this run began.
+    others: HashSet<String>,
 }
 
 impl Sink for Opened {
     fn complete(&self) -> Complete {
-        self.tree.complete(&self.contents, self.ledger.keys().clone())
+        self.tree.complete(&self.contents, self.ledger.keys().union(&self.others).cloned().collect())
     }
 
     /// Something of unknown origin may be there, a directory on the way may be a symbolic link, which could lead outside, a
     /// name may be too long: then the image cannot be placed.
-    fn write(
-        &mut self,
-        name: &Path,
-        image: &Metadata,
-        arrays: &[Array],
-    ) -> Result<Vec<PathBuf>, OutputError> {
-        self.write_files(name, image, arrays).map_err(|error| match error {
+    fn write(&mut self, image: &Described<'_>, arrays: &[Array]) -> Result<Vec<PathBuf>, OutputError> {
+        self.write_files(image.name, image.metadata, arrays).map_err(|error| match error {
             // The name's fault, not the disk's: another image may do better.
             OutputError::Io { path, source } if is_of_name(source.kind()) => {
                 OutputError::Misplaced { path, reason: source.to_string() }
@@ -188,7 +184,7 @@ impl Opened {
         let Contents { dtype, settings, .. } = &self.contents;
         let files = self.tree.files(&self.contents, name);
         self.check_origin(name)?;
-        self.make_directories(&files[0])?;
+        make_directories(&self.tree.root, &files[0])?;
         let metadata = settings.with(image);
         let groups = arrays.chunks(arrays.len().div_ceil(files.len()).max(1));
         let mut written = Vec::new();
@@ -212,7 +208,9 @@ impl Opened {
 
     /// Refuses a file that is neither ours nor to be overwritten.
     fn check_origin(&self, name: &Path) -> Result<(), OutputError> {
-        if self.contents.overwrite || self.ledger.keys().contains(&key(name)) {
+        let name_key = key(name);
+        let is_ours = self.ledger.keys().contains(&name_key) || self.others.contains(&name_key);
+        if self.contents.overwrite || is_ours {
             return Ok(());
         }
         let mut files = self.tree.files(&self.contents, name).into_iter();
@@ -220,35 +218,6 @@ impl Opened {
             None => Ok(()),
             Some(path) => Err(OutputError::Foreign { path, ledger: LEDGER }),
         }
-    }
-
-    /// Creates the directories between the root and a file, none of which may be a link.
-    fn make_directories(&self, file: &Path) -> Result<(), OutputError> {
-        let root = &self.tree.root;
-        let below = parent(file).strip_prefix(root).unwrap_or(Path::new(""));
-        let mut directory = root.clone();
-        for part in below.components().filter(|part| matches!(part, Component::Normal(_))) {
-            directory.push(part);
-            match fs::symlink_metadata(&directory) {
-                Ok(metadata) if metadata.is_dir() => {}
-                Ok(_) => {
-                    return Err(OutputError::Misplaced {
-                        path: directory,
-                        reason: "is in the way: not a directory, or a link that could lead outside".into(),
-                    });
-                }
-                Err(_) => {
-                    let made = fs::create_dir(&directory).and_then(|()| sync_directory(parent(&directory)));
-                    match made {
-                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                            return Err(OutputError::Io { path: directory, source: error });
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -266,7 +235,12 @@ mod tests {
     use crate::output::{Dtype, TensorSpec};
 
     fn tree(root: &Path) -> Tree {
-        Tree { root: root.to_owned(), format: Format::Npy, keep_extension: false }
+        Tree { root: root.to_owned(), format: Format::Npy, keep_extension: false, part: None }
+    }
+
+    fn write(sink: &mut dyn Sink, name: &Path) -> Result<Vec<PathBuf>, OutputError> {
+        let metadata = Metadata::new();
+        sink.write(&Described { name, sample: None, metadata: &metadata, facts: "{}" }, &[array()])
     }
 
     fn array() -> Array {
@@ -300,7 +274,7 @@ mod tests {
 
     fn complete(root: &Path, dtype: &str) -> bool {
         let complete = Destination::complete(&tree(root), &contents(dtype, false));
-        complete.is_ok_and(|complete| complete.contains(Path::new("a/cat.jpg")))
+        complete.is_ok_and(|complete| complete.contains(Path::new("a/cat.jpg"), None))
     }
 
     #[test]
@@ -309,7 +283,7 @@ mod tests {
         let root = directory.path().join("new/out");
         let mut sink = open(&root, "f32", false).unwrap();
         assert!(!complete(&root, "f32"));
-        sink.write(Path::new("a/cat.jpg"), &Metadata::new(), &[array()]).unwrap();
+        write(&mut *sink, Path::new("a/cat.jpg")).unwrap();
         drop(sink);
         assert!(complete(&root, "f32") && !complete(&root, "f16"));
         drop(open(&root, "f32", false).unwrap());
@@ -317,7 +291,7 @@ mod tests {
         assert!(error.contains(r#"dtype is "f32", not "f16""#), "{error}");
         let mut sink = open(&root, "f16", true).unwrap();
         assert!(!complete(&root, "f16"), "an output of other settings counts as complete");
-        sink.write(Path::new("a/cat.jpg"), &Metadata::new(), &[array()]).unwrap();
+        write(&mut *sink, Path::new("a/cat.jpg")).unwrap();
         assert!(complete(&root, "f16"));
     }
 
@@ -331,7 +305,7 @@ mod tests {
         assert!(error.contains("cat.npy: exists, and manifest.jsonl does not say"), "{error}");
         // Where the images are not known in advance, each is looked at in turn.
         let mut listed = tree(directory.path()).open(&contents("f32", false), &[]).unwrap();
-        let refused = listed.write(name, &Metadata::new(), &[array()]);
+        let refused = write(&mut *listed, name);
         assert!(matches!(refused, Err(OutputError::Foreign { .. })), "{refused:?}");
         assert_eq!(fs::read(directory.path().join("a/cat.npy")).unwrap(), b"somebody's");
     }
@@ -342,10 +316,10 @@ mod tests {
         let mut sink = open(directory.path(), "f32", false).unwrap();
         fs::create_dir(directory.path().join("taken.npy")).unwrap();
         for name in ["x".repeat(260) + ".jpg", "taken.jpg".into()] {
-            let refused = sink.write(Path::new(&name), &Metadata::new(), &[array()]);
+            let refused = write(&mut *sink, Path::new(&name));
             assert!(refused.as_ref().is_err_and(OutputError::is_of_one_image), "{name}: {refused:?}");
         }
-        sink.write(Path::new(&("y".repeat(250) + ".jpg")), &Metadata::new(), &[array()]).unwrap();
+        write(&mut *sink, Path::new(&("y".repeat(250) + ".jpg"))).unwrap();
     }
 
     #[cfg(unix)]
@@ -356,10 +330,7 @@ mod tests {
         let mut sink = open(&root, "f32", false).unwrap();
         fs::create_dir(&outside).unwrap();
         std::os::unix::fs::symlink(&outside, root.join("a")).unwrap();
-        assert!(matches!(
-            sink.write(Path::new("a/cat.jpg"), &Metadata::default(), &[array()]),
-            Err(OutputError::Misplaced { .. })
-        ));
+        assert!(matches!(write(&mut *sink, Path::new("a/cat.jpg")), Err(OutputError::Misplaced { .. })));
         assert_eq!(fs::read_dir(outside).unwrap().count(), 0);
     }
 }

@@ -15,7 +15,7 @@ use super::{
     shard::Shard,
 };
 use crate::output::{
-    Array, Complete, Contents, Metadata, OutputError, Sink,
+    Array, Complete, Contents, Described, OutputError, Sink,
     disk::{journal::Journal, parent, sync_directory},
     format::safetensors::Entry,
     key,
@@ -112,16 +112,11 @@ impl Growing {
 impl Sink for Growing {
     fn complete(&self) -> Complete {
         let keys = self.keys.clone();
-        Complete::when(move |name| keys.contains(&key(name)))
+        Complete::when(move |name, _| keys.contains(&key(name)))
     }
 
-    fn write(
-        &mut self,
-        name: &Path,
-        _image: &Metadata,
-        arrays: &[Array],
-    ) -> Result<Vec<PathBuf>, OutputError> {
-        let key = key(name);
+    fn write(&mut self, image: &Described<'_>, arrays: &[Array]) -> Result<Vec<PathBuf>, OutputError> {
+        let key = key(image.name);
         let (path, layout) = (&self.names.path, self.layout);
         let misplaced = |reason: String| OutputError::Misplaced { path: path.clone(), reason };
         let Some(state) = &mut self.state else {

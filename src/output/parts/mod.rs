@@ -68,7 +68,7 @@ impl Destination for Many {
     }
 
     fn heeds(&self, setting: Setting) -> bool {
-        setting != Setting::KeepExtension
+        !matches!(setting, Setting::KeepExtension | Setting::Keep)
     }
 
     fn format(&self) -> Option<Format> {
@@ -103,7 +103,13 @@ impl Destination for Many {
             return Ok(Complete::none());
         }
         let keys = self.keys(contents)?;
-        Ok(Complete::when(move |name| keys.contains(&key(name))))
+        Ok(Complete::when(move |name, _| keys.contains(&key(name))))
+    }
+
+    fn is_finished(&self, contents: &Contents) -> bool {
+        !contents.overwrite
+            && !self.names.journal().exists()
+            && finished::read(&self.names, self.layout, contents).is_ok_and(|keys| keys.is_some())
     }
 
     fn open(&self, contents: &Contents, planned: &[&Path]) -> Result<Box<dyn Sink>, OutputError> {

@@ -1,0 +1,81 @@
+//! Tar shards: each is one [`Item`] of a listing, and many once it is read.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use super::{
+    Images, Input, InputError, Item, Source,
+    source::{display_path, is_stdin},
+    stream,
+};
+use crate::shard::{self, Found, Selection};
+
+/// A tar, compressed or not; `-` is standard input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard(pub PathBuf);
+
+impl Input for Shard {
+    fn is_sharded(&self) -> bool {
+        true
+    }
+
+    fn images(self: Box<Self>) -> Result<Images, InputError> {
+        Ok(Images::one(Item::shard(self.0)))
+    }
+}
+
+/// The items, and in a shard's place its samples, read as they are asked for, with its end after them. A shard that `passes` is
+/// left as it is.
+pub fn expand(
+    items: impl Iterator<Item = Item> + Send + 'static,
+    selection: Selection,
+    passes: impl Fn(&Item) -> bool + Send + 'static,
+) -> impl Iterator<Item = Item> + Send {
+    items.flat_map(move |item| -> Box<dyn Iterator<Item = Item> + Send> {
+        match &item.source {
+            Source::Shard(path) if !passes(&item) => {
+                Box::new(samples(path.clone(), item.name, selection.clone()))
+            }
+            _ => Box::new(std::iter::once(item)),
+        }
+    })
+}
+
+/// A shard's samples. It is read on a thread of its own, one sample ahead.
+fn samples(path: PathBuf, name: PathBuf, selection: Selection) -> impl Iterator<Item = Item> + Send {
+    let (out, samples) = mpsc::sync_channel(1);
+    thread::spawn(move || {
+        let root = if is_stdin(&path) { PathBuf::new() } else { shard::stem(&name) };
+        let end = match open(&path) {
+            Ok(reader) => shard::read(reader, &name, &selection, &mut |found| {
+                match out.send(item_of(&path, &root, found)) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()), // the run has ended
+                }
+            }),
+            Err(error) => shard::End { passed_over: 0, damage: Some(error.to_string()) },
+        };
+        let source = Source::ShardEnd { shard: path, passed_over: end.passed_over, damage: end.damage };
+        let _ = out.send(Item { source, name, sample: None });
+    });
+    samples.into_iter()
+}
+
+fn item_of(path: &Path, root: &Path, Found { member, offset, image, sample }: Found) -> Item {
+    let name = root.join(&member);
+    let source = match image {
+        Ok(bytes) => Source::Member { shard: path.to_owned(), member, offset, bytes: Arc::new(bytes) },
+        Err(reason) => Source::Unreadable(display_path(path, &member), reason),
+    };
+    Item { source, name, sample: Some(Arc::new(sample)) }
+}
+
+fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    Ok(if is_stdin(path) { Box::new(stream::reader()) } else { Box::new(File::open(path)?) })
+}

@@ -1,0 +1,202 @@
+//! A directory that repeats tar shards: one in, one of the same name out.
+//!
+//! A shard is renamed into place when all of its images have been written that can be: it exists, so it is done. One whose input
+//! was cut or damaged gets a hidden `.NAME.incomplete` beside it, so that it is made again when the input may be whole.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use super::{Asked, Claim};
+use crate::{
+    output::{
+        Array, Complete, Contents, Described, Destination, Format, Metadata, OutputError, OutputFile,
+        Setting, Sink,
+        disk::{hidden_sibling, make_directories},
+        manifest::{MANIFEST, Manifest},
+        tarball::{Growing, begun, exists, image_bytes},
+    },
+    shard,
+};
+
+#[derive(Clone, Debug)]
+struct Mirror {
+    root: PathBuf,
+}
+
+pub(super) fn claim(asked: &Asked) -> Claim {
+    let root = asked.path.as_deref().filter(|_| asked.format.is_none())?;
+    if !asked.names_directory() {
+        return None;
+    }
+    match (asked.sharded, asked.tar) {
+        (true, _) => Some(Ok(Box::new(Mirror { root: root.to_owned() }))),
+        (false, true) => Some(Err(OutputError::NoShards { path: root.to_owned() })),
+        (false, false) => None,
+    }
+}
+
+impl Mirror {
+    /// The output of a shard, by its relative name.
+    fn target(&self, shard: &Path) -> PathBuf {
+        let mut path = self.root.join(shard::stem(shard)).into_os_string();
+        path.push(".tar");
+        path.into()
+    }
+
+    fn is_done(&self, shard: &Path, settings: &Metadata) -> bool {
+        let target = self.target(shard);
+        exists(&target, settings).is_ok_and(|exists| exists) && !mark(&target).exists()
+    }
+}
+
+/// What says that a finished shard is of a damaged input.
+fn mark(target: &Path) -> PathBuf {
+    hidden_sibling(target, ".incomplete")
+}
+
+impl Destination for Mirror {
+    fn describe(&self, _contents: &Contents) -> String {
+        format!("{}, one tar a shard", self.root.display())
+    }
+
+    fn heeds(&self, setting: Setting) -> bool {
+        matches!(setting, Setting::Format | Setting::Overwrite | Setting::Part | Setting::Keep)
+    }
+
+    fn format(&self) -> Option<Format> {
+        Some(Format::Npy)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.root)
+    }
+
+    fn place(&self, _contents: &Contents, name: &Path) -> Option<PathBuf> {
+        Some(self.target(name))
+    }
+
+    fn repeats_shards(&self) -> bool {
+        true
+    }
+
+    fn image_bytes(&self, contents: &Contents) -> Option<u64> {
+        image_bytes(contents)
+    }
+
+    fn resumes(&self) -> bool {
+        true
+    }
+
+    fn check(&self, _contents: &Contents) -> Result<(), OutputError> {
+        if self.root.exists() && !self.root.is_dir() {
+            let reason = "is not a directory, and several shards are to be written".into();
+            return Err(OutputError::Misplaced { path: self.root.clone(), reason });
+        }
+        Ok(())
+    }
+
+    fn complete(&self, contents: &Contents) -> Result<Complete, OutputError> {
+        if contents.overwrite {
+            return Ok(Complete::none());
+        }
+        let Some(manifest) = Manifest::read(&self.root.join(MANIFEST))? else { return Ok(Complete::none()) };
+        manifest.check(&contents.settings, &self.root)?;
+        let (mirror, settings) = (self.clone(), contents.settings.clone());
+        // What a killed run left of a shard is looked at once, before this run adds to it.
+        let left: Mutex<HashMap<PathBuf, HashSet<String>>> = Mutex::default();
+        Ok(Complete::when(move |name, sample| {
+            let Some(sample) = sample else { return mirror.is_done(name, &settings) };
+            let mut left = left.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if !left.contains_key(&sample.shard) {
+                // One shard at a time is read, so one is enough to remember.
+                left.clear();
+                let found = begun(&mirror.target(&sample.shard), &settings);
+                left.insert(sample.shard.clone(), found.ok().flatten().unwrap_or_default());
+            }
+            left[&sample.shard].contains(&sample.key)
+        }))
+    }
+
+    fn open(&self, contents: &Contents, planned: &[&Path]) -> Result<Box<dyn Sink>, OutputError> {
+        let root = &self.root;
+        fs::create_dir_all(root).map_err(|source| OutputError::Io { path: root.clone(), source })?;
+        for shard in planned {
+            let target = self.target(shard);
+            if !contents.overwrite {
+                exists(&target, &contents.settings)?;
+            } else if let Err(source) = fs::remove_file(&target)
+                && source.kind() != io::ErrorKind::NotFound
+            {
+                return Err(OutputError::Io { path: target, source });
+            }
+        }
+        Manifest { settings: contents.settings.clone() }.settle(root, contents.overwrite)?;
+        Ok(Box::new(Opened { mirror: self.clone(), contents: contents.clone(), current: None }))
+    }
+}
+
+struct Opened {
+    mirror: Mirror,
+    contents: Contents,
+    current: Option<Growing>,
+}
+
+impl Opened {
+    fn shard(&mut self, shard: &Path) -> Result<&mut Growing, OutputError> {
+        let target = self.mirror.target(shard);
+        let current = match self.current.take() {
+            Some(current) if current.target() == target => current,
+            _ => {
+                make_directories(&self.mirror.root, &target)?;
+                Growing::open(&target, &self.contents)?
+            }
+        };
+        Ok(self.current.insert(current))
+    }
+}
+
+impl Sink for Opened {
+    fn complete(&self) -> Complete {
+        self.mirror.complete(&self.contents).unwrap_or_else(|_| Complete::none())
+    }
+
+    fn write(&mut self, image: &Described<'_>, arrays: &[Array]) -> Result<Vec<PathBuf>, OutputError> {
+        let Some(sample) = image.sample else {
+            let reason = "is not in a tar, and this directory repeats tars".into();
+            return Err(OutputError::Misplaced { path: image.name.to_owned(), reason });
+        };
+        let contents = self.contents.clone();
+        let current = self.shard(&sample.shard)?;
+        current.write(sample.key.clone(), image, arrays, &contents)?;
+        Ok(vec![current.target().to_owned()])
+    }
+
+    fn end_shard(&mut self, shard: &Path, is_whole: bool) -> Result<(), OutputError> {
+        let target = self.mirror.target(shard);
+        let is_open = self.current.as_ref().is_some_and(|current| current.target() == target);
+        if !is_open && !is_whole {
+            return Ok(()); // nothing could be read of it
+        }
+        self.shard(shard)?;
+        let mark = mark(&target);
+        if !is_whole {
+            OutputFile::create_in_tree(&mark)?.commit(|_| Ok(()))?;
+        }
+        if let Some(current) = self.current.take() {
+            current.finish()?;
+        }
+        if !is_whole {
+            return Ok(());
+        }
+        match fs::remove_file(&mark) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(OutputError::Io { path: mark, source })
+            }
+            _ => Ok(()),
+        }
+    }
+}

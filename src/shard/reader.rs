@@ -1,0 +1,355 @@
+//! A shard as a stream of samples, of which one at a time is in memory.
+
+use std::{
+    cell::Cell,
+    io::{self, BufRead, BufReader, Read},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use flate2::bufread::MultiGzDecoder;
+use pillow_exact::looks_like_image;
+use tar::{Archive, Entry, EntryType, Header};
+
+use super::{
+    names::{has_image_extension, inner_path, split},
+    sample::{Kept, Sample, Selection},
+    writer::padded,
+};
+
+/// Members larger than this are refused, as files of that size are.
+const LARGEST_MEMBER: u64 = 2 << 30;
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// The image of a sample.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The image's path in the shard, without root and `..`.
+    pub(crate) member: PathBuf,
+    /// Where its header stands in the unpacked shard.
+    pub(crate) offset: u64,
+    /// Its bytes, or why the sample cannot be used.
+    pub(crate) image: Result<Vec<u8>, String>,
+    pub(crate) sample: Sample,
+}
+
+/// What is to be said of a shard that was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Links, devices and sparse members.
+    pub(crate) passed_over: u64,
+    /// Where and how it is damaged.
+    pub(crate) damage: Option<String>,
+}
+
+/// Whether a stream that begins so is a tar, or a compressed one.
+pub(crate) fn is_tar(start: &[u8]) -> bool {
+    if start.starts_with(&GZIP) {
+        return true;
+    }
+    let Some(block) = start.get(..512) else { return false };
+    let header = Header::from_byte_slice(block);
+    let sum = |bytes: &[u8]| bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
+    // The checksum counts its own field as spaces.
+    header.cksum().is_ok_and(|cksum| cksum == sum(&block[..148]) + 8 * 32 + sum(&block[156..]))
+}
+
+/// Reads a shard to its end, or until `on` breaks, and gives `on` the image of each sample that has one.
+///
+/// What stands before damage is given. A shard without the mark that ends a tar counts as damaged, as it may have been cut.
+pub(crate) fn read(
+    source: impl Read,
+    shard: &Path,
+    selection: &Selection,
+    on: &mut dyn FnMut(Found) -> ControlFlow<()>,
+) -> End {
+    let mut end = End::default();
+    let position = Cell::new(0);
+    let mut source = BufReader::with_capacity(1 << 18, source);
+    let archive = match source.fill_buf() {
+        Ok([]) => {
+            end.damage = Some("is empty".into());
+            return end;
+        }
+        Ok(start) if start.starts_with(&GZIP) => {
+            Counted { inner: Box::new(MultiGzDecoder::new(source)) as Box<dyn Read>, position: &position }
+        }
+        Ok(_) => Counted { inner: Box::new(source), position: &position },
+        Err(error) => {
+            end.damage = Some(error.to_string());
+            return end;
+        }
+    };
+    let mut archive = Archive::new(archive);
+    let mut group = Group::default();
+    // Where the next header should stand.
+    let mut next = 0;
+    let mut walk = || -> io::Result<ControlFlow<()>> {
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            let is_file = matches!(entry.header().entry_type(), EntryType::Regular | EntryType::Continuous);
+            if is_file {
+                let path = entry.path().map(|path| inner_path(&path))?;
+                if let Some((key, extension)) = split(&path) {
+                    if key != group.key {
+                        let whole = std::mem::replace(&mut group, Group { key, ..Group::default() });
+                        if whole.give(shard, selection, on).is_break() {
+                            return Ok(ControlFlow::Break(()));
+                        }
+                    }
+                    group.take(path, extension, &mut entry, selection)?;
+                }
+            } else if !matches!(entry.header().entry_type(), EntryType::Directory | EntryType::XGlobalHeader)
+            {
+                end.passed_over += 1;
+            }
+            next = padded(entry.raw_file_position() + entry.size());
+        }
+        Ok(ControlFlow::Continue(()))
+    };
+    let walked = walk();
+    let read = position.get();
+    end.damage = match walked {
+        Ok(ControlFlow::Break(())) => return end,
+        Err(error) => Some(format!("is damaged at byte {}: {error}", read.max(next))),
+        // At least one block of zeros ends a tar.
+        Ok(ControlFlow::Continue(())) if read <= next => {
+            Some(format!("ends at byte {read} without the mark of its end, as if it had been cut"))
+        }
+        Ok(ControlFlow::Continue(())) => None,
+    };
+    // Of a damaged shard, the last sample may lack what is to be carried over.
+    if end.damage.is_none() || group.kept.len() == selection.keep.len() {
+        let _ = group.give(shard, selection, on); // nothing follows
+    }
+    end
+}
+
+/// An image that may be taken.
+struct Image {
+    /// Its place among the extensions to take.
+    rank: usize,
+    member: PathBuf,
+    offset: u64,
+    bytes: Result<Vec<u8>, String>,
+}
+
+/// The members of one key.
+#[derive(Default)]
+struct Group {
+    key: String,
+    /// The image to take.
+    image: Option<Image>,
+    /// The extensions of all images that might be meant.
+    images: Vec<String>,
+    kept: Vec<Kept>,
+}
+
+impl Group {
+    fn take(
+        &mut self,
+        path: PathBuf,
+        extension: String,
+        entry: &mut Entry<'_, impl Read>,
+        selection: &Selection,
+    ) -> io::Result<()> {
+        if selection.keep.contains(&extension) {
+            let bytes = read_member(entry, Vec::new())?.map_err(io::Error::other)?;
+            if !self.kept.iter().any(|kept| kept.extension == extension) {
+                self.kept.push(Kept { extension, bytes });
+            }
+            return Ok(());
+        }
+        let mut start = Vec::new();
+        let rank = if selection.image_keys.is_empty() {
+            if !has_image_extension(&path) {
+                entry.by_ref().take(64).read_to_end(&mut start)?;
+                if !looks_like_image(&start) {
+                    return Ok(());
+                }
+            }
+            0
+        } else {
+            match selection.image_keys.iter().position(|key| *key == extension) {
+                Some(rank) => rank,
+                None => return Ok(()),
+            }
+        };
+        let again = self.images.contains(&extension);
+        self.images.push(extension);
+        // One that would not be taken need not be read.
+        if again || self.image.as_ref().is_none_or(|best| rank < best.rank) {
+            let bytes = read_member(entry, start)?;
+            self.image = Some(Image { rank, member: path, offset: entry.raw_header_position(), bytes });
+        }
+        Ok(())
+    }
+
+    /// Hands over the sample, if it has an image.
+    fn give(
+        self,
+        shard: &Path,
+        selection: &Selection,
+        on: &mut dyn FnMut(Found) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Some(Image { member, offset, bytes: image, .. }) = self.image else {
+            return ControlFlow::Continue(());
+        };
+        let images = self.images.join(", ");
+        let twice = (1..self.images.len()).any(|index| self.images[..index].contains(&self.images[index]));
+        let image = if twice {
+            Err(format!("its sample has two members of one name: {images}"))
+        } else if self.images.len() > 1 && selection.image_keys.is_empty() {
+            Err(format!(
+                "its sample has several images, {images}: image-key {} takes the first",
+                self.images[0]
+            ))
+        } else {
+            image
+        };
+        let sample = Sample { shard: shard.to_owned(), key: self.key, kept: self.kept };
+        on(Found { member, offset, image, sample })
+    }
+}
+
+/// The rest of a member, after what was read of it. The outer error is the shard's, the inner one this member's.
+fn read_member(entry: &mut Entry<'_, impl Read>, start: Vec<u8>) -> io::Result<Result<Vec<u8>, String>> {
+    let size = entry.size();
+    if size > LARGEST_MEMBER {
+        return Ok(Err(format!("is larger than {} GiB, which no supported image is", LARGEST_MEMBER >> 30)));
+    }
+    let mut bytes = start;
+    entry.read_to_end(&mut bytes)?;
+    match bytes.len() as u64 {
+        length if length < size => Err(io::ErrorKind::UnexpectedEof.into()),
+        0 => Ok(Err("is empty".into())),
+        _ => Ok(Ok(bytes)),
+    }
+}
+
+/// A reader that says how far it is.
+struct Counted<'a> {
+    inner: Box<dyn Read + 'a>,
+    position: &'a Cell<u64>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.position.set(self.position.get() + count as u64);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tar::Builder;
+
+    const PNG: &[u8] = b"\x89PNG\r\n\x1a\n and so on";
+
+    fn shard(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = Builder::new(Vec::new());
+        for (name, bytes) in members {
+            let mut header = Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            // The builder refuses what an attacker would write.
+            header.as_gnu_mut().expect("gnu").name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_cksum();
+            builder.append(&header, *bytes).expect("memory");
+        }
+        builder.into_inner().expect("memory")
+    }
+
+    fn samples(bytes: &[u8], selection: &Selection) -> (Vec<(String, String, bool, usize)>, End) {
+        let mut found = Vec::new();
+        let end =
+            read(bytes, Path::new("s.tar"), selection, &mut |Found { member, image, sample, .. }| {
+                let member = member.display().to_string();
+                found.push((sample.key, member, image.is_ok(), sample.kept.len()));
+                ControlFlow::Continue(())
+            });
+        (found, end)
+    }
+
+    fn selection(image_keys: &[&str], keep: &[&str]) -> Selection {
+        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        Selection { image_keys: owned(image_keys), keep: owned(keep) }
+    }
+
+    #[test]
+    fn members_of_one_key_are_a_sample() {
+        let bytes = shard(&[
+            ("./d/a.jpg", b"x"),
+            ("./d/a.txt", b"a cat"),
+            ("./d/a.json", b"{}"),
+            ("/etc/../b", PNG),
+            ("c.txt", b"no image"),
+            ("._d.jpg", b"x"),
+            ("e.seg.png", b"x"),
+        ]);
+        let (found, end) = samples(&bytes, &selection(&[], &["txt"]));
+        let expect = |key: &str, member: &str, kept| (key.to_owned(), member.to_owned(), true, kept);
+        assert_eq!(
+            found,
+            [expect("d/a", "d/a.jpg", 1), expect("etc/b", "etc/b", 0), expect("e", "e.seg.png", 0)]
+        );
+        assert_eq!(end, End::default());
+        assert!(is_tar(&bytes) && !is_tar(PNG) && !is_tar(&[0; 512]));
+    }
+
+    #[test]
+    fn of_several_images_one_must_be_named() {
+        let bytes =
+            shard(&[("a.png", b"1"), ("a.jpg", b"2"), ("b.png", b"3"), ("c.webp", b"4"), ("d.png", b"")]);
+        let (found, _) = samples(&bytes, &selection(&[], &[]));
+        assert_eq!(found.iter().map(|(_, _, good, _)| *good).collect::<Vec<_>>(), [false, true, true, false]);
+        let (found, _) = samples(&bytes, &selection(&["jpg", "png"], &[]));
+        let members: Vec<_> = found.iter().map(|(_, member, ..)| member.as_str()).collect();
+        assert_eq!(members, ["a.jpg", "b.png", "d.png"]);
+    }
+
+    #[test]
+    fn links_are_passed_over() {
+        let mut builder = Builder::new(Vec::new());
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Symlink);
+        header.set_size(0);
+        builder.append_link(&mut header, "a.jpg", "/etc/passwd").expect("memory");
+        let bytes = builder.into_inner().expect("memory");
+        let (found, end) = samples(&bytes, &Selection::default());
+        assert_eq!((found.len(), end), (0, End { passed_over: 1, damage: None }));
+    }
+
+    #[test]
+    fn what_stands_before_damage_is_given_and_the_damage_told() {
+        let good = shard(&[("a.jpg", &[7; 1000]), ("b.jpg", &[8; 1000]), ("c.jpg", &[9; 1000])]);
+        let mut before = 0;
+        for cut in (0..good.len() - 1023).step_by(64) {
+            let (found, end) = samples(&good[..cut], &Selection::default());
+            assert!(end.damage.is_some(), "cut at {cut}");
+            assert!(found.len() >= before && found.len() <= cut / 1536, "cut at {cut}");
+            before = found.len();
+        }
+        assert_eq!(before, 3);
+        let mut flipped = good.clone();
+        flipped[1536 + 3] ^= 1;
+        let (found, end) = samples(&flipped, &Selection::default());
+        assert_eq!(found.len(), 1);
+        assert!(end.damage.expect("a checksum").contains("byte 2048"));
+    }
+
+    #[test]
+    fn a_compressed_shard_is_the_same() {
+        let good = shard(&[("a.jpg", &[7; 1000]), ("b.jpg", &[8; 1000])]);
+        let mut packed = Vec::new();
+        flate2::read::GzEncoder::new(&good[..], flate2::Compression::fast())
+            .read_to_end(&mut packed)
+            .expect("memory");
+        assert!(is_tar(&packed));
+        assert_eq!(samples(&packed, &Selection::default()), samples(&good, &Selection::default()));
+        let cut = &packed[..packed.len() - 20];
+        assert!(samples(cut, &Selection::default()).1.damage.is_some());
+    }
+}

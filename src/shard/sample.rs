@@ -1,0 +1,33 @@
+//! A sample of a shard, as far as it goes beside its image.
+
+use std::path::PathBuf;
+
+/// What of each sample is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Extensions of the image to take, the first that a sample has, in small letters. Where there are none, a sample must have
+    /// one image.
+    pub image_keys: Vec<String>,
+    /// Extensions of the members to carry over, in small letters.
+    pub keep: Vec<String>,
+}
+
+/// The sample that an image is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The shard, by its relative path among the inputs.
+    pub shard: PathBuf,
+    /// The path up to the first dot of the base name.
+    pub key: String,
+    /// The members to carry over, in the order of the shard.
+    pub kept: Vec<Kept>,
+}
+
+/// A member to carry over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// What follows the key and a dot.
+    pub extension: String,
+    /// The content.
+    pub bytes: Vec<u8>,
+}

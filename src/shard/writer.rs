@@ -1,0 +1,143 @@
+//! A tar, member by member, with owner, mode and time fixed.
+
+use std::io::{self, Write};
+
+use tar::{EntryType, Header};
+
+/// What a tar is made of.
+const BLOCK: u64 = 512;
+
+/// A number of bytes with the padding that follows them.
+pub(crate) fn padded(bytes: u64) -> u64 {
+    bytes.next_multiple_of(BLOCK)
+}
+
+/// The name under which a tar made here says what it is, in the global header that readers pass over.
+pub(super) const SETTINGS: &str = "CLIPFEATURES.settings";
+
+/// Writes members one after the other; what is given is written at once, nothing is gathered.
+#[derive(Debug)]
+pub(crate) struct TarWriter<W> {
+    inner: W,
+}
+
+impl<W: Write> TarWriter<W> {
+    pub(crate) fn new(inner: W) -> Self {
+        Self { inner }
+    }
+
+    /// Writes what the tar says of itself, before its members; gives its bytes.
+    pub(crate) fn settings(&mut self, text: &str) -> io::Result<u64> {
+        let record = record(SETTINGS, text);
+        self.extension(EntryType::XGlobalHeader, "pax_global_header", &record)?;
+        Ok(BLOCK + padded(record.len() as u64))
+    }
+
+    /// Writes a member of `size` bytes, which `write` gives.
+    pub(crate) fn member(
+        &mut self,
+        name: &str,
+        size: u64,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut header = header(EntryType::Regular, size);
+        if header.set_path(name).is_err() {
+            // Too long for the header's field.
+            self.extension(EntryType::XHeader, "PaxHeaders/path", &record("path", name))?;
+            let short: String = name.chars().filter(char::is_ascii).take(90).collect();
+            header.set_path(short)?;
+        }
+        self.block(&mut header)?;
+        write(&mut self.inner)?;
+        self.pad(size)
+    }
+
+    /// Writes the mark of the end.
+    pub(crate) fn end(&mut self) -> io::Result<()> {
+        self.inner.write_all(&[0; 2 * BLOCK as usize])?;
+        self.inner.flush()
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut W {
+        &mut self.inner
+    }
+
+    fn extension(&mut self, kind: EntryType, name: &str, record: &str) -> io::Result<()> {
+        let mut header = header(kind, record.len() as u64);
+        header.set_path(name)?;
+        self.block(&mut header)?;
+        self.inner.write_all(record.as_bytes())?;
+        self.pad(record.len() as u64)
+    }
+
+    fn block(&mut self, header: &mut Header) -> io::Result<()> {
+        header.set_cksum();
+        self.inner.write_all(header.as_bytes())
+    }
+
+    fn pad(&mut self, size: u64) -> io::Result<()> {
+        self.inner.write_all(&[0; BLOCK as usize][..(padded(size) - size) as usize])
+    }
+}
+
+fn header(kind: EntryType, size: u64) -> Header {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(size);
+    header
+}
+
+/// A record of a PAX header: its own length in bytes, a space, key, `=`, value, a line feed.
+fn record(key: &str, value: &str) -> String {
+    let rest = format!(" {key}={value}\n");
+    let mut length = rest.len();
+    while length != rest.len() + length.to_string().len() {
+        length = rest.len() + length.to_string().len();
+    }
+    format!("{length}{rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn a_record_counts_itself() {
+        assert_eq!(record("path", "x"), "9 path=x\n");
+        for length in [80, 85, 90, 91, 92, 93, 94, 990, 991, 992, 993] {
+            let record = record("path", &"x".repeat(length));
+            assert_eq!(record.split(' ').next().unwrap().parse::<usize>().unwrap(), record.len());
+        }
+    }
+
+    #[test]
+    fn members_are_read_back_with_names_of_any_length() {
+        let long = format!("{}/{}.npy", "d".repeat(200), "ä".repeat(120));
+        let mut writer = TarWriter::new(Vec::new());
+        writer.settings("{}").unwrap();
+        for name in ["a.npy", &long] {
+            writer.member(name, 3, |writer| writer.write_all(b"abc")).unwrap();
+        }
+        writer.end().unwrap();
+        let bytes = std::mem::take(writer.get_mut());
+        assert_eq!(bytes.len() % 512, 0);
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let found: Vec<_> = archive
+            .entries()
+            .unwrap()
+            .map(Result::unwrap)
+            .filter(|entry| entry.header().entry_type() == EntryType::Regular)
+            .map(|mut entry| {
+                let mut text = String::new();
+                entry.read_to_string(&mut text).unwrap();
+                (entry.path().unwrap().display().to_string(), text)
+            })
+            .collect();
+        assert_eq!(found, [("a.npy".to_owned(), "abc".to_owned()), (long, "abc".to_owned())]);
+    }
+}
