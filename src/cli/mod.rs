@@ -9,6 +9,7 @@ mod download;
 mod exit;
 mod hints;
 mod interrupt;
+mod parsed;
 mod parts;
 mod preview;
 mod print;
@@ -29,6 +30,7 @@ use crate::{
 
 pub use exit::Exit;
 pub use hints::told;
+pub use parsed::{Parsed, Refusal};
 
 use args::Args;
 use download::Downloads;

@@ -26,8 +26,8 @@ pub(super) struct Settled {
     pub(super) options: Options,
     inputs: Vec<Box<dyn Input>>,
     destination: Box<dyn Destination>,
-    dtype: Dtype,
-    batch: usize,
+    pub(super) dtype: Dtype,
+    pub(super) batch: usize,
     max_failures: Option<u64>,
     failures: Option<PathBuf>,
     heatmap: Option<Heatmap>,
@@ -176,7 +176,7 @@ fn inputs(args: &Args) -> Vec<Box<dyn Input>> {
     }
 }
 
-fn model(args: &Args) -> Result<ModelChoice, HubError> {
+pub(super) fn model(args: &Args) -> Result<ModelChoice, HubError> {
     let settings = || {
         let mut settings = Settings::from_env(args.cache_dir.clone())?;
         // A dry run does nothing, so it downloads nothing.

@@ -1,5 +1,6 @@
 //! A model, opened: everything that can be refused is looked at before any work.
 
+use image::RgbImage;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     model::{Model, ModelError, ModelSpec, VisionConfig, VisionTower},
     output::{Metadata, TensorSpec},
-    processor::Processor,
+    processor::{PixelValues, Processor},
 };
 
 /// What is known of an extractor before its weights are read.
@@ -108,6 +109,23 @@ impl Opened {
             config.check(ready.pixel_values.height(), ready.pixel_values.width())?;
         }
         Ok(ready)
+    }
+
+    /// Makes the tower's input of a picture that is decoded.
+    ///
+    /// # Errors
+    /// It cannot be resized, or does not fit the tower.
+    pub fn preprocess_rgb(&self, rgb: &RgbImage) -> Result<PixelValues, ExtractError> {
+        let pixel_values = self.processor.process(rgb)?;
+        if let Some(config) = self.config() {
+            config.check(pixel_values.height(), pixel_values.width())?;
+        }
+        Ok(pixel_values)
+    }
+
+    /// Runs something on the threads of the options.
+    pub fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.pool.install(work)
     }
 
     /// Reads the weights that the options ask for, if any.

@@ -33,6 +33,11 @@ impl Metadata {
         self.0.get(key).map(String::as_str)
     }
 
+    /// All pairs, sorted by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// The same, without a key.
     pub fn without(mut self, key: &str) -> Self {
         self.0.remove(key);

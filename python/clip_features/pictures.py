@@ -1,0 +1,20 @@
+"""PIL images as pixels, converted as the command converts files."""
+
+from typing import Any
+
+import numpy as np
+
+
+def pixels(image: Any, alpha: str, exif_orientation: str) -> Any:
+    """A PIL image as uint8 [height, width, 3]; anything else as it is."""
+    if not (hasattr(image, "convert") and hasattr(image, "getexif")):
+        return image
+    from PIL import Image, ImageOps
+
+    if exif_orientation == "apply":
+        image = ImageOps.exif_transpose(image)
+    has_alpha = "A" in image.getbands() or image.info.get("transparency") is not None
+    if alpha == "white" and has_alpha:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
+    return np.asarray(image.convert("RGB"))

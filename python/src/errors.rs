@@ -1,0 +1,63 @@
+//! The library's errors as Python's exceptions, with the messages that the command prints.
+
+use std::path::Path;
+
+use clip_features::{
+    cli::{Refusal, told},
+    extractor::ExtractError,
+    job::JobError,
+    model::ModelError,
+};
+use pyo3::{
+    create_exception,
+    exceptions::{PyFileNotFoundError, PyOSError, PyValueError},
+    prelude::*,
+};
+
+create_exception!(clip_features, ImageError, PyValueError, "An image cannot be read, decoded or resized.");
+
+pub(crate) fn refused(refusal: Refusal) -> PyErr {
+    match refusal.is_missing {
+        true => PyFileNotFoundError::new_err(refusal.message),
+        false => PyValueError::new_err(refusal.message),
+    }
+}
+
+pub(crate) fn of_model(error: &ModelError) -> PyErr {
+    match error {
+        ModelError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            PyFileNotFoundError::new_err(told(error))
+        }
+        ModelError::NotACheckpoint { path, .. } if !path.exists() => {
+            PyFileNotFoundError::new_err(told(error))
+        }
+        ModelError::Io { .. } => PyOSError::new_err(told(error)),
+        _ => PyValueError::new_err(told(error)),
+    }
+}
+
+pub(crate) fn of_job(error: &JobError) -> PyErr {
+    match error {
+        JobError::Model(error) => of_model(error),
+        JobError::Output(_) | JobError::NoSpace { .. } => PyOSError::new_err(told(error)),
+        _ => PyValueError::new_err(told(error)),
+    }
+}
+
+/// Why an image has no features, in words.
+pub(crate) fn reason(name: Option<&Path>, error: &dyn std::fmt::Display) -> String {
+    name.map_or_else(|| error.to_string(), |name| format!("{}: {error}", name.display()))
+}
+
+/// Whether the image is to blame, rather than the model.
+pub(crate) fn is_of_image(error: &ExtractError) -> bool {
+    !matches!(error, ExtractError::Model(error) if !matches!(error, ModelError::PixelShape { .. }))
+}
+
+/// Why a call cannot go on.
+pub(crate) fn failed(error: ExtractError) -> PyErr {
+    match &error {
+        ExtractError::Model(error) => of_model(error),
+        error => PyValueError::new_err(error.to_string()),
+    }
+}

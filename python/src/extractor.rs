@@ -1,0 +1,115 @@
+//! An extractor, shared by the threads of a process.
+
+use std::{ffi::OsString, sync::Arc};
+
+use clip_features::{
+    Extractor,
+    cli::Parsed,
+    extractor::{ExtractError, Opened},
+    output::{Array, Dtype},
+};
+use pyo3::{
+    exceptions::{PyRuntimeError, PyValueError},
+    prelude::*,
+    types::PyDict,
+};
+
+use crate::{
+    errors::{failed, of_model, refused},
+    image::{Image, prepare},
+    stream::Stream,
+    tensors::{stack, to_python},
+};
+
+/// A model that is ready to run. Made of the command's words.
+#[pyclass(frozen, module = "clip_features._clip_features")]
+pub(crate) struct Core {
+    extractor: Arc<Extractor>,
+    dtype: Dtype,
+    batch: usize,
+    /// The process that it was made in: threads do not survive a fork.
+    process: u32,
+}
+
+/// The tensors of all images that have them, and for each image why it has none.
+type Extracted<'py> = (Option<Bound<'py, PyDict>>, Vec<Option<String>>);
+
+/// The same, image by image.
+type Encoded = (Vec<Vec<Array>>, Vec<Option<String>>);
+
+#[pymethods]
+impl Core {
+    #[new]
+    fn new(py: Python<'_>, words: Vec<OsString>) -> PyResult<Self> {
+        py.detach(|| {
+            let parsed = Parsed::new(words).map_err(refused)?;
+            let model = parsed.obtain().map_err(refused)?;
+            let opened = Opened::open(&model, parsed.options().clone()).map_err(|error| of_model(&error))?;
+            let extractor = Extractor::of(opened.into(), false).map_err(|error| of_model(&error))?;
+            let (dtype, batch) = (parsed.dtype(), parsed.batch());
+            Ok(Self { extractor: extractor.into(), dtype, batch, process: std::process::id() })
+        })
+    }
+
+    /// What outputs say of the model and of what was asked of it.
+    #[getter]
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (key, value) in self.extractor.opened().metadata().iter() {
+            dict.set_item(key, value)?;
+        }
+        dict.set_item("dtype", self.dtype.name())?;
+        Ok(dict)
+    }
+
+    /// The tensors' shapes by their names, `[1, …]`; None where a shape depends on the picture.
+    #[getter]
+    fn shapes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for tensor in self.extractor.opened().tensors() {
+            dict.set_item(tensor.name, tensor.shape)?;
+        }
+        Ok(dict)
+    }
+
+    /// The tensors of all images that have them, as a dict of `[B, …]` (none if no image has), and for each image why it has none.
+    fn extract<'py>(&self, py: Python<'py>, images: Vec<Bound<'py, PyAny>>) -> PyResult<Extracted<'py>> {
+        self.check_process()?;
+        let images = images.iter().map(Image::of).collect::<PyResult<Vec<_>>>()?;
+        let (mut encoded, mut reasons) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
+        for chunk in images.chunks(self.batch) {
+            let (arrays, found) = py.detach(|| self.encode(chunk)).map_err(failed)?;
+            encoded.extend(arrays);
+            reasons.extend(found);
+            py.check_signals()?;
+        }
+        if encoded.is_empty() {
+            return Ok((None, reasons));
+        }
+        let stacked = py.detach(|| stack(encoded)).map_err(PyValueError::new_err)?;
+        Ok((Some(to_python(py, stacked, self.dtype)?), reasons))
+    }
+
+    /// An iterator over `(dict of [1, …], reason)`, one of which is None, for each image of an iterator, in order.
+    fn stream(&self, images: Bound<'_, PyAny>) -> PyResult<Stream> {
+        self.check_process()?;
+        Ok(Stream::new(self.extractor.clone(), self.batch, self.dtype, images.unbind()))
+    }
+}
+
+impl Core {
+    fn check_process(&self) -> PyResult<()> {
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err(
+            "this extractor was made before a fork, which its threads did not survive: make it in the process that uses it, \
+             or start processes with \"spawn\"",
+        ))
+    }
+
+    fn encode(&self, images: &[Image]) -> Result<Encoded, ExtractError> {
+        let (inputs, reasons) = prepare(self.extractor.opened(), images)?;
+        Ok((self.extractor.encode(inputs)?, reasons))
+    }
+}

@@ -1,0 +1,94 @@
+//! An image as Python gives it: a path, its bytes, or its pixels.
+
+use std::{borrow::Cow, path::PathBuf};
+
+use clip_features::{
+    extractor::{ExtractError, Opened},
+    input::{InputError, Source},
+    processor::PixelValues,
+};
+use image::RgbImage;
+use numpy::{PyReadonlyArray3, PyUntypedArrayMethods};
+use pyo3::{exceptions::PyTypeError, prelude::*, types::PyBytes};
+use rayon::prelude::*;
+
+use crate::errors::{is_of_image, reason};
+
+/// An image, owned, so that it can be read without the interpreter's lock.
+pub(crate) enum Image {
+    Path(PathBuf),
+    Bytes(Vec<u8>),
+    Pixels(RgbImage),
+}
+
+/// The tower's input, or why there is none.
+type Prepared = Result<PixelValues, String>;
+
+impl Image {
+    pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = object.cast::<PyBytes>() {
+            return Ok(Self::Bytes(bytes.as_bytes().to_vec()));
+        }
+        if let Ok(pixels) = object.extract::<PyReadonlyArray3<'_, u8>>() {
+            let shape = pixels.shape();
+            let (height, width) = (shape[0] as u32, shape[1] as u32);
+            let values: Vec<u8> = pixels.as_array().iter().copied().collect();
+            let picture = (shape[2] == 3).then(|| RgbImage::from_raw(width, height, values)).flatten();
+            let wrong = || {
+                PyTypeError::new_err(format!(
+                    "an array of shape {shape:?} is no picture, expected [height, width, 3]"
+                ))
+            };
+            return picture.map(Self::Pixels).ok_or_else(wrong);
+        }
+        object.extract::<PathBuf>().map(Self::Path).map_err(|_| {
+            let found = object.get_type().name().map_or_else(|_| "this".into(), |name| name.to_string());
+            PyTypeError::new_err(format!(
+                "{found} is no image, expected a path, bytes, a PIL image, or a uint8 array [height, width, 3]"
+            ))
+        })
+    }
+
+    /// Makes the tower's input of it.
+    fn prepare(&self, opened: &Opened) -> Result<Prepared, ExtractError> {
+        let (name, prepared) = match self {
+            Self::Path(path) => {
+                let source = Source::File(path.clone());
+                let bytes: Result<Cow<'_, [u8]>, InputError> = source.read();
+                let bytes = match bytes {
+                    Ok(bytes) => bytes,
+                    Err(error) => return Ok(Err(reason(Some(path), &error))),
+                };
+                (Some(path.as_path()), opened.preprocess(&bytes, false).map(|ready| ready.pixel_values))
+            }
+            Self::Bytes(bytes) if bytes.is_empty() => return Ok(Err("is empty".into())),
+            Self::Bytes(bytes) => (None, opened.preprocess(bytes, false).map(|ready| ready.pixel_values)),
+            Self::Pixels(picture) => (None, opened.preprocess_rgb(picture)),
+        };
+        match prepared {
+            Ok(values) => Ok(Ok(values)),
+            Err(error) if is_of_image(&error) => Ok(Err(reason(name, &error))),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The inputs of those images that have one, and for each image why it has none.
+pub(crate) type Inputs = (Vec<PixelValues>, Vec<Option<String>>);
+
+/// Reads, decodes and preprocesses images on the threads of the options.
+pub(crate) fn prepare(opened: &Opened, images: &[Image]) -> Result<Inputs, ExtractError> {
+    let prepared: Vec<Result<Prepared, ExtractError>> =
+        opened.install(|| images.par_iter().map(|image| image.prepare(opened)).collect());
+    let (mut inputs, mut reasons) = (Vec::new(), Vec::new());
+    for prepared in prepared {
+        match prepared? {
+            Ok(values) => {
+                inputs.push(values);
+                reasons.push(None);
+            }
+            Err(reason) => reasons.push(Some(reason)),
+        }
+    }
+    Ok((inputs, reasons))
+}

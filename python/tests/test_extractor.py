@@ -1,0 +1,272 @@
+"""The extractor: the command's numbers, and Python's ways."""
+
+import gc
+import io
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clip_features import Extractor, ImageError, preprocess
+
+
+def command(*arguments: object, **options) -> subprocess.CompletedProcess:
+    words = [sys.executable, "-m", "clip_features", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, **options)
+
+
+def by_command(model: Path, picture: Path, *more: object) -> np.ndarray:
+    done = command("-m", model, picture, *more, "-o", "-")
+    assert done.returncode == 0, done.stderr
+    return np.load(io.BytesIO(done.stdout))
+
+
+def test_every_kind_of_image_gives_the_commands_bytes(model, pictures):
+    assert len(pictures) >= 3
+    extractor = Extractor(model, threads=2)
+    images = [Image.open(path) for path in pictures]
+    assert all(image.mode == "RGB" for image in images)
+    forms = [
+        pictures,
+        [str(path) for path in pictures],
+        [path.read_bytes() for path in pictures],
+        images,
+        [np.asarray(image) for image in images],
+        [np.asfortranarray(np.asarray(image)) for image in images],
+    ]
+    expected = np.concatenate([by_command(model, path) for path in pictures])
+    for form in forms:
+        features = extractor(form)
+        assert features.dtype == np.float32 and features.shape == (len(pictures), 26, 36)
+        assert features.tobytes() == expected.tobytes()
+
+
+def test_pictures_of_other_modes_are_converted_as_files_are(model):
+    images = Path(__file__).parents[2] / "fixtures" / "images"
+    extractor = Extractor(model, tensor="pixel_values")
+    dropping = Extractor(model, tensor="pixel_values", alpha="drop")
+    modes = set()
+    for path in sorted(images.glob("png-*.png")) + sorted(images.glob("jpeg-*.jpg")):
+        image = Image.open(path)
+        modes.add(image.mode)
+        assert (extractor([image]) == extractor([path])).all(), path
+        assert (dropping([Image.open(path)]) == dropping([path])).all(), path
+    assert {"RGBA", "P", "L", "LA", "1", "CMYK"} <= modes
+
+
+def test_arguments_are_the_commands(model, pictures):
+    picture = pictures[0]
+    features = Extractor(model, layer=-2, tokens="patch", dtype="float16")([picture])
+    expected = by_command(model, picture, "--layer", "-2", "--tokens", "patch", "--dtype", "f16")
+    assert features.dtype == np.float16 and (features == expected).all()
+    several = Extractor(model, tensor=["hidden_states", "pooler_output"], layer=[0, -1])([picture])
+    assert list(several) == ["hidden_states.0", "hidden_states.3", "pooler_output"]
+    assert several["pooler_output"].shape == (1, 36)
+    assert Extractor(model, grid=True)([picture]).shape == (1, 5, 5, 36)
+    pixels = preprocess([picture, picture], model, processor="torchvision")
+    assert (pixels[0] == by_command(model, picture, "--tensor", "pixel_values", "--processor", "torchvision")).all()
+    assert (pixels != preprocess([picture, picture], model)).any()
+
+
+def test_every_option_of_the_model_and_the_image_is_an_argument():
+    text = command("--help").stdout.decode()
+    import inspect
+
+    names = set(inspect.signature(Extractor).parameters)
+    for heading in ("Model", "What", "Image", "Compute"):
+        section = re.search(rf"^{heading}:\n(.*?)(?=^\S)", text, re.M | re.S)[1]
+        options = {option.replace("-", "_") for option in re.findall(r"^ +(?:-\w, )?--([a-z-]+)", section, re.M)}
+        assert options and options - {"heatmap", "query"} <= names, (heading, options - names)
+
+
+def test_bfloat16_is_a_type_of_ml_dtypes(model, pictures):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    features = Extractor(model, dtype="bfloat16")(pictures[:1])
+    assert features.dtype == ml_dtypes.bfloat16
+    expected = Extractor(model)(pictures[:1]).astype(ml_dtypes.bfloat16)
+    assert features.tobytes() == expected.tobytes()
+
+
+def test_metadata_say_what_outputs_say(model):
+    metadata = Extractor(model, layer=-2).metadata
+    assert metadata["layer"] == "-2" and metadata["processor_backend"] == "pil" and len(metadata["weights"]) == 64
+
+
+def test_a_stream_is_in_order_and_a_bad_image_is_a_value(model, pictures, bad):
+    extractor = Extractor(model, batch_size=3)
+    images = [*pictures, bad, *pictures, "no-such.jpg"] * 3
+    found = list(extractor.stream(iter(images)))
+    assert [image for image, _ in found] == images
+    for image, result in found:
+        if image in (bad, "no-such.jpg"):
+            assert isinstance(result, ImageError) and str(image) in str(result)
+        else:
+            assert (result == extractor([image])).all()
+
+
+def test_a_stream_reads_a_bounded_number_ahead(model, pictures):
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield pictures[0]
+
+    stream = Extractor(model, batch_size=2).stream(endless())
+    for _ in range(3):
+        next(stream)
+    time.sleep(0.3)
+    assert taken <= 3 + 16
+    stream.close()
+
+
+def test_errors_are_pythons(model, pictures, bad):
+    with pytest.raises(ImageError, match="image 1: .*truncated.jpg: JPEG is truncated"):
+        Extractor(model)([pictures[0], bad])
+    for wrong in ({"model": "./nowhere"}, {"model": "/no/such/dir"}):
+        with pytest.raises(FileNotFoundError):
+            Extractor(**wrong)
+    for wrong in ({"layer": 99}, {"tokens": "some"}, {"tensor": "nothing"}, {"grid": True, "tokens": "cls"}):
+        with pytest.raises(ValueError):
+            Extractor(model, **wrong)
+    extractor = Extractor(model)
+    for wrong in ([3], [np.zeros((4, 4), np.uint8)], [np.zeros((4, 4, 4), np.uint8)], [np.zeros((4, 4, 3))], "photo.jpg"):
+        with pytest.raises(TypeError):
+            extractor(wrong)
+    with pytest.raises(ValueError, match="at least one"):
+        extractor([])
+
+
+def test_it_pickles_as_its_arguments(model, pictures):
+    extractor = Extractor(model, layer=-2, random_weights=0, column="x")
+    again = pickle.loads(pickle.dumps(extractor))
+    assert again.metadata == extractor.metadata and len(pickle.dumps(extractor)) < 2000
+    assert (again(pictures[:1]) == extractor(pictures[:1])).all()
+
+
+def test_a_batch_of_columns_gets_features_and_errors(model, pictures, bad):
+    extractor = Extractor(model)
+    batch = {
+        "bytes": np.array([pictures[0].read_bytes(), b"junk", pictures[1].read_bytes()], dtype=object),
+        "id": np.arange(3),
+    }
+    found = extractor(batch)
+    assert set(found) == {"id", "features", "error"}
+    assert (found["features"][[0, 2]] == extractor(pictures[:2])).all()
+    assert np.isnan(found["features"][1]).all()
+    assert found["error"][0] is None and "not an image" in found["error"][1]
+    alone = extractor({"path": [str(bad)]})
+    assert alone["error"][0].endswith("JPEG is truncated")
+    assert alone["features"].shape == (1, 26, 36) and np.isnan(alone["features"]).all()
+    with pytest.raises(ValueError, match="no column image or bytes or path, but id"):
+        extractor({"id": [1]})
+
+
+def test_a_folder_is_the_commands_job(model, pictures, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    for path in pictures:
+        (source / path.name).write_bytes(path.read_bytes())
+    (source / "z.jpg").write_bytes(b"junk")
+    records = []
+    extractor = Extractor(model)
+    tally = extractor.extract_folder(source, tmp_path / "out", progress=records.append)
+    assert tally == {"done": len(pictures), "skipped": 0, "failed": 1, "complete": True}
+    assert [record["status"] for record in records] == ["done"] * len(pictures) + ["failed"]
+    assert command("-m", model, source, "-o", tmp_path / "ours").returncode == 1
+    for path in (tmp_path / "out").glob("*.npy"):
+        assert path.read_bytes() == (tmp_path / "ours" / path.name).read_bytes()
+    assert extractor.extract_folder(source, tmp_path / "out")["skipped"] == len(pictures)
+    with pytest.raises(OSError, match="other settings"):
+        Extractor(model, layer=-2).extract_folder(source, tmp_path / "out")
+
+    def stop(record):
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        extractor.extract_folder(source, tmp_path / "out", progress=stop, overwrite=True)
+
+
+def test_the_command_is_the_command(model, pictures):
+    assert command("--version").stdout.startswith(b"clip-features ")
+    assert command("nosuch.png", "-m", model).returncode == 1
+    assert command("--no-such-option").returncode == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_fork_is_refused_in_words(model, pictures):
+    extractor = Extractor(model)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            extractor(pictures[:1])
+            told = b"worked"
+        except RuntimeError as error:
+            told = str(error).encode()
+        os.write(write, told)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert b"made before a fork" in os.read(read, 1000)
+    assert extractor(pictures[:1]).shape == (1, 26, 36)
+
+
+def test_two_threads_share_it_without_growth(model, pictures):
+    extractor = Extractor(model, threads=2)
+    expected = extractor(pictures)
+
+    def resident() -> int:
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def calls(count: int) -> None:
+        for _ in range(count):
+            assert (extractor(pictures) == expected).all()
+
+    def both(count: int) -> None:
+        threads = [threading.Thread(target=calls, args=(count,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=120)
+            assert not thread.is_alive()
+
+    both(50)
+    before = resident()
+    both(450)
+    assert resident() - before < 8 << 20
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
+@pytest.mark.parametrize("call", ["extractor(pictures * 100_000)", "list(extractor.stream(pictures * 100_000))"])
+def test_ctrl_c_ends_a_long_call(model, pictures, call):
+    script = f"""
+import sys
+from clip_features import Extractor
+extractor = Extractor({str(model)!r})
+pictures = {[str(path) for path in pictures]!r}
+extractor(pictures)
+print("ready", flush=True)
+try:
+    {call}
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "ready\n"
+    time.sleep(0.7)
+    child.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    assert child.stdout.readline() == "interrupted\n"
+    assert time.monotonic() - started < 2
+    assert child.wait(timeout=10) == 0

@@ -1,0 +1,95 @@
+//! The arguments as another program's: parsed and settled as the command's are, and carried out by the caller.
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use super::{
+    args::Args,
+    hints::told,
+    settled::{Settled, model},
+};
+use crate::{
+    extractor::Options,
+    hub::{self, HubError, ModelChoice},
+    job::Job,
+    model::ModelSpec,
+    output::Dtype,
+};
+
+/// Why arguments cannot be followed, or their model cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What to say.
+    pub message: String,
+    /// Whether the model, or a file of it, is not there.
+    pub is_missing: bool,
+}
+
+impl From<HubError> for Refusal {
+    fn from(error: HubError) -> Self {
+        let is_missing = matches!(
+            error,
+            HubError::NoSuchModel { .. } | HubError::NotCached { .. } | HubError::FileNotFound { .. }
+        );
+        Self { message: told(&error), is_missing }
+    }
+}
+
+/// What arguments ask for, with no image looked at yet.
+#[derive(Debug)]
+pub struct Parsed(Settled);
+
+impl Parsed {
+    /// Parses and settles arguments, the program's name first.
+    ///
+    /// # Errors
+    /// They are wrong or contradict each other.
+    pub fn new(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Refusal> {
+        let refusal = |message: String| Refusal { message, is_missing: false };
+        let arguments = Args::try_parse_from(arguments).map_err(|error| {
+            let text = error.to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            refusal(text.split("\n\n").next().unwrap_or_default().trim_end().to_owned())
+        })?;
+        model(&arguments)?;
+        Settled::new(arguments).map(Self).map_err(|error| refusal(error.to_string()))
+    }
+
+    /// The model.
+    pub fn model(&self) -> &ModelChoice {
+        &self.0.model
+    }
+
+    /// What is asked of it.
+    pub fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// The type to store.
+    pub fn dtype(&self) -> Dtype {
+        self.0.dtype
+    }
+
+    /// The most images that the tower takes at once.
+    pub fn batch(&self) -> usize {
+        self.0.batch
+    }
+
+    /// Has the model's files on disk, downloading what is missing.
+    ///
+    /// # Errors
+    /// They cannot be had.
+    pub fn obtain(&self) -> Result<ModelSpec, Refusal> {
+        let wanted = match self.0.options.request.needs_tower() {
+            true => hub::Wanted::Weights,
+            false => hub::Wanted::Configs,
+        };
+        Ok(self.0.model.obtain(wanted, &|_| {})?)
+    }
+
+    /// The job, once the model's files are there.
+    pub fn job(self, model: ModelSpec) -> Job {
+        self.0.with_model(model).0
+    }
+}
