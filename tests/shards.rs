@@ -129,6 +129,16 @@ fn a_directory_repeats_its_shards_with_what_is_kept() {
     fs::write(&alone, bytes).unwrap();
     assert_eq!(run([&text(&alone), "-o", "-"]).done().stdout, members[0].1);
 
+    // Listed tars are repeated where that is asked for, as a list is not read before the run.
+    let list = directory.path().join("list");
+    fs::write(&list, format!("{}\n{}\n", text(&input.join("00000.tar")), text(&input.join("sub/00001.tar"))))
+        .unwrap();
+    let listed = directory.path().join("listed");
+    run(["--files-from", &text(&list), "-o", &text(&listed), "--format", "tar", "--keep", "txt", "-q"])
+        .done();
+    let tars: Vec<_> = files(&listed).into_iter().filter(|(name, _)| name.ends_with(".tar")).collect();
+    assert!(tars.len() == 2 && tars[1].1.len() == found["sub/00001.tar"].len(), "{:?}", tars.len());
+
     // It exists, so it is done; and done again it is the same.
     let again = run([&text(&input), "-o", &text(&output), "--keep", "txt", "--json"]);
     assert_eq!(again.code, Some(0));

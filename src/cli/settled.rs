@@ -70,7 +70,7 @@ impl Settled {
                 _ => None,
             },
             tar: args.format == Some(FormatChoice::Tar),
-            sharded: !inputs.is_empty() && inputs.iter().all(|input| input.is_sharded()),
+            sharded: all_sharded(&inputs),
             keep: !args.keep.is_empty(),
             part: args.shard,
             several: !is_one,
@@ -159,6 +159,15 @@ impl Show {
         if let (Images::Known { empty, .. }, false) = (images, self.quiet) {
             empty.iter().for_each(|path| say("warning", &format!("{}: holds no images", path.display())));
         }
+    }
+}
+
+/// Whether all inputs are tar shards, as far as that is known.
+fn all_sharded(inputs: &[Box<dyn Input>]) -> Option<bool> {
+    let each: Vec<Option<bool>> = inputs.iter().map(|input| input.is_sharded()).collect();
+    match each.contains(&Some(false)) {
+        true => Some(false),
+        false => each.into_iter().collect::<Option<Vec<bool>>>().map(|_| true),
     }
 }
 

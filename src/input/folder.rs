@@ -21,16 +21,16 @@ pub struct Folder(pub PathBuf);
 /// extension, a tar shard by its extension.
 impl Input for Folder {
     /// Whether it holds shards and no images beside them.
-    fn is_sharded(&self) -> bool {
+    fn is_sharded(&self) -> Option<bool> {
         let mut shards = false;
         for entry in walk(&self.0).filter_map(Result::ok).filter(|entry| entry.file_type().is_file()) {
             if is_shard(entry.path()) {
                 shards = true;
             } else if is_image(entry.path()) {
-                return false;
+                return Some(false);
             }
         }
-        shards
+        Some(shards)
     }
 
     fn images(self: Box<Self>) -> Result<Images, InputError> {

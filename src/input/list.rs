@@ -28,6 +28,11 @@ pub struct List {
 }
 
 impl Input for List {
+    /// It is not read before the run.
+    fn is_sharded(&self) -> Option<bool> {
+        None
+    }
+
     fn images(self: Box<Self>) -> Result<Images, InputError> {
         let Self { path, separator } = *self;
         let reader: Box<dyn BufRead + Send> = if path.as_os_str() == "-" {

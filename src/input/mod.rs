@@ -34,9 +34,9 @@ pub trait Input: Debug + Send + Sync {
         false
     }
 
-    /// Whether all that it holds are tar shards, which a directory of outputs can repeat one by one.
-    fn is_sharded(&self) -> bool {
-        false
+    /// Whether all that it holds are tar shards, which a directory of outputs can repeat one by one; none if that is not known.
+    fn is_sharded(&self) -> Option<bool> {
+        Some(false)
     }
 
     /// Its images.

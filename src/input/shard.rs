@@ -21,8 +21,8 @@ use crate::shard::{self, Found, Selection};
 pub struct Shard(pub PathBuf);
 
 impl Input for Shard {
-    fn is_sharded(&self) -> bool {
-        true
+    fn is_sharded(&self) -> Option<bool> {
+        Some(true)
     }
 
     fn images(self: Box<Self>) -> Result<Images, InputError> {

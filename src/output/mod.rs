@@ -1,7 +1,7 @@
 //! Tensors → bytes that the Python ecosystem opens, in files that are whole or absent.
 //!
 //! Three rooms: `format` knows how bytes are laid out, `disk` how a file becomes whole or stays absent, and `kinds` has one
-//! file for each [`Destination`]. `parts` is what the two kinds that put many images into one file share. What is promised:
+//! file for each [`Destination`]. `parts` is what the two kinds that put many images into one file share, `tarball` what those share that write tars of samples. What is promised:
 //! nothing is ever half a file under its final name, and a run that was killed goes on where it was. Nothing here knows what a
 //! tensor means or which model made it.
 

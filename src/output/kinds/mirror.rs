@@ -33,9 +33,9 @@ pub(super) fn claim(asked: &Asked) -> Claim {
         return None;
     }
     match (asked.sharded, asked.tar) {
-        (true, _) => Some(Ok(Box::new(Mirror { root: root.to_owned() }))),
-        (false, true) => Some(Err(OutputError::NoShards { path: root.to_owned() })),
-        (false, false) => None,
+        (Some(true), _) | (None, true) => Some(Ok(Box::new(Mirror { root: root.to_owned() }))),
+        (Some(false), true) => Some(Err(OutputError::NoShards { path: root.to_owned() })),
+        (_, false) => None,
     }
 }
 

@@ -34,8 +34,8 @@ pub struct Asked {
     pub overwrite: bool,
     /// Whether a tar is asked for, by another sign than the path's extension.
     pub tar: bool,
-    /// Whether all inputs are tar shards.
-    pub sharded: bool,
+    /// Whether all inputs are tar shards; none if that is not known.
+    pub sharded: Option<bool>,
     /// Whether members of samples are carried over.
     pub keep: bool,
     /// Which part of a job is done, if it is split.

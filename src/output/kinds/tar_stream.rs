@@ -25,7 +25,7 @@ struct TarStream {
 /// Where it is asked for, or a tar comes in and no other format is asked for.
 pub(super) fn claim(asked: &Asked) -> Claim {
     let is_stdout = asked.path.as_deref() == Some(Path::new("-"));
-    (is_stdout && (asked.tar || asked.sharded && asked.format.is_none())).then(|| {
+    (is_stdout && (asked.tar || asked.sharded == Some(true) && asked.format.is_none())).then(|| {
         if io::stdout().is_terminal() {
             return Err(OutputError::Terminal);
         }
