@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Read,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Stdio},
 };
 
@@ -386,5 +386,6 @@ fn what_means_nothing_is_refused() {
     run([&picture, "-o", &at("x.tar"), "--format", "npy"]).failed(2, "contradicts");
     run([&picture, "-o", &at("x.tar"), "--dtype", "bf16"]).failed(2, "no bfloat16");
     assert!(run([&picture, "--shard", "2/2"]).stderr.contains("is no part"));
-    assert!(!PathBuf::from(at("x.tar")).exists());
+    assert_eq!(run([at("nosuch.tar"), "-o".into(), at("x.tar"), "-q".into()]).code, Some(1));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }

@@ -202,7 +202,8 @@ impl Sink for Opened {
     fn finish(mut self: Box<Self>) -> Result<(), OutputError> {
         let mut count = self.index;
         if let Some(current) = self.current.take() {
-            if current.keys().is_empty() && count > 0 {
+            // Without an image, a file would only keep the next run from making one.
+            if current.keys().is_empty() {
                 current.discard()?;
             } else {
                 current.finish()?;
