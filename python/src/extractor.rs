@@ -1,6 +1,14 @@
 //! An extractor, shared by the threads of a process.
 
-use std::{ffi::OsString, sync::Arc};
+use std::{
+    ffi::OsString,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{RecvTimeoutError, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
 
 use clip_features::{
     Extractor,
@@ -77,8 +85,12 @@ impl Core {
         self.check_process()?;
         let images = images.iter().map(Image::of).collect::<PyResult<Vec<_>>>()?;
         let (mut encoded, mut reasons) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
-        for chunk in images.chunks(self.batch) {
-            let (arrays, found) = py.detach(|| self.encode(chunk)).map_err(failed)?;
+        let mut images = images.into_iter();
+        while images.len() > 0 {
+            let chunk: Vec<Image> = images.by_ref().take(self.batch).collect();
+            let extractor = self.extractor.clone();
+            let (arrays, found) =
+                while_interruptible(py, move || encode(&extractor, &chunk))?.map_err(failed)?;
             encoded.extend(arrays);
             reasons.extend(found);
             py.check_signals()?;
@@ -107,9 +119,33 @@ impl Core {
              or start processes with \"spawn\"",
         ))
     }
+}
 
-    fn encode(&self, images: &[Image]) -> Result<Encoded, ExtractError> {
-        let (inputs, reasons) = prepare(self.extractor.opened(), images)?;
-        Ok((self.extractor.encode(inputs)?, reasons))
+fn encode(extractor: &Extractor, images: &[Image]) -> Result<Encoded, ExtractError> {
+    let (inputs, reasons) = prepare(extractor.opened(), images)?;
+    Ok((extractor.encode(inputs)?, reasons))
+}
+
+/// Runs something on a thread of its own, without the interpreter's lock. Ctrl-C is answered at once; what runs then comes to its
+/// end unheard.
+fn while_interruptible<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> PyResult<T> {
+    const PATIENCE: Duration = Duration::from_millis(50);
+    let (out, done) = sync_channel(1);
+    thread::spawn(move || out.send(work()));
+    let done = Mutex::new(done);
+    loop {
+        let found = py.detach(|| done.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(PATIENCE));
+        match found {
+            Ok(found) => return Ok(found),
+            Err(RecvTimeoutError::Timeout) => py.check_signals()?,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(PyRuntimeError::new_err(
+                    "the computation panicked; its message is on standard error",
+                ));
+            }
+        }
     }
 }
