@@ -4,7 +4,8 @@
 //! with the peak that is printed around them; the other pieces count elements. Threads: `RAYON_NUM_THREADS`.
 
 use clip_features::kernels::{
-    Activation, AttentionShape, Epilogue, Isa, LayerNorm, PackedLinear, PackedRows, attention, fma_peak,
+    Activation, AttentionShape, Compute, Epilogue, Isa, LayerNorm, MatmulPrecision, PackedLinear, attention,
+    fma_peak,
 };
 use divan::{Bencher, counter::ItemsCount};
 
@@ -16,11 +17,26 @@ const BATCHES: [usize; 2] = [1, 8];
 fn main() {
     let peak = || {
         let (isa, threads) = (Isa::best(), rayon::current_num_threads());
-        println!("multiply-add peak: {:.0} GFLOP/s, {} on {threads} threads", fma_peak(isa), isa.name());
+        println!(
+            "multiply-add peak: {:.0} GFLOP/s, {} on {threads} threads; products: {}",
+            fma_peak(isa),
+            isa.name(),
+            compute().name()
+        );
     };
     peak();
     divan::main();
     peak();
+}
+
+/// What products are computed with: `PRECISION` is highest, high, medium, or float32 for products without a matrix unit.
+fn compute() -> Compute {
+    let wanted = std::env::var("PRECISION").unwrap_or("highest".to_owned());
+    if wanted == "float32" {
+        return Isa::best().into();
+    }
+    let precision = MatmulPrecision::ALL.into_iter().find(|precision| precision.name() == wanted);
+    Compute::best(precision.expect("PRECISION is highest, high, medium or float32"))
 }
 
 /// Values between -1 and 1, without a pattern that a cache or a predictor could use.
@@ -32,14 +48,14 @@ fn values(count: usize) -> Vec<f32> {
 fn layers(inputs: usize, outputs: usize) -> Vec<PackedLinear> {
     let count = (64 << 20) / (inputs * outputs * size_of::<f32>());
     let (weight, bias) = (values(inputs * outputs), values(outputs));
-    let pack = |_| PackedLinear::from_rows(Isa::best(), inputs, &weight, Some(&bias));
+    let pack = |_| PackedLinear::from_rows(compute(), inputs, &weight, Some(&bias));
     (0..count).map(pack).collect()
 }
 
 fn product(bencher: Bencher, batch: usize, inputs: usize, outputs: usize, epilogue: Epilogue) {
     let rows = batch * TOKENS;
     let layers = layers(inputs, outputs);
-    let x = PackedRows::pack(&values(rows * inputs), inputs);
+    let x = layers[0].pack_input(&values(rows * inputs));
     let mut next = layers.iter().cycle();
     bencher
         .counter(ItemsCount::new(2 * rows * inputs * outputs))
@@ -59,11 +75,11 @@ fn linear_out(bencher: Bencher, batch: usize) {
 #[divan::bench(args = BATCHES)]
 fn linear_fc1(bencher: Bencher, batch: usize) {
     let layers = layers(WIDTH, INNER);
-    let x = PackedRows::pack(&values(batch * TOKENS * WIDTH), WIDTH);
+    let x = layers[0].pack_input(&values(batch * TOKENS * WIDTH));
     let mut next = layers.iter().cycle();
-    bencher
-        .counter(ItemsCount::new(2 * batch * TOKENS * WIDTH * INNER))
-        .bench_local(|| next.next().map(|layer| layer.forward_activated(&x, Activation::QuickGelu)));
+    bencher.counter(ItemsCount::new(2 * batch * TOKENS * WIDTH * INNER)).bench_local(|| {
+        next.next().map(|layer| layer.forward_activated(&x, Activation::QuickGelu, layer.form()))
+    });
 }
 
 #[divan::bench(args = BATCHES)]
@@ -74,9 +90,11 @@ fn linear_fc2(bencher: Bencher, batch: usize) {
 /// What an activation adds to a product: one of few inputs, so that the activation is most of it.
 #[divan::bench(args = [Activation::QuickGelu, Activation::Gelu, Activation::GeluTanh])]
 fn activation(bencher: Bencher, activation: Activation) {
-    let layer = PackedLinear::from_rows(Isa::best(), 1, &values(INNER), None);
-    let x = PackedRows::pack(&values(TOKENS), 1);
-    bencher.counter(ItemsCount::new(TOKENS * INNER)).bench_local(|| layer.forward_activated(&x, activation));
+    let layer = PackedLinear::from_rows(compute(), 1, &values(INNER), None);
+    let x = layer.pack_input(&values(TOKENS));
+    bencher
+        .counter(ItemsCount::new(TOKENS * INNER))
+        .bench_local(|| layer.forward_activated(&x, activation, layer.form()));
 }
 
 #[divan::bench(args = BATCHES)]
@@ -85,12 +103,12 @@ fn attention_16_heads(bencher: Bencher, batch: usize) {
     let qkv = values(batch * TOKENS * 3 * WIDTH);
     bencher
         .counter(ItemsCount::new(4 * batch * TOKENS * TOKENS * WIDTH))
-        .bench_local(|| attention(Isa::best(), &qkv, shape));
+        .bench_local(|| attention(Isa::best(), &qkv, shape, compute().form()));
 }
 
 #[divan::bench(args = BATCHES)]
 fn layer_norm(bencher: Bencher, batch: usize) {
     let norm = LayerNorm::new(Isa::best(), values(WIDTH), values(WIDTH), 1e-5);
     let x = values(batch * TOKENS * WIDTH);
-    bencher.counter(ItemsCount::new(x.len())).bench_local(|| norm.forward(&x));
+    bencher.counter(ItemsCount::new(x.len())).bench_local(|| norm.forward(&x, compute().form()));
 }

@@ -16,12 +16,14 @@ def torch_forward(args: argparse.Namespace, pixels: np.ndarray) -> tuple[Forward
     from transformers import CLIPVisionModel
 
     torch.set_num_threads(args.threads)
+    torch.set_float32_matmul_precision(args.precision)
+    autocast = args.peer == "torch-autocast"
     model = CLIPVisionModel.from_pretrained(args.model, dtype=torch.float32, attn_implementation="sdpa").eval()
     inputs = torch.from_numpy(pixels)
 
     def forward() -> np.ndarray:
-        with torch.inference_mode():
-            return model(pixel_values=inputs).last_hidden_state.numpy()
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            return model(pixel_values=inputs).last_hidden_state.float().numpy()
 
     return forward, f"torch {torch.__version__}"
 
@@ -42,12 +44,14 @@ def openvino_forward(args: argparse.Namespace, pixels: np.ndarray) -> tuple[Forw
     core = openvino.Core()
     model = core.read_model(args.onnx)
     model.reshape(list(pixels.shape))
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": args.threads, "PERFORMANCE_HINT": "LATENCY"}
+    # It has float32 and bfloat16, and nothing between.
+    hint = "bf16" if args.precision == "medium" else "f32"
+    settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": args.threads, "PERFORMANCE_HINT": "LATENCY"}
     request = core.compile_model(model, "CPU", settings).create_infer_request()
     return lambda: request.infer([pixels])[0], f"openvino {openvino.__version__.split('-')[0]}"
 
 
-PEERS = {"torch": torch_forward, "onnxruntime": onnxruntime_forward, "openvino": openvino_forward}
+PEERS = {"torch": torch_forward, "torch-autocast": torch_forward, "onnxruntime": onnxruntime_forward, "openvino": openvino_forward}
 
 
 def main() -> None:
@@ -58,6 +62,7 @@ def main() -> None:
     parser.add_argument("--pixels", type=Path, required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--precision", choices=["highest", "high", "medium"], default="highest")
     args = parser.parse_args()
 
     pixels = np.repeat(np.load(args.pixels), args.batch, axis=0)

@@ -14,7 +14,7 @@ use candle_transformers::models::clip::{
     vision_model::{ClipVisionConfig, ClipVisionTransformer},
 };
 use clip_features::{
-    kernels::{Isa, fma_peak},
+    kernels::{Compute, Isa, fma_peak},
     model::{Activation, Family, Mlp, RandomWeights, VisionConfig, VisionTower, Wanted, Weights},
 };
 
@@ -94,7 +94,8 @@ fn measure(contestants: &[Contestant], batch: usize) {
 
 fn ours(name: &'static str, config: &VisionConfig, wanted: Wanted, weights: &Weights) -> Contestant {
     let start = Instant::now();
-    let tower = VisionTower::load_for(&wanted, config.clone(), weights, &Device::Cpu).unwrap();
+    let tower =
+        VisionTower::load_for(&wanted, config.clone(), weights, Compute::default(), &Device::Cpu).unwrap();
     println!("{name}: made and packed in {:.2} s", start.elapsed().as_secs_f64());
     let operations = operations(config, wanted.depth(config));
     let run = Box::new(move |x: &Tensor| drop(tower.outputs(x, &wanted).unwrap()));

@@ -9,10 +9,11 @@ use std::{
     time::Instant,
 };
 
+use anyhow::Context;
 use candle_core::{Device, Tensor};
 use clap::Parser;
 use clip_features::{
-    kernels::{Isa, fma_peak},
+    kernels::{Compute, Isa, MatmulPrecision, fma_peak},
     model::{Model, ModelSpec, VisionTower, Wanted},
     output::{Array, Dtype, Format, Metadata},
 };
@@ -27,6 +28,9 @@ struct Args {
     batch: usize,
     #[arg(long)]
     threads: usize,
+    /// highest, high or medium
+    #[arg(long, default_value = "highest")]
+    precision: String,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -34,11 +38,13 @@ fn main() -> anyhow::Result<()> {
     rayon::ThreadPoolBuilder::new().num_threads(args.threads).build_global()?;
     let model = Model::open(&ModelSpec::Local(args.model))?;
     let edge = model.config()?.image_size;
-    let tower = model.tower(&Wanted::last_hidden_state(), &Device::Cpu)?;
+    let precision = MatmulPrecision::ALL.into_iter().find(|precision| precision.name() == args.precision);
+    let precision = precision.context("--precision is highest, high or medium")?;
+    let tower = model.tower(&Wanted::last_hidden_state(), Compute::best(precision), &Device::Cpu)?;
     let one = Tensor::read_npy(&args.pixels)?.reshape((1, 3, edge, edge))?;
     let pixel_values = one.repeat((args.batch, 1, 1, 1))?.contiguous()?; // (B, 3, H, W)
     tower.forward(&pixel_values)?;
-    println!("ready clip-features {} ({})", env!("CARGO_PKG_VERSION"), Isa::best().name());
+    println!("ready clip-features {} ({})", env!("CARGO_PKG_VERSION"), Compute::best(precision).name());
     for line in io::stdin().lock().lines() {
         match answer(&line?, &tower, &pixel_values) {
             Ok(text) => println!("{text}"),

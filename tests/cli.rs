@@ -4,6 +4,7 @@ mod support;
 
 use std::{fs, path::Path, process::Stdio};
 
+use clip_features::kernels::Compute;
 use safetensors::SafeTensors;
 use support::{
     fixture, golden,
@@ -87,6 +88,8 @@ fn every_way_out_gives_the_references_numbers() {
         ("exif_orientation", "ignore"),
         ("dtype", "f32"),
         ("compute_dtype", "f32"),
+        ("matmul_precision", "highest"),
+        ("compute", &Compute::default().name()),
     ] {
         assert_eq!(metadata[key], value, "{key}");
     }

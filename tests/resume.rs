@@ -37,6 +37,7 @@ fn other_settings_are_refused_in_a_dry_run_too() {
         for (more, difference) in [
             (&["--dtype", "f16"][..], r#"dtype is "f32", not "f16""#),
             (&["--dtype", "f16", "--dry-run"], r#"dtype is "f32", not "f16""#),
+            (&["--matmul-precision", "medium"], r#"matmul_precision is "highest", not "medium""#),
             (&["--processor", "torchvision"], r#"processor_backend is "pil", not "torchvision""#),
         ] {
             let more = more.iter().map(PathBuf::from);

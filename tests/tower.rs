@@ -10,6 +10,7 @@ use candle_transformers::models::clip::{
     text_model::Activation as CandleActivation,
     vision_model::{ClipVisionConfig, ClipVisionTransformer},
 };
+use clip_features::kernels::{Compute, Isa, MatmulPrecision};
 use clip_features::model::{
     Activation, Family, Mlp, Model, ModelSpec, Outputs, RandomWeights, VisionConfig, VisionTower, Wanted,
     Weights,
@@ -93,7 +94,7 @@ fn every_stage_of_every_kind_of_checkpoint_is_the_references() {
     for kind in kinds() {
         let model = open(&kind);
         let wanted = everything(&model.config().unwrap(), &model.weights().unwrap());
-        let tower = model.tower(&wanted, &Device::Cpu).unwrap();
+        let tower = model.tower(&wanted, Compute::default(), &Device::Cpu).unwrap();
         let expected = golden(format!("towers/{kind}.safetensors"));
         for picture in PICTURES {
             let pixel_values = pixels(&expected, picture);
@@ -121,9 +122,14 @@ fn a_streamed_tower_is_the_loaded_one() {
         let (config, weights) = (model.config().unwrap(), model.weights().unwrap());
         let wanted = everything(&config, &weights);
         let pixel_values = pixels(&golden(format!("towers/{kind}.safetensors")), PICTURES[0]);
-        let loaded =
-            named(model.tower(&wanted, &Device::Cpu).unwrap().outputs(&pixel_values, &wanted).unwrap());
-        let streamed = VisionTower::stream_for(&wanted, config, &weights).unwrap();
+        let loaded = named(
+            model
+                .tower(&wanted, Compute::default(), &Device::Cpu)
+                .unwrap()
+                .outputs(&pixel_values, &wanted)
+                .unwrap(),
+        );
+        let streamed = VisionTower::stream_for(&wanted, config, &weights, Compute::default()).unwrap();
         for _ in 0..2 {
             let found = named(streamed.outputs(&pixel_values, &wanted).unwrap());
             assert!(found.keys().eq(loaded.keys()), "{kind}");
@@ -145,7 +151,8 @@ fn a_checkpoint_that_is_cut_short_in_between_is_an_error() {
     let model = Model::open(&ModelSpec::Local(directory.path().to_owned())).unwrap();
     let (config, weights) = (model.config().unwrap(), model.weights().unwrap());
     let edge = config.image_size;
-    let tower = VisionTower::stream_for(&Wanted::last_hidden_state(), config, &weights).unwrap();
+    let tower =
+        VisionTower::stream_for(&Wanted::last_hidden_state(), config, &weights, Compute::default()).unwrap();
     let pixel_values = Tensor::zeros((1, 3, edge, edge), DType::F32, &Device::Cpu).unwrap();
     tower.forward(&pixel_values).unwrap();
     std::fs::File::options().write(true).open(&file).unwrap().set_len(1 << 12).unwrap();
@@ -167,11 +174,12 @@ fn interpolated_position_embeddings_are_the_references() {
         let pixel_values = pixels(&expected, case);
         let mut config = model.config().unwrap();
         let always = matches!(config.family, Family::Dinov2 | Family::Dinov2WithRegisters);
-        let tower = model.tower(&wanted, &Device::Cpu).unwrap();
+        let tower = model.tower(&wanted, Compute::default(), &Device::Cpu).unwrap();
         assert_eq!(tower.outputs(&pixel_values, &wanted).is_ok(), always, "{case}: unasked");
         config.interpolate_pos_encoding = true;
         let weights = model.weights().unwrap();
-        let tower = VisionTower::load_for(&wanted, config, &weights, &Device::Cpu).unwrap();
+        let tower =
+            VisionTower::load_for(&wanted, config, &weights, Compute::default(), &Device::Cpu).unwrap();
         let mut found = named(tower.outputs(&pixel_values, &wanted).unwrap());
         found.insert("embeddings".to_owned(), tower.embeddings(&pixel_values).unwrap());
         assert_eq!(found.len(), 3);
@@ -185,6 +193,34 @@ fn interpolated_position_embeddings_are_the_references() {
     }
 }
 
+/// Each precision keeps its promise against float64, on this machine's own way and on that of a matrix unit; and where there is
+/// such a unit, it gives the emulation's bytes.
+#[test]
+fn every_precision_keeps_its_bound() {
+    for (precision, bound) in
+        [(MatmulPrecision::Highest, BOUND), (MatmulPrecision::High, 2e-5), (MatmulPrecision::Medium, 2e-2)]
+    {
+        let ways = [Compute::best(precision), Compute::emulated(precision), Isa::best().into()];
+        for kind in kinds() {
+            let model = open(&kind);
+            let wanted = Wanted::last_hidden_state();
+            let expected = golden(format!("towers/{kind}.safetensors"));
+            let pixel_values = pixels(&expected, PICTURES[0]);
+            let expected = &expected[&format!("{}/last_hidden_state", PICTURES[0])];
+            let found = ways.map(|compute| {
+                let tower = model.tower(&wanted, compute, &Device::Cpu).unwrap();
+                let found = tower.forward(&pixel_values).unwrap();
+                let difference = difference(&flat(&found), &expected.values);
+                println!("{kind}, {}: {difference}", compute.name());
+                assert!(difference.relative < bound, "{kind}, {}: {difference}", compute.name());
+                bytes(&found)
+            });
+            let on_a_unit = ways[0].name().starts_with("amx");
+            assert_eq!(found[0], found[if on_a_unit { 1 } else { 2 }], "{kind}");
+        }
+    }
+}
+
 #[test]
 fn the_full_vit_l_14_is_the_references() {
     let model = Model::open(&ModelSpec::Random { seed: 0, directory: None }).unwrap();
@@ -193,7 +229,7 @@ fn the_full_vit_l_14_is_the_references() {
     let pixels = model.processor().unwrap().process(&rgb).unwrap();
     let pixel_values = Tensor::from_slice(pixels.as_slice(), (1, 3, 224, 224), &Device::Cpu).unwrap();
     let wanted = Wanted { pooler_output: true, image_embeds: true, ..Wanted::last_hidden_state() };
-    let tower = model.tower(&wanted, &Device::Cpu).unwrap();
+    let tower = model.tower(&wanted, Compute::default(), &Device::Cpu).unwrap();
     let found = named(tower.outputs(&pixel_values, &wanted).unwrap());
     assert_eq!(found["last_hidden_state"].dims(), [1, 257, 1024]);
     assert_eq!(found["image_embeds"].dims(), [1, 768]);
@@ -257,7 +293,8 @@ fn candle_transformers_agrees_on_every_block() {
         };
         let theirs = ClipVisionTransformer::new(vb.pp("vision_model"), &theirs).unwrap();
         let wanted = Wanted { hidden_states: (0..=config.num_hidden_layers).collect(), ..Wanted::default() };
-        let ours = VisionTower::load_for(&wanted, config.clone(), &weights, &Device::Cpu).unwrap();
+        let ours = VisionTower::load_for(&wanted, config.clone(), &weights, Compute::default(), &Device::Cpu)
+            .unwrap();
         let edge = config.image_size;
         let pixel_values = Tensor::randn(0f32, 1f32, (2, 3, edge, edge), &Device::Cpu).unwrap();
         // Theirs are the blocks' outputs, then the pooled token.

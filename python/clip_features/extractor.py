@@ -21,7 +21,8 @@ class Extractor:
     tensor:   name, or several: last_hidden_state, hidden_states, attentions, pooler_output, image_embeds, pixel_values
     layer:    index or indices of hidden_states and attentions; alone it means the hidden state of that layer
     tokens:   "all", "patch" or "cls"
-    dtype:    "float32", "float16" or "bfloat16" (which needs ml_dtypes); the computation is float32 in any case
+    dtype:    "float32", "float16" or "bfloat16" (which needs ml_dtypes); the computation is float32, up to matmul_precision
+    matmul_precision: "highest", "high" or "medium", as PyTorch's; lower is faster where the CPU has AMX
     threads:  to compute with [all physical cores]; the numbers do not depend on it
     column:   for batches that are dicts, the one with the images ["image", "bytes" or "path"]
 
@@ -50,6 +51,7 @@ class Extractor:
         alpha: str = "white",
         exif_orientation: str = "ignore",
         max_pixels: int | None = None,
+        matmul_precision: str = "highest",
         threads: int | None = None,
         batch_size: int | None = None,
         dtype: str = "float32",

@@ -13,6 +13,7 @@ use crate::{
     extractor::{Layers, TensorKind, Tokens},
     heatmap::Cell,
     hub::Revision,
+    kernels::MatmulPrecision,
     output::{Dtype, Part},
     processor::{Backend, Fit},
 };
@@ -131,6 +132,10 @@ pub(super) struct Args {
     /// Refuse images of more pixels; the default is Pillow's own limit
     #[arg(long, value_name = "N", default_value_t = 178_956_970, help_heading = "Image")]
     pub(super) max_pixels: u64,
+
+    /// How exact matrix products are; lower is faster on CPUs with bfloat16 tiles (AMX), elsewhere the same
+    #[arg(long, value_parser = choice::<MatmulPrecision>(), default_value = "highest", value_name = "HOW", help_heading = "Compute")]
+    pub(super) matmul_precision: MatmulPrecision,
 
     /// Threads to compute with [default: all physical cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Compute")]

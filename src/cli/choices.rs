@@ -6,6 +6,7 @@ use pillow_exact::{Alpha, ExifOrientation};
 use super::progress::ProgressMode;
 use crate::{
     extractor::{TensorKind, Tokens},
+    kernels::MatmulPrecision,
     output::{Dtype, Format},
     processor::{Backend, Fit},
 };
@@ -69,6 +70,24 @@ impl Choice for Tokens {
             }
             Self::Patch => "The patches alone, as LLaVA's `patch`",
             Self::Cls => "The class token alone",
+        }
+    }
+}
+
+impl Choice for MatmulPrecision {
+    const CHOICES: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::Highest => "as exact as float32: at most 1e-6 from float64",
+            Self::High => "two bfloat16 for each number: at most 2e-5",
+            Self::Medium => {
+                "numbers rounded to bfloat16 and summed in float32, as PyTorch's autocast: about 1e-2"
+            }
         }
     }
 }

@@ -113,6 +113,7 @@ impl Settled {
             fit: args.fit,
             image_size: args.image_size,
             backend: args.processor,
+            matmul_precision: args.matmul_precision,
             threads,
         };
         Ok(Self {

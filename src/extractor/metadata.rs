@@ -2,6 +2,7 @@
 
 use super::{options::Options, request::TensorKind, unloaded::UnloadedTower};
 use crate::{
+    kernels::Compute,
     model::{Model, ModelError},
     output::Metadata,
     processor::Processor,
@@ -29,6 +30,8 @@ pub(super) fn metadata(
     settings.insert("exif_orientation", options.decode.exif_orientation.name());
     settings.insert("compute_dtype", "f32");
     let Some(UnloadedTower { config, weights, .. }) = tower else { return Ok(settings) };
+    settings.insert("matmul_precision", options.matmul_precision.name());
+    settings.insert("compute", Compute::best(options.matmul_precision).name());
     settings.insert("weights", weights.fingerprint()?);
     settings.insert("family", config.family.name());
     settings.insert("config", config.describe());

@@ -130,6 +130,7 @@ impl Opened {
 
     /// Reads the weights that the options ask for, if any.
     pub(super) fn load(&self, once: bool) -> Result<Option<VisionTower>, ModelError> {
-        self.tower.as_ref().map(|tower| self.pool.install(|| tower.load(once))).transpose()
+        let precision = self.options.matmul_precision;
+        self.tower.as_ref().map(|tower| self.pool.install(|| tower.load(precision, once))).transpose()
     }
 }

@@ -4,7 +4,7 @@ use pillow_exact::DecodeOptions;
 
 use super::request::Request;
 use crate::{
-    kernels::physical_cores,
+    kernels::{MatmulPrecision, physical_cores},
     processor::{Backend, Fit},
 };
 
@@ -21,6 +21,8 @@ pub struct Options {
     pub image_size: Option<u32>,
     /// Whose image processor is followed.
     pub backend: Backend,
+    /// How exact the tower's products are.
+    pub matmul_precision: MatmulPrecision,
     /// Threads to compute with; the numbers do not depend on it.
     pub threads: usize,
 }
@@ -34,6 +36,7 @@ impl Default for Options {
             fit: Fit::default(),
             image_size: None,
             backend: Backend::default(),
+            matmul_precision: MatmulPrecision::default(),
             threads: physical_cores(),
         }
     }

@@ -2,6 +2,7 @@
 
 use candle_core::Device;
 
+use crate::kernels::{Compute, MatmulPrecision};
 use crate::model::{ModelError, VisionConfig, VisionTower, Wanted, Weights};
 
 /// A tower whose config and headers have been checked, and whose weights are still on disk.
@@ -20,11 +21,11 @@ impl UnloadedTower {
     }
 
     /// Reads the weights, or leaves them for the forward pass to read if there will be one only, and it reads them once.
-    pub(super) fn load(&self, once: bool) -> Result<VisionTower, ModelError> {
+    pub(super) fn load(&self, precision: MatmulPrecision, once: bool) -> Result<VisionTower, ModelError> {
         let (wanted, config, weights) = (&self.wanted, self.config.clone(), &self.weights);
         if once && wanted.attentions.is_empty() {
-            return VisionTower::stream_for(wanted, config, weights);
+            return VisionTower::stream_for(wanted, config, weights, Compute::best(precision));
         }
-        VisionTower::load_for(wanted, config, weights, &Device::Cpu)
+        VisionTower::load_for(wanted, config, weights, Compute::best(precision), &Device::Cpu)
     }
 }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{
-    Isa, PackedRows, math,
+    Form, Isa, PackedRows, math,
     packed_rows::PackedOut,
     scratch::{Scratch, new_call},
     simd::{Kernel, Simd},
@@ -38,7 +38,7 @@ impl AttentionShape {
 ///
 /// # Panics
 /// `qkv` is not as long as the shape says.
-pub fn attention(isa: Isa, qkv: &[f32], shape: AttentionShape) -> PackedRows {
+pub fn attention(isa: Isa, qkv: &[f32], shape: AttentionShape, form: Form) -> PackedRows {
     let AttentionShape { batch, tokens, heads, head_dim } = shape;
     assert_eq!(qkv.len(), batch * tokens * 3 * shape.width(), "q, k and v of every token");
     let columns = isa.tile_columns();
@@ -49,7 +49,7 @@ pub fn attention(isa: Isa, qkv: &[f32], shape: AttentionShape) -> PackedRows {
     let call = new_call();
     // SAFETY: the tasks write every head of every token once.
     unsafe {
-        PackedRows::written(batch * tokens, shape.width(), |y| {
+        PackedRows::written(batch * tokens, shape.width(), form, |y| {
             // Parts of a head are neighbours, so that a thread seldom has to pack the head again.
             (0..batch * heads * parts.len()).into_par_iter().with_max_len(1).for_each(|task| {
                 let head = Head { qkv, shape, index: task / parts.len() };
@@ -313,7 +313,7 @@ mod tests {
             }
             let want = plain(&qkv, shape);
             for &isa in Isa::available() {
-                let error = relative_error(&attention(isa, &qkv, shape).to_vec(), &want);
+                let error = relative_error(&attention(isa, &qkv, shape, Form::Float32).to_vec(), &want);
                 assert!(error < 2e-6, "{isa:?} {shape:?}: {error:e}");
                 println!("{isa:?} {shape:?} {error:e}");
             }
@@ -325,7 +325,8 @@ mod tests {
         let shape = AttentionShape { batch: 1, tokens: 40, heads: 1, head_dim: 16 };
         let qkv: Vec<f32> = noise(1, 40 * 48).into_iter().map(|v| v * 100.0).collect();
         for &isa in Isa::available() {
-            let error = relative_error(&attention(isa, &qkv, shape).to_vec(), &plain(&qkv, shape));
+            let error =
+                relative_error(&attention(isa, &qkv, shape, Form::Float32).to_vec(), &plain(&qkv, shape));
             assert!(error < 1e-3, "{isa:?}: {error:e}"); // scores near 10^4 are rounded to 10^-3
         }
     }
@@ -335,12 +336,12 @@ mod tests {
         let alone = AttentionShape { batch: 1, tokens: 70, heads: 3, head_dim: 20 };
         let image = noise(1, alone.tokens * 3 * alone.width());
         for &isa in Isa::available() {
-            let want = same_on_all_threads(|| attention(isa, &image, alone).to_vec());
+            let want = same_on_all_threads(|| attention(isa, &image, alone, Form::Float32).to_vec());
             for (batch, place) in [(3, 1), (8, 7)] {
                 let mut qkv = noise(2, batch * image.len());
                 qkv[place * image.len()..][..image.len()].copy_from_slice(&image);
                 let shape = AttentionShape { batch, ..alone };
-                let got = same_on_all_threads(|| attention(isa, &qkv, shape).to_vec());
+                let got = same_on_all_threads(|| attention(isa, &qkv, shape, Form::Float32).to_vec());
                 assert!(same_bytes(&got[place * want.len()..][..want.len()], &want), "{isa:?}");
             }
         }

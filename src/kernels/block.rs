@@ -30,12 +30,19 @@ pub fn attention_half(
         // SAFETY: the product writes all of it.
         let qkv = unsafe {
             Aligned::filled(rows * qkv.outputs(), |to| {
-                qkv.forward_to(&norm.forward(x), Epilogue::None, SharedOut::new(to.as_mut_ptr().cast()));
+                qkv.forward_to(
+                    &norm.forward(x, qkv.form()),
+                    Epilogue::None,
+                    SharedOut::new(to.as_mut_ptr().cast()),
+                );
             })
         };
         let chunk = AttentionShape { batch: rows / shape.tokens, ..shape };
         // SAFETY: the chunk's part of the result is as long as its residual, and this call's alone.
-        unsafe { out.forward_to(&attention(norm.isa(), qkv.as_slice(), chunk), Epilogue::AddResidual(x), y) };
+        unsafe {
+            let mixed = attention(norm.isa(), qkv.as_slice(), chunk, out.form());
+            out.forward_to(&mixed, Epilogue::AddResidual(x), y);
+        }
     })
 }
 
@@ -52,7 +59,7 @@ pub fn mlp_half(
 ) -> Vec<f32> {
     in_chunks(x, 1, norm.width(), |part, y| {
         let x = &x[part];
-        let inner = fc1.forward_activated(&norm.forward(x), activation);
+        let inner = fc1.forward_activated(&norm.forward(x, fc1.form()), activation, fc2.form());
         // SAFETY: the chunk's part of the result is as long as its residual, and this call's alone.
         unsafe { fc2.forward_to(&inner, Epilogue::AddResidual(x), y) };
     })
@@ -66,8 +73,8 @@ pub fn mlp_half(
 pub fn gated_half(x: &[f32], norm: &LayerNorm, fc1: &PackedLinear, fc2: &PackedLinear) -> Vec<f32> {
     in_chunks(x, 1, norm.width(), |part, y| {
         let x = &x[part];
-        let halves = fc1.forward(&norm.forward(x), Epilogue::None);
-        let inner = swiglu(norm.isa(), &halves, fc1.outputs() / 2);
+        let halves = fc1.forward(&norm.forward(x, fc1.form()), Epilogue::None);
+        let inner = swiglu(norm.isa(), &halves, fc1.outputs() / 2, fc2.form());
         // SAFETY: the chunk's part of the result is as long as its residual, and this call's alone.
         unsafe { fc2.forward_to(&inner, Epilogue::AddResidual(x), y) };
     })
@@ -99,13 +106,13 @@ fn in_chunks(x: &[f32], unit: usize, width: usize, half: impl Fn(Range<usize>, S
 mod tests {
     use super::*;
     use crate::kernels::{
-        Isa, PackedRows,
+        Compute,
         testing::{noise, same_bytes, same_on_all_threads},
     };
 
-    fn layer(isa: Isa, seed: u64, inputs: usize, outputs: usize) -> PackedLinear {
+    fn layer(compute: Compute, seed: u64, inputs: usize, outputs: usize) -> PackedLinear {
         let (weight, bias) = (noise(seed, outputs * inputs), noise(seed + 1, outputs));
-        PackedLinear::from_rows(isa, inputs, &weight, Some(&bias))
+        PackedLinear::from_rows(compute, inputs, &weight, Some(&bias))
     }
 
     #[test]
@@ -113,23 +120,25 @@ mod tests {
         let one = AttentionShape { batch: 1, tokens: 90, heads: 3, head_dim: 12 };
         let width = 36;
         let image = noise(1, one.tokens * width);
-        for &isa in Isa::available() {
+        for compute in Compute::all() {
+            let isa = compute.isa();
             let norm = LayerNorm::new(isa, noise(2, width), noise(3, width), 1e-5);
-            let (qkv, out) = (layer(isa, 4, width, 3 * width), layer(isa, 6, width, width));
-            let (fc1, fc2) = (layer(isa, 8, width, 100), layer(isa, 10, 100, width));
-            let narrow = layer(isa, 12, 50, width);
+            let (qkv, out) = (layer(compute, 4, width, 3 * width), layer(compute, 6, width, width));
+            let (fc1, fc2) = (layer(compute, 8, width, 100), layer(compute, 10, 100, width));
+            let narrow = layer(compute, 12, 50, width);
 
-            let normed = PackedRows::pack(&norm.forward(&image).to_vec(), width);
-            let mixed = attention(isa, &qkv.forward(&normed, Epilogue::None), one);
+            let normed = norm.forward(&image, qkv.form());
+            let mixed = attention(isa, &qkv.forward(&normed, Epilogue::None), one, out.form());
             let attended = out.forward(&mixed, Epilogue::AddResidual(&image));
-            let inner = fc1.forward_activated(&norm.forward(&attended), Activation::Gelu);
+            let inner =
+                fc1.forward_activated(&norm.forward(&attended, fc1.form()), Activation::Gelu, fc2.form());
             let want = fc2.forward(&inner, Epilogue::AddResidual(&attended));
 
-            let halves = fc1.forward(&norm.forward(&attended), Epilogue::None);
-            let gated = swiglu(isa, &halves, 50);
+            let halves = fc1.forward(&norm.forward(&attended, fc1.form()), Epilogue::None);
+            let gated = swiglu(isa, &halves, 50, narrow.form());
             let want_gated = narrow.forward(&gated, Epilogue::AddResidual(&attended));
             let got = same_on_all_threads(|| gated_half(&attended, &norm, &fc1, &narrow));
-            assert!(same_bytes(&got, &want_gated), "{isa:?}");
+            assert!(same_bytes(&got, &want_gated), "{compute:?}");
 
             for (batch, place) in [(1, 0), (3, 1), (8, 7), (20, 13)] {
                 let mut x = noise(20, batch * image.len());
@@ -138,7 +147,7 @@ mod tests {
                     let x = attention_half(&x, &norm, &qkv, AttentionShape { batch, ..one }, &out);
                     mlp_half(&x, &norm, &fc1, Activation::Gelu, &fc2)
                 });
-                assert!(same_bytes(&got[place * want.len()..][..want.len()], &want), "{isa:?} {batch}");
+                assert!(same_bytes(&got[place * want.len()..][..want.len()], &want), "{compute:?} {batch}");
             }
         }
     }

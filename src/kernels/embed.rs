@@ -1,7 +1,7 @@
 //! Patches → tokens.
 
 use super::{
-    PackedLinear, PackedRows,
+    PackedLinear,
     epilogue::Epilogue,
     memory::{SharedOut, written},
 };
@@ -27,7 +27,7 @@ pub fn embed(patches: &[f32], patch: &PackedLinear, prefix: &[f32], positions: &
             for (index, patches) in patches.chunks_exact(image).enumerate() {
                 let start = y.as_ptr().add(index * row);
                 std::ptr::copy_nonoverlapping(prefix.as_ptr(), start, prefix.len());
-                let x = PackedRows::pack(patches, patch.inputs());
+                let x = patch.pack_input(patches);
                 let to = SharedOut::new(start.add(prefix.len()));
                 patch.forward_to(&x, Epilogue::AddResidual(positions), to);
             }
@@ -39,7 +39,7 @@ pub fn embed(patches: &[f32], patch: &PackedLinear, prefix: &[f32], positions: &
 mod tests {
     use super::*;
     use crate::kernels::{
-        Isa,
+        Compute,
         testing::{noise, same_bytes, same_on_all_threads},
     };
 
@@ -48,8 +48,8 @@ mod tests {
         let (inputs, width, tokens) = (27, 40, 9);
         let (weight, positions) = (noise(1, width * inputs), noise(2, tokens * width));
         let patches = noise(3, 3 * tokens * inputs);
-        for &isa in Isa::available() {
-            let patch = PackedLinear::from_rows(isa, inputs, &weight, None);
+        for compute in Compute::all() {
+            let patch = PackedLinear::from_rows(compute, inputs, &weight, None);
             for prefix_tokens in [0, 1, 5] {
                 let prefix = noise(4, prefix_tokens * width);
                 let got = same_on_all_threads(|| embed(&patches, &patch, &prefix, &positions));
@@ -57,10 +57,10 @@ mod tests {
                     .chunks_exact((prefix_tokens + tokens) * width)
                     .zip(patches.chunks_exact(tokens * inputs))
                 {
-                    let x = PackedRows::pack(patches, inputs);
+                    let x = patch.pack_input(patches);
                     let mut want = prefix.clone();
                     want.extend(patch.forward(&x, Epilogue::AddResidual(&positions)));
-                    assert!(same_bytes(got, &want), "{isa:?}");
+                    assert!(same_bytes(got, &want), "{compute:?}");
                 }
             }
         }

@@ -1,57 +1,69 @@
 //! What follows a linear layer, done while its sums are still in the nearest cache.
 
-use super::{Activation, simd::Simd};
+use super::{Activation, memory::SharedOut, packed_rows::PackedOut, simd::Simd};
 
 /// What becomes of `x Wᵀ + b`.
 #[derive(Clone, Copy, Debug)]
 pub enum Epilogue<'a> {
     /// Nothing more.
     None,
-    /// `activation(x Wᵀ + b)`.
-    Activation(Activation),
     /// `residual + x Wᵀ + b`, the residual (rows, outputs).
     AddResidual(&'a [f32]),
 }
 
+/// Where results go.
+#[derive(Clone, Copy)]
+pub(super) enum Destination<'a> {
+    /// (rows, outputs)
+    RowMajor(SharedOut, Epilogue<'a>),
+    /// The next product's input, behind an activation.
+    Packed(PackedOut, Activation),
+}
+
 /// Where a tile belongs in the result.
 pub(super) struct Place<'a> {
-    /// The tile's first element in the result.
-    pub(super) y: *mut f32,
-    /// The same place's offset from the result's start, where the residual has its value.
-    pub(super) offset: usize,
-    /// The result's row length.
-    pub(super) stride: usize,
+    /// The tile's first row and column in the result.
+    pub(super) row: usize,
+    pub(super) column: usize,
     /// The tile's rows, and how many of its columns the result has.
     pub(super) rows: usize,
     pub(super) columns: usize,
+    /// The result's row length.
+    pub(super) outputs: usize,
     /// A tile's width of biases.
-    pub(super) bias: *const f32,
-    pub(super) epilogue: Epilogue<'a>,
+    pub(super) bias: &'a [f32],
+    pub(super) destination: Destination<'a>,
 }
 
-/// Writes a tile's finished sums, rows of two vectors, to the result.
+/// Writes a tile's finished sums, rows of `width`, which is a multiple of a vector, to the result.
 ///
 /// # Safety
 /// `sums`, the bias, the result and the residual hold what [`Place`] says; the CPU has the instruction set.
 #[inline(always)]
-pub(super) unsafe fn finish_tile<S: Simd>(sums: *const f32, place: &Place) {
+pub(super) unsafe fn finish_tile<S: Simd>(sums: *const f32, width: usize, place: &Place) {
     for row in 0..place.rows {
-        for column in [0, S::LANES] {
+        for column in (0..width).step_by(S::LANES) {
             let count = place.columns.saturating_sub(column);
-            let at = row * place.stride + column;
             // SAFETY: `count` columns are left in each of `rows` rows.
             unsafe {
-                let sum = S::load(sums.add(row * 2 * S::LANES + column));
-                let v = S::add(sum, S::load(place.bias.add(column)));
-                let v = match place.epilogue {
-                    Epilogue::None => v,
-                    Epilogue::Activation(activation) => activation.apply::<S>(v),
-                    Epilogue::AddResidual(residual) => {
-                        let residual = residual.as_ptr().wrapping_add(place.offset + at);
-                        S::add(S::load_first(residual, count), v)
+                let sum = S::load(sums.add(row * width + column));
+                let v = S::add(sum, S::load(place.bias.as_ptr().add(column)));
+                let (row, column) = (place.row + row, place.column + column);
+                match place.destination {
+                    Destination::RowMajor(y, epilogue) => {
+                        let at = row * place.outputs + column;
+                        let v = match epilogue {
+                            Epilogue::None => v,
+                            Epilogue::AddResidual(residual) => {
+                                S::add(S::load_first(residual.as_ptr().wrapping_add(at), count), v)
+                            }
+                        };
+                        S::store_first(y.as_ptr().wrapping_add(at), count, v);
                     }
-                };
-                S::store_first(place.y.wrapping_add(at), count, v);
+                    Destination::Packed(y, activation) => {
+                        y.store::<S>(row, column, count, activation.apply::<S>(v));
+                    }
+                }
             }
         }
     }

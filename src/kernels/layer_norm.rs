@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{
-    Isa, PackedRows,
+    Form, Isa, PackedRows,
     packed_rows::PackedOut,
     simd::{Kernel, Simd},
     tile::even_split,
@@ -38,11 +38,11 @@ impl LayerNorm {
         self.isa
     }
 
-    /// `x` (rows, width) → the same shape, in rayon's current pool.
+    /// `x` (rows, width) → the same shape, as a product takes it, in rayon's current pool.
     ///
     /// # Panics
     /// `x` has no whole rows.
-    pub fn forward(&self, x: &[f32]) -> PackedRows {
+    pub fn forward(&self, x: &[f32], form: Form) -> PackedRows {
         let width = self.width();
         let rows = x.len() / width;
         assert_eq!(x.len(), rows * width, "whole rows");
@@ -50,7 +50,7 @@ impl LayerNorm {
         const TASK: usize = 1 << 15;
         // SAFETY: the tasks write every row.
         unsafe {
-            PackedRows::written(rows, width, |y| {
+            PackedRows::written(rows, width, form, |y| {
                 let parts: Vec<_> = even_split(rows, x.len().div_ceil(TASK)).collect();
                 parts.into_par_iter().for_each(|(first_row, rows)| {
                     let x = &x[first_row * width..][..rows * width];
@@ -159,7 +159,7 @@ mod tests {
                     *x = *x * 100.0 + 40.0; // channels far above the others, as CLIP has them
                 }
                 let norm = LayerNorm::new(isa, weight.clone(), bias.clone(), 1e-5);
-                let got = norm.forward(&x).to_vec();
+                let got = norm.forward(&x, Form::Float32).to_vec();
                 let error = relative_error(&got, &plain(&x, &weight, &bias, 1e-5));
                 assert!(error < 4e-7, "{isa:?} {width}: {error:e}");
             }
@@ -172,9 +172,9 @@ mod tests {
         let x = noise(3, 500 * width);
         for &isa in Isa::available() {
             let norm = LayerNorm::new(isa, noise(1, width), noise(2, width), 1e-5);
-            let together = same_on_all_threads(|| norm.forward(&x).to_vec());
+            let together = same_on_all_threads(|| norm.forward(&x, Form::Float32).to_vec());
             for (x, together) in x.chunks_exact(width).zip(together.chunks_exact(width)) {
-                assert!(same_bytes(&norm.forward(x).to_vec(), together), "{isa:?}");
+                assert!(same_bytes(&norm.forward(x, Form::Float32).to_vec(), together), "{isa:?}");
             }
         }
     }

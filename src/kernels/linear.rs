@@ -1,25 +1,26 @@
 //! `y = x Wᵀ + b` over weights packed once, with what follows it fused into its last step.
 
-use std::{convert::Infallible, ops::Range};
+use std::{convert::Infallible, marker::PhantomData, ops::Range};
 
 use rayon::prelude::*;
 
 use super::{
-    Activation, Isa, PackedRows,
-    epilogue::{Epilogue, Place, finish_tile},
+    Activation, Compute, Form, PackedRows,
+    compute::{Machine, Unit},
+    epilogue::{Destination, Epilogue, Place, finish_tile},
     memory::{Aligned, SharedOut, written},
-    packed_rows::PackedOut,
     panels::Panels,
     scratch::Scratch,
     simd::{Kernel, Simd},
-    threads::{panel_spans, row_groups},
-    tile::{DEPTH, Operands, PREFETCHES, ROW_STRIDE, even_split, sum_tile, tiles},
+    threads::{panel_spans, row_groups, unit_panel_spans, unit_row_groups},
+    tile::{DEPTH, Operands, PREFETCHES, even_split, sum_tile, tiles},
+    unit,
 };
 
-/// A linear layer whose weights are packed for the micro-kernel.
+/// A linear layer whose weights are packed for products.
 #[derive(Debug)]
 pub struct PackedLinear {
-    isa: Isa,
+    compute: Compute,
     weights: Panels,
     /// (panels · tile columns)
     bias: Aligned,
@@ -39,35 +40,40 @@ impl PackedLinear {
     /// # Panics
     /// There are no inputs, or the bias has not one value for each output.
     pub fn pack<E: Send>(
-        isa: Isa,
+        compute: Compute,
         [outputs, inputs]: [usize; 2],
         bias: Option<&[f32]>,
         spare: Option<Self>,
         read: impl Fn(Range<usize>, &mut [f32]) -> Result<(), E> + Sync,
     ) -> Result<Self, E> {
         assert!(inputs > 0, "a sum of no products"); // no step would write a result
-        let columns = isa.tile_columns();
+        let columns = compute.columns();
         let mut padded = Aligned::zeros(outputs.next_multiple_of(columns));
         if let Some(bias) = bias {
             assert_eq!(bias.len(), outputs, "a bias for each output");
             padded.as_mut_slice()[..outputs].copy_from_slice(bias);
         }
         let spare = spare.map(|spare| spare.weights);
-        Ok(Self { isa, weights: Panels::pack(isa, [outputs, inputs], spare, read)?, bias: padded })
+        Ok(Self { compute, weights: Panels::pack(compute, [outputs, inputs], spare, read)?, bias: padded })
     }
 
     /// Packs a weight (outputs, inputs) that lies in memory, row-major.
     ///
     /// # Panics
     /// There are no inputs, the weight has no whole rows, or the bias not one value for each.
-    pub fn from_rows(isa: Isa, inputs: usize, weight: &[f32], bias: Option<&[f32]>) -> Self {
+    pub fn from_rows(
+        compute: impl Into<Compute>,
+        inputs: usize,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Self {
         let outputs = weight.len().checked_div(inputs).unwrap_or(0);
         assert_eq!(weight.len(), outputs * inputs, "a weight of whole rows");
         let read = |rows: Range<usize>, into: &mut [f32]| {
             into.copy_from_slice(&weight[rows.start * inputs..rows.end * inputs]);
             Ok::<_, Infallible>(())
         };
-        let Ok(layer) = Self::pack(isa, [outputs, inputs], bias, None, read);
+        let Ok(layer) = Self::pack(compute.into(), [outputs, inputs], bias, None, read);
         layer
     }
 
@@ -81,12 +87,25 @@ impl PackedLinear {
         self.weights.outputs()
     }
 
+    /// How the layer takes its input.
+    pub fn form(&self) -> Form {
+        self.compute.form()
+    }
+
+    /// `x` (rows, inputs) as the layer takes it, in rayon's current pool.
+    ///
+    /// # Panics
+    /// `x` has no whole rows.
+    pub fn pack_input(&self, x: &[f32]) -> PackedRows {
+        PackedRows::pack(self.compute.isa(), x, self.inputs(), self.form())
+    }
+
     /// `x` (rows, inputs) → (rows, outputs), in rayon's current pool.
     ///
     /// A row's result is the same bytes whatever rows it is computed with and on however many threads.
     ///
     /// # Panics
-    /// `x` has another width, or a residual is not as long as the result.
+    /// `x` has another width or form, or a residual is not as long as the result.
     pub fn forward(&self, x: &PackedRows, epilogue: Epilogue) -> Vec<f32> {
         // SAFETY: the result is as long as `forward_to` needs, and written in full.
         unsafe { written(x.rows() * self.outputs(), |y| self.forward_to(x, epilogue, y)) }
@@ -103,61 +122,113 @@ impl PackedLinear {
         self.multiply(x, Destination::RowMajor(y, epilogue));
     }
 
-    /// `activation(x Wᵀ + b)`, ready to be the next product's input.
+    /// `activation(x Wᵀ + b)`, as the next product takes it.
     ///
     /// # Panics
-    /// `x` has another width.
-    pub fn forward_activated(&self, x: &PackedRows, activation: Activation) -> PackedRows {
+    /// `x` has another width or form.
+    pub fn forward_activated(&self, x: &PackedRows, activation: Activation, form: Form) -> PackedRows {
         // SAFETY: the tasks write every panel of every row.
         unsafe {
-            PackedRows::written(x.rows(), self.outputs(), |y| {
+            PackedRows::written(x.rows(), self.outputs(), form, |y| {
                 self.multiply(x, Destination::Packed(y, activation));
             })
         }
     }
 
     fn multiply(&self, x: &PackedRows, destination: Destination) {
-        assert_eq!(x.width(), self.inputs(), "an input of the layer's width");
-        let columns = self.isa.tile_columns();
+        assert_eq!(
+            (x.width(), x.form()),
+            (self.inputs(), self.form()),
+            "an input of the layer's width and form"
+        );
+        let columns = self.compute.columns();
         let panels = self.weights.count();
-        let groups: Vec<_> = even_split(x.rows(), row_groups(x.rows())).collect();
-        let spans: Vec<_> = even_split(panels, panel_spans(panels, groups.len())).collect();
+        let groups = match self.compute.unit {
+            None => row_groups(x.rows()),
+            Some(_) => unit_row_groups(x.rows()),
+        };
+        // A unit's rows are cut between its bands.
+        let unit = if self.compute.unit.is_some() { unit::BAND } else { 1 };
+        let groups: Vec<_> = even_split(x.rows().div_ceil(unit), groups).collect();
+        let spans = match self.compute.unit {
+            None => panel_spans(panels, groups.len()),
+            Some(_) => unit_panel_spans(panels, groups.len()),
+        };
+        let spans: Vec<_> = even_split(panels, spans).collect();
         (0..groups.len() * spans.len()).into_par_iter().with_max_len(1).for_each(|task| {
-            let (first_row, rows) = groups[task / spans.len()];
+            let (first, count) = groups[task / spans.len()];
+            let rows = first * unit..((first + count) * unit).min(x.rows());
             let (first_panel, panels) = spans[task % spans.len()];
+            let sums_len = match self.compute.unit {
+                None => count * columns,
+                Some(_) => count * unit::SUMS,
+            };
             Scratch::with(|scratch| {
-                let product = Product {
-                    layer: self,
+                let part = Part {
                     x,
-                    sums: scratch.sums(panels * rows * columns),
-                    rows: first_row..first_row + rows,
+                    sums: scratch.sums(panels * sums_len),
+                    rows: rows.clone(),
                     panels: first_panel..first_panel + panels,
                     destination,
                 };
-                // SAFETY: the widths agree; no other task has this part of the destination.
-                unsafe { self.isa.run(product) };
+                // SAFETY: the widths and forms agree; no other task has this part of the destination.
+                unsafe { self.multiply_part(part) };
             });
         });
     }
+
+    /// # Safety
+    /// The part's rows are in the form of this layer, and nobody else has this part of the destination.
+    unsafe fn multiply_part(&self, part: Part) {
+        let isa = self.compute.isa();
+        // SAFETY: by contract; a unit is only named where the CPU has it.
+        unsafe {
+            match self.compute.unit {
+                None => isa.run(Product { layer: self, part }),
+                #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+                Some(Unit { machine: Machine::Amx, parts }) => self.multiply_tiles::<unit::Amx>(parts, part),
+                Some(Unit { machine: Machine::Plain, parts }) => {
+                    self.multiply_tiles::<unit::Plain>(parts, part);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`PackedLinear::multiply_part`], and the CPU has the machine.
+    unsafe fn multiply_tiles<M: unit::TileMachine>(&self, parts: usize, part: Part) {
+        /// One function for each number of parts, so that the products of a step are known to the compiler.
+        macro_rules! run {
+            ($parts:literal) => {{
+                let Part { x, sums, rows, panels, destination } = part;
+                let (weights, bias, machine) = (&self.weights, self.bias.as_slice(), PhantomData::<M>);
+                let product =
+                    unit::Product::<M, $parts> { weights, bias, x, sums, rows, panels, destination, machine };
+                // SAFETY: by contract.
+                unsafe { self.compute.isa().run(product) }
+            }};
+        }
+        match parts {
+            1 => run!(1),
+            2 => run!(2),
+            _ => run!(3),
+        }
+    }
 }
 
-/// Where results go.
-#[derive(Clone, Copy)]
-enum Destination<'a> {
-    /// (rows, outputs)
-    RowMajor(SharedOut, Epilogue<'a>),
-    Packed(PackedOut, Activation),
-}
-
-/// One task: the product of some rows with some panels.
-struct Product<'a> {
-    layer: &'a PackedLinear,
+/// What one task multiplies.
+struct Part<'a> {
     x: &'a PackedRows,
-    /// (panels, rows, tile columns)
     sums: &'a mut [f32],
     rows: Range<usize>,
     panels: Range<usize>,
     destination: Destination<'a>,
+}
+
+/// One task in float32; its sums are (panels, rows, tile columns).
+struct Product<'a> {
+    layer: &'a PackedLinear,
+    part: Part<'a>,
 }
 
 impl Kernel for Product<'_> {
@@ -167,28 +238,27 @@ impl Kernel for Product<'_> {
     /// panel, so that the panel's block stays in the first for all rows.
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { layer: PackedLinear { weights: panels, .. }, ref rows, .. } = self;
+        let PackedLinear { weights: panels, bias, .. } = self.layer;
+        let Part { x, sums, rows, panels: range, destination } = self.part;
         let (columns, inputs) = (2 * S::LANES, panels.inputs());
         let blocks = inputs.div_ceil(DEPTH);
-        for (block, panel) in
-            (0..blocks).flat_map(|block| self.panels.clone().map(move |panel| (block, panel)))
-        {
+        for (block, panel) in (0..blocks).flat_map(|block| range.clone().map(move |panel| (block, panel))) {
             let start = block * DEPTH;
             let depth = DEPTH.min(inputs - start);
             let weights = panels.at(panel, start);
-            let next = if panel + 1 < self.panels.end {
+            let next = if panel + 1 < range.end {
                 weights.wrapping_add(inputs * columns)
             } else {
-                panels.at(self.panels.start, start + depth)
+                panels.at(range.start, start + depth)
             };
-            let sums = (panel - self.panels.start) * rows.len() * columns;
+            let first_sum = (panel - range.start) * rows.len() * columns;
             let lines = (depth * columns / 16).div_ceil(rows.len().div_ceil(S::TILE_ROWS)).min(PREFETCHES);
             for (tile, (row, height)) in tiles::<S>(rows.len()).enumerate() {
                 // SAFETY: a block's rows lie in `x` and `sums`, a panel's block in `panels`.
                 unsafe {
-                    let sums = self.sums.as_mut_ptr().add(sums + row * columns);
+                    let sums = sums.as_mut_ptr().add(first_sum + row * columns);
                     let operands = Operands {
-                        x: self.x.block(block, rows.start + row),
+                        x: x.block(block, rows.start + row),
                         weights,
                         depth,
                         sums,
@@ -199,30 +269,21 @@ impl Kernel for Product<'_> {
                     };
                     sum_tile::<S>(height, operands);
                     if block + 1 == blocks {
-                        finish_tile::<S>(sums, &self.place(rows.start + row, height, panel, columns));
+                        let (outputs, column) = (panels.outputs(), panel * columns);
+                        let place = Place {
+                            row: rows.start + row,
+                            column,
+                            rows: height,
+                            columns: columns.min(outputs - column),
+                            outputs,
+                            bias: &bias.as_slice()[column..column + columns],
+                            destination,
+                        };
+                        finish_tile::<S>(sums, columns, &place);
                     }
                 }
             }
         }
-    }
-}
-
-impl Product<'_> {
-    /// Where a tile of a panel goes.
-    fn place(&self, row: usize, rows: usize, panel: usize, columns: usize) -> Place<'_> {
-        let PackedLinear { ref weights, ref bias, .. } = *self.layer;
-        let outputs = weights.outputs();
-        let column = panel * columns;
-        let offset = row * outputs + column;
-        let (y, stride, epilogue) = match self.destination {
-            Destination::RowMajor(y, epilogue) => (y.as_ptr().wrapping_add(offset), outputs, epilogue),
-            // A panel lies in one depth block, since the tile's width divides a block's depth.
-            Destination::Packed(y, activation) => {
-                (y.at(row, column), ROW_STRIDE, Epilogue::Activation(activation))
-            }
-        };
-        let bias = bias.as_ptr().wrapping_add(column);
-        Place { y, offset, stride, rows, columns: columns.min(outputs - column), bias, epilogue }
     }
 }
 
@@ -259,13 +320,16 @@ mod tests {
                     // What a sum's rounding errors are relative to: the sum of its terms' magnitudes.
                     let scale =
                         plain(&magnitudes(&x), inputs, &magnitudes(&weight), Some(&magnitudes(&bias)));
-                    for &isa in Isa::available() {
-                        let layer = PackedLinear::from_rows(isa, inputs, &weight, Some(&bias));
-                        let got = layer.forward(&PackedRows::pack(&x, inputs), Epilogue::None);
+                    for compute in Compute::all() {
+                        let layer = PackedLinear::from_rows(compute, inputs, &weight, Some(&bias));
+                        let got = layer.forward(&layer.pack_input(&x), Epilogue::None);
                         assert_eq!(got.len(), want.len());
                         for ((&got, want), scale) in got.iter().zip(&want).zip(&scale) {
                             let error = (f64::from(got) - want).abs() / scale;
-                            assert!(error < 4e-7, "{isa:?} {rows} x {inputs} -> {outputs}: {error:e}");
+                            assert!(
+                                error < 4e-7 * compute.tolerance(),
+                                "{compute:?} {rows} x {inputs} -> {outputs}: {error:e}"
+                            );
                         }
                     }
                 }
@@ -277,11 +341,12 @@ mod tests {
     fn a_deep_sum_is_as_accurate_as_a_short_one() {
         let (rows, inputs, outputs) = (20, 4096, 48);
         let (x, weight) = (noise(1, rows * inputs), noise(2, outputs * inputs));
-        for &isa in Isa::available() {
-            let layer = PackedLinear::from_rows(isa, inputs, &weight, None);
-            let got = layer.forward(&PackedRows::pack(&x, inputs), Epilogue::None);
+        for compute in Compute::all() {
+            let layer = PackedLinear::from_rows(compute, inputs, &weight, None);
+            let got = layer.forward(&layer.pack_input(&x), Epilogue::None);
             let error = relative_error(&got, &plain(&x, inputs, &weight, None));
-            assert!(error < 5e-7, "{isa:?}: {error:e}");
+            println!("{compute:?} {error:e}");
+            assert!(error < 5e-7 * compute.tolerance(), "{compute:?}: {error:e}");
         }
     }
 
@@ -291,21 +356,21 @@ mod tests {
         let (x, weight, bias) = (noise(1, rows * inputs), noise(2, outputs * inputs), noise(3, outputs));
         let residual = noise(4, rows * outputs);
         let sums = plain(&x, inputs, &weight, Some(&bias));
-        for &isa in Isa::available() {
-            let layer = PackedLinear::from_rows(isa, inputs, &weight, Some(&bias));
+        for compute in Compute::all() {
+            let layer = PackedLinear::from_rows(compute, inputs, &weight, Some(&bias));
             let added: Vec<f64> = sums.iter().zip(&residual).map(|(s, &r)| s + f64::from(r)).collect();
             let error = relative_error(
-                &layer.forward(&PackedRows::pack(&x, inputs), Epilogue::AddResidual(&residual)),
+                &layer.forward(&layer.pack_input(&x), Epilogue::AddResidual(&residual)),
                 &added,
             );
-            assert!(error < 4e-7, "{isa:?}: {error:e}");
+            assert!(error < 4e-7 * compute.tolerance(), "{compute:?}: {error:e}");
             for activation in [Activation::QuickGelu, Activation::Gelu, Activation::GeluTanh] {
                 let want: Vec<f64> = sums.iter().map(|&s| activation.exact(s)).collect();
                 let error = relative_error(
-                    &layer.forward_activated(&PackedRows::pack(&x, inputs), activation).to_vec(),
+                    &layer.forward_activated(&layer.pack_input(&x), activation, Form::Float32).to_vec(),
                     &want,
                 );
-                assert!(error < 4e-7, "{isa:?} {activation:?}: {error:e}");
+                assert!(error < 4e-7 * compute.tolerance(), "{compute:?} {activation:?}: {error:e}");
             }
         }
     }
@@ -315,37 +380,45 @@ mod tests {
         let (tokens, inputs, outputs) = (257, 300, 75);
         let (weight, bias) = (noise(1, outputs * inputs), noise(2, outputs));
         let image = noise(3, tokens * inputs);
-        for &isa in Isa::available() {
-            let layer = PackedLinear::from_rows(isa, inputs, &weight, Some(&bias));
+        for compute in Compute::all() {
+            let layer = PackedLinear::from_rows(compute, inputs, &weight, Some(&bias));
             let forward = |x: &[f32]| {
-                let x = PackedRows::pack(x, inputs);
-                same_on_all_threads(|| layer.forward_activated(&x, Activation::QuickGelu).to_vec())
+                let x = layer.pack_input(x);
+                same_on_all_threads(|| {
+                    layer.forward_activated(&x, Activation::QuickGelu, Form::Float32).to_vec()
+                })
             };
             let alone = forward(&image);
             for (batch, place) in [(3, 0), (3, 2), (8, 5)] {
                 let mut x = noise(9, batch * tokens * inputs);
                 x[place * image.len()..][..image.len()].copy_from_slice(&image);
                 let batched = forward(&x);
-                assert!(same_bytes(&batched[place * alone.len()..][..alone.len()], &alone), "{isa:?}");
+                assert!(same_bytes(&batched[place * alone.len()..][..alone.len()], &alone), "{compute:?}");
             }
             for first in 0..30 {
                 let part = forward(&image[first * inputs..][..31 * inputs]);
-                assert!(same_bytes(&part, &alone[first * outputs..][..31 * outputs]), "{isa:?} from {first}");
+                assert!(
+                    same_bytes(&part, &alone[first * outputs..][..31 * outputs]),
+                    "{compute:?} from {first}"
+                );
             }
         }
     }
 
     #[test]
-    #[should_panic(expected = "an input of the layer's width")]
+    #[should_panic(expected = "an input of the layer's width and form")]
     fn another_width_is_refused() {
-        let layer = PackedLinear::from_rows(Isa::best(), 3, &[0.0; 6], None);
-        layer.forward(&PackedRows::pack(&[0.0; 8], 4), Epilogue::None);
+        let layer = PackedLinear::from_rows(crate::kernels::Isa::best(), 3, &[0.0; 6], None);
+        layer.forward(
+            &PackedRows::pack(crate::kernels::Isa::best(), &[0.0; 8], 4, layer.form()),
+            Epilogue::None,
+        );
     }
 
     #[test]
     #[should_panic(expected = "a residual as long as the result")]
     fn a_short_residual_is_refused() {
-        let layer = PackedLinear::from_rows(Isa::best(), 3, &[0.0; 6], None);
-        layer.forward(&PackedRows::pack(&[0.0; 6], 3), Epilogue::AddResidual(&[0.0; 3]));
+        let layer = PackedLinear::from_rows(crate::kernels::Isa::best(), 3, &[0.0; 6], None);
+        layer.forward(&layer.pack_input(&[0.0; 6]), Epilogue::AddResidual(&[0.0; 3]));
     }
 }

@@ -1,8 +1,8 @@
-//! What makes the tower fast on a CPU, in float32: matrix products over packed weights with what follows them
+//! What makes the tower fast on a CPU: matrix products over packed weights with what follows them
 //! fused, attention straight from the fused q, k and v, layer norm, and vectorised exponentials.
 //!
 //! Every result of the tower is a pure function of its row of inputs: the order of every sum is fixed, so bytes do
-//! not depend on the batch, the number of threads or the rows beside it. Between instruction sets they may differ.
+//! not depend on the batch, the number of threads or the rows beside it. Between instruction sets, matrix units and precisions they differ.
 
 // Vector instructions, uninitialised results that parallel tasks fill in, and pointers without a bounds check in the
 // innermost loops need it. Shapes are checked once, at the safe functions that this module exports.
@@ -11,6 +11,7 @@
 mod activation;
 mod attention;
 mod block;
+mod compute;
 mod embed;
 mod epilogue;
 mod isa;
@@ -21,6 +22,7 @@ mod memory;
 mod packed_rows;
 mod panels;
 mod peak;
+mod precision;
 mod scratch;
 mod simd;
 mod swiglu;
@@ -29,16 +31,19 @@ mod testing;
 mod threads;
 mod tile;
 mod transpose;
+mod unit;
 
 pub use activation::Activation;
 pub use attention::{AttentionShape, attention};
 pub use block::{attention_half, gated_half, mlp_half};
+pub use compute::Compute;
 pub use embed::embed;
 pub use epilogue::Epilogue;
 pub use isa::Isa;
 pub use layer_norm::LayerNorm;
 pub use linear::PackedLinear;
-pub use packed_rows::PackedRows;
-pub use peak::fma_peak;
+pub use packed_rows::{Form, PackedRows};
+pub use peak::{fma_peak, tile_peak};
+pub use precision::MatmulPrecision;
 pub use swiglu::swiglu;
 pub use threads::physical_cores;

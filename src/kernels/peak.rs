@@ -24,6 +24,38 @@ pub fn fma_peak(isa: Isa) -> f64 {
     best
 }
 
+/// Measures the peak of a matrix unit's products on all threads of rayon's current pool, in GFLOP/s, from tiles alone; none
+/// where there is no unit.
+pub fn tile_peak() -> Option<f64> {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if super::unit::Amx::is_available() {
+        use super::unit::{Amx, TileMachine};
+        const STEPS: usize = 100_000;
+        /// Four products of 16 × 16 sums of 32.
+        const OPERATIONS: usize = STEPS * 4 * 16 * 16 * 32;
+        let mut best = 0f64;
+        for _ in 0..8 {
+            let start = Instant::now();
+            rayon::broadcast(|_| {
+                // SAFETY: the machine is available; the tiles are zero, and no memory is touched.
+                unsafe {
+                    let mut machine = Amx::new(16);
+                    for _ in 0..STEPS {
+                        machine.dot::<0, 4, 6>();
+                        machine.dot::<1, 4, 7>();
+                        machine.dot::<2, 5, 6>();
+                        machine.dot::<3, 5, 7>();
+                    }
+                }
+            });
+            let threads = rayon::current_num_threads();
+            best = best.max(2.0 * (OPERATIONS * threads) as f64 / start.elapsed().as_secs_f64() / 1e9);
+        }
+        return Some(best);
+    }
+    None
+}
+
 /// Independent chains of operations, enough to keep every multiplier busy in spite of its latency.
 struct Chains {
     steps: usize,

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{
-    Isa, PackedRows, math,
+    Form, Isa, PackedRows, math,
     packed_rows::PackedOut,
     simd::{Kernel, Simd},
 };
@@ -13,12 +13,12 @@ use super::{
 ///
 /// # Panics
 /// `x` has no whole rows.
-pub fn swiglu(isa: Isa, x: &[f32], inner: usize) -> PackedRows {
+pub fn swiglu(isa: Isa, x: &[f32], inner: usize, form: Form) -> PackedRows {
     let rows = x.len() / (2 * inner);
     assert_eq!(x.len(), rows * 2 * inner, "whole rows");
     // SAFETY: the tasks write every row.
     unsafe {
-        PackedRows::written(rows, inner, |y| {
+        PackedRows::written(rows, inner, form, |y| {
             x.par_chunks_exact(2 * inner).enumerate().with_min_len(4).for_each(|(row, x)| {
                 // SAFETY: both halves are `inner` long; this row of `y` is the task's own.
                 isa.run(Gate { x, row, y });
@@ -69,7 +69,7 @@ mod tests {
                 .flat_map(|row| (0..inner).map(move |i| silu(row[i].into()) * f64::from(row[inner + i])))
                 .collect();
             for &isa in Isa::available() {
-                let got = same_on_all_threads(|| swiglu(isa, &x, inner).to_vec());
+                let got = same_on_all_threads(|| swiglu(isa, &x, inner, Form::Float32).to_vec());
                 let error = relative_error(&got, &want);
                 assert!(error < 2e-7, "{isa:?} {rows} x {inner}: {error:e}");
             }

@@ -23,6 +23,24 @@ pub(super) fn row_groups(rows: usize) -> usize {
     rayon::current_num_threads().min(rows / FEWEST_ROWS).max(rows.div_ceil(MOST_ROWS))
 }
 
+/// The most rows of a product on a matrix unit: of so many the inputs of a depth block and their sums with a few panels stay in a
+/// second-level cache of 2 MB, which all CPUs with such a unit have.
+const MOST_UNIT_ROWS: usize = 544;
+
+/// The same for a matrix unit. It multiplies faster than weights come from memory unless many rows share them, so threads share
+/// the columns of a group rather than its rows.
+pub(super) fn unit_row_groups(rows: usize) -> usize {
+    rows.div_ceil(MOST_UNIT_ROWS)
+}
+
+/// Into how many spans to cut the panels of such a product: the fewer there are, the fewer times the input comes from beyond the
+/// second-level cache, which costs more than what is lost at the end.
+pub(super) fn unit_panel_spans(panels: usize, groups: usize) -> usize {
+    const MOST_PANELS: usize = 16;
+    let tasks = 2 * rayon::current_num_threads();
+    panels.div_ceil(MOST_PANELS).max(tasks.div_ceil(groups.max(1))).min(panels)
+}
+
 /// Into how many chunks to cut rows that go through several products one after the other: a group for each thread.
 pub(super) fn chunks(rows: usize) -> usize {
     rows.div_ceil(MOST_ROWS * rayon::current_num_threads())

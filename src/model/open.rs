@@ -12,6 +12,7 @@ use super::{
     tower::VisionTower,
     weights::{Checkpoint, RandomWeights, Weights},
 };
+use crate::kernels::Compute;
 use crate::processor::{Backend, ConfigError, Fit, Processor, ProcessorConfig};
 
 /// Which model is wanted.
@@ -159,7 +160,12 @@ impl Model {
     ///
     /// # Errors
     /// Those of [`Model::config`], [`Model::weights`] and [`VisionTower::load_for`].
-    pub fn tower(&self, wanted: &Wanted, device: &Device) -> Result<VisionTower, ModelError> {
-        VisionTower::load_for(wanted, self.config()?, &self.weights()?, device)
+    pub fn tower(
+        &self,
+        wanted: &Wanted,
+        compute: Compute,
+        device: &Device,
+    ) -> Result<VisionTower, ModelError> {
+        VisionTower::load_for(wanted, self.config()?, &self.weights()?, compute, device)
     }
 }

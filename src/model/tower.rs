@@ -17,6 +17,7 @@ use super::{
     weights::Spares,
     weights::Weights,
 };
+use crate::kernels::Compute;
 
 /// A vision transformer of any family, as much of it as was asked for.
 #[derive(Debug)]
@@ -34,10 +35,11 @@ impl VisionTower {
     /// # Errors
     /// As [`VisionTower::load_for`].
     pub fn load(config: VisionConfig, weights: &Weights, device: &Device) -> Result<Self, ModelError> {
-        Self::load_for(&Wanted::last_hidden_state(), config, weights, device)
+        Self::load_for(&Wanted::last_hidden_state(), config, weights, Compute::default(), device)
     }
 
-    /// Reads what the wanted tensors need, as float32, onto a device. Blocks above are neither read nor kept.
+    /// Reads what the wanted tensors need, as float32, onto a device. Blocks above are neither read nor kept. `compute`
+    /// is for a CPU; elsewhere products are candle's.
     ///
     /// # Errors
     /// A tensor is missing, has another shape than `config` says, or cannot be read; the error names it. The tower
@@ -46,9 +48,10 @@ impl VisionTower {
         wanted: &Wanted,
         config: VisionConfig,
         weights: &Weights,
+        compute: Compute,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        Self::build(wanted, config, &Source::new(weights, device, None))
+        Self::build(wanted, config, &Source::new(weights, device, compute, None))
     }
 
     /// The same on the CPU, but the linear layers stay where they are, and each forward pass reads them anew: for a
@@ -57,9 +60,14 @@ impl VisionTower {
     ///
     /// # Errors
     /// As [`VisionTower::load_for`]. What cannot be read is found in the forward pass.
-    pub fn stream_for(wanted: &Wanted, config: VisionConfig, weights: &Weights) -> Result<Self, ModelError> {
+    pub fn stream_for(
+        wanted: &Wanted,
+        config: VisionConfig,
+        weights: &Weights,
+        compute: Compute,
+    ) -> Result<Self, ModelError> {
         let spares = Some(Arc::new(Spares::default()));
-        Self::build(wanted, config, &Source::new(weights, &Device::Cpu, spares))
+        Self::build(wanted, config, &Source::new(weights, &Device::Cpu, compute, spares))
     }
 
     fn build(wanted: &Wanted, config: VisionConfig, root: &Source) -> Result<Self, ModelError> {

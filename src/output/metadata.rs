@@ -53,12 +53,14 @@ impl Metadata {
     }
 
     /// What is not the same, one `key is A, not B` each, where A is the value here and B the `other`. Where the same
-    /// weights were found does not count: a checkpoint has many paths, and may be moved.
+    /// weights were found does not count: a checkpoint has many paths, and may be moved. Nor does what a machine computed with,
+    /// which keeps to the precision that was asked for: the machines of a cluster differ.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let keys: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
         let show = |value: Option<&str>| value.map_or("absent".to_owned(), |value| format!("{value:?}"));
         let same_weights = self.get("weights").is_some() && self.get("weights") == other.get("weights");
         keys.into_iter()
+            .filter(|key| key.as_str() != "compute")
             .filter(|key| !(same_weights && ["model", "revision"].contains(&key.as_str())))
             .map(|key| (key, self.get(key), other.get(key)))
             .filter(|(_, here, there)| here != there)
@@ -90,6 +92,17 @@ mod tests {
         b.insert("dtype", "f16");
         b.insert("revision", "main");
         assert_eq!(a.differences(&b), [r#"dtype is "f32", not "f16""#, r#"revision is absent, not "main""#]);
+    }
+
+    #[test]
+    fn machines_may_differ_and_precisions_may_not() {
+        let (mut a, mut b) = (Metadata::new(), Metadata::new());
+        a.insert("compute", "avx2");
+        b.insert("compute", "amx-bf16x3");
+        assert!(a.differences(&b).is_empty());
+        a.insert("matmul_precision", "highest");
+        b.insert("matmul_precision", "medium");
+        assert_eq!(a.differences(&b).len(), 1);
     }
 
     #[test]

@@ -101,6 +101,24 @@ pub(super) trait Simd: Sized + 'static {
         lanes
     }
 
+    /// Each lane rounded to the nearest bfloat16, to the even one of two. A NaN stays one.
+    #[inline(always)]
+    unsafe fn round_to_bf16(v: Self::V) -> Self::V {
+        let lanes = unsafe { Self::to_array(v) }.map(round_to_bf16);
+        // SAFETY: the array holds a vector.
+        unsafe { Self::load(lanes.as_ptr()) }
+    }
+
+    /// Stores the first `count` lanes, at most `LANES`, which are bfloat16, as such.
+    #[inline(always)]
+    unsafe fn store_bf16(to: *mut u16, count: usize, v: Self::V) {
+        let lanes = unsafe { Self::to_array(v) };
+        for (i, lane) in lanes[..count.min(Self::LANES)].iter().enumerate() {
+            // SAFETY: `count` elements are writable by contract.
+            unsafe { *to.add(i) = (lane.to_bits() >> 16) as u16 };
+        }
+    }
+
     /// The sum of all lanes, pairwise.
     #[inline(always)]
     unsafe fn sum(v: Self::V) -> f32 {
@@ -121,6 +139,13 @@ pub(super) trait Simd: Sized + 'static {
         let lanes = unsafe { Self::to_array(v) };
         lanes[..Self::LANES].iter().copied().fold(f32::NEG_INFINITY, f32::max)
     }
+}
+
+/// The nearest bfloat16, the even one of two; a NaN stays one.
+pub(super) fn round_to_bf16(value: f32) -> f32 {
+    let bits = value.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000;
+    f32::from_bits(if value.is_nan() { (bits | 0x0040_0000) & 0xffff_0000 } else { rounded })
 }
 
 /// A computation written once for every instruction set.

@@ -170,6 +170,34 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn round_to_bf16(v: __m512) -> __m512 {
+        unsafe {
+            let bits = _mm512_castps_si512(v);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+            let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+            let rounded = _mm512_mask_blend_epi32(nan, rounded, quiet);
+            _mm512_castsi512_ps(_mm512_and_si512(rounded, _mm512_set1_epi32(0xffff_0000_u32 as i32)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(to: *mut u16, count: usize, v: __m512) {
+        unsafe {
+            let halves = _mm512_srli_epi32::<16>(_mm512_castps_si512(v));
+            // A store that converts is microcode; behind a conversion of its own it is one of vectors.
+            let halves = _mm512_cvtepi32_epi16(halves);
+            if count >= Self::LANES {
+                return _mm256_storeu_si256(to.cast(), halves);
+            }
+            let mut lanes = [0u16; Self::LANES];
+            _mm256_storeu_si256(lanes.as_mut_ptr().cast(), halves);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count);
+        }
+    }
+
+    #[inline(always)]
     unsafe fn prefetch(address: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }

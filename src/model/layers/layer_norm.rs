@@ -3,7 +3,7 @@
 use candle_core::{D, Result, Tensor};
 
 use super::cpu;
-use crate::kernels::{self, Isa};
+use crate::kernels::{self, Form, Isa};
 use crate::model::weights::Source;
 
 /// `(x - mean) / sqrt(var + eps) · weight + bias`, mean and variance over the last dimension.
@@ -29,7 +29,7 @@ impl LayerNorm {
     /// `x` (…, size) → the same shape.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Kernel(norm) => cpu::apply(x, norm.width(), |x| norm.forward(x).to_vec()),
+            Self::Kernel(norm) => cpu::apply(x, norm.width(), |x| norm.forward(x, Form::Float32).to_vec()),
             Self::Candle { weight, bias, eps } => {
                 // The variance is taken from centred values: the one-pass form (E[x²] - E[x]²) loses digits to the
                 // few large channels that CLIP's residual stream carries.

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use candle_core::{Module, Result, Tensor};
 
 use super::cpu;
-use crate::kernels::{Activation, Epilogue, PackedLinear, PackedRows};
+use crate::kernels::{Activation, Epilogue, PackedLinear};
 use crate::model::{
     weights::Rows,
     weights::Source,
@@ -54,8 +54,8 @@ impl Linear {
         }
         let bias = bias.map(|bias| bias.to_vec1()).transpose()?;
         Ok(match source.spares() {
-            Some(spares) => Self::Streamed(Streamed::new(rows, bias, spares.clone())),
-            None => Self::Packed(pack(&rows, bias.as_deref(), None)?),
+            Some(spares) => Self::Streamed(Streamed::new(rows, bias, source.compute(), spares.clone())),
+            None => Self::Packed(pack(&rows, bias.as_deref(), source.compute(), None)?),
         })
     }
 
@@ -71,9 +71,7 @@ impl Linear {
     /// `x` (B, T, in) → (B, T, out).
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let multiply = |layer: &PackedLinear| {
-            cpu::apply(x, layer.outputs(), |x| {
-                layer.forward(&PackedRows::pack(x, layer.inputs()), Epilogue::None)
-            })
+            cpu::apply(x, layer.outputs(), |x| layer.forward(&layer.pack_input(x), Epilogue::None))
         };
         match self {
             Self::Packed(layer) => multiply(layer),

@@ -6,21 +6,29 @@ use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
 
 use super::{Weights, rows::Rows, streamed::Spares};
+use crate::kernels::Compute;
 
 /// A place in a checkpoint: small tensors through candle's `VarBuilder`, the large ones as rows.
 #[derive(Clone)]
 pub(crate) struct Source<'a> {
     vb: VarBuilder<'a>,
     weights: &'a Weights,
+    /// What linear layers are packed for, on a CPU.
+    compute: Compute,
     /// Where linear layers are read anew in every forward pass, the memory that they share for it.
     spares: Option<Arc<Spares>>,
 }
 
 impl<'a> Source<'a> {
     /// The root of a checkpoint. With `spares`, its linear layers are streamed.
-    pub(in crate::model) fn new(weights: &'a Weights, device: &Device, spares: Option<Arc<Spares>>) -> Self {
+    pub(in crate::model) fn new(
+        weights: &'a Weights,
+        device: &Device,
+        compute: Compute,
+        spares: Option<Arc<Spares>>,
+    ) -> Self {
         let vb = VarBuilder::from_backend(Box::new(weights), DType::F32, device.clone());
-        Self { vb, weights, spares }
+        Self { vb, weights, compute, spares }
     }
 
     /// A place below this one.
@@ -46,6 +54,10 @@ impl<'a> Source<'a> {
 
     pub(crate) fn device(&self) -> &Device {
         self.vb.device()
+    }
+
+    pub(in crate::model) fn compute(&self) -> Compute {
+        self.compute
     }
 
     pub(in crate::model) fn spares(&self) -> Option<&Arc<Spares>> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::rows::Rows;
-use crate::kernels::{Isa, PackedLinear};
+use crate::kernels::{Compute, PackedLinear};
 use crate::model::error::ModelError;
 
 /// A linear layer that every forward pass reads and packs anew.
@@ -18,29 +18,36 @@ pub(crate) struct Streamed {
     rows: Rows,
     /// (outputs)
     bias: Option<Vec<f32>>,
+    compute: Compute,
     spares: Arc<Spares>,
 }
 
 impl Streamed {
-    pub(in crate::model) fn new(rows: Rows, bias: Option<Vec<f32>>, spares: Arc<Spares>) -> Self {
-        Self { rows, bias, spares }
+    pub(in crate::model) fn new(
+        rows: Rows,
+        bias: Option<Vec<f32>>,
+        compute: Compute,
+        spares: Arc<Spares>,
+    ) -> Self {
+        Self { rows, bias, compute, spares }
     }
 
     /// Reads and packs the layer.
     pub(in crate::model) fn load(&self) -> Result<Loaded<'_>, ModelError> {
-        let layer = pack(&self.rows, self.bias.as_deref(), self.spares.take())?;
+        let layer = pack(&self.rows, self.bias.as_deref(), self.compute, self.spares.take())?;
         Ok(Loaded { layer: Some(layer), spares: &self.spares })
     }
 }
 
-/// Packs rows with a bias (outputs) for this CPU; see [`PackedLinear::pack`].
+/// Packs rows with a bias (outputs); see [`PackedLinear::pack`].
 pub(in crate::model) fn pack(
     rows: &Rows,
     bias: Option<&[f32]>,
+    compute: Compute,
     spare: Option<PackedLinear>,
 ) -> Result<PackedLinear, ModelError> {
     let shape = [rows.outputs(), rows.inputs()];
-    PackedLinear::pack(Isa::best(), shape, bias, spare, |range, into| rows.read(range, into))
+    PackedLinear::pack(compute, shape, bias, spare, |range, into| rows.read(range, into))
 }
 
 /// Layers that are done with, whose memory the next ones take.

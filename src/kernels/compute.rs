@@ -1,0 +1,127 @@
+//! What products are computed with on this CPU.
+
+use super::{Form, Isa, MatmulPrecision};
+
+/// An instruction set for vectors, and a matrix unit if products run on one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compute {
+    isa: Isa,
+    pub(super) unit: Option<Unit>,
+}
+
+/// A tile machine, and how many bfloat16 stand for a float32 on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unit {
+    pub(super) machine: Machine,
+    pub(super) parts: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Machine {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Amx,
+    Plain,
+}
+
+impl Compute {
+    /// The fastest way of this CPU to products that are so exact, or more exact: where lower precision gains nothing, it is not
+    /// used.
+    pub fn best(precision: MatmulPrecision) -> Self {
+        let unit = Machine::best().map(|machine| Unit { machine, parts: precision.parts() });
+        Self { isa: Isa::best(), unit }
+    }
+
+    /// The bytes that a matrix unit gives for this precision, computed without one: far slower than anything else, to see on any
+    /// machine what another one computes.
+    pub fn emulated(precision: MatmulPrecision) -> Self {
+        let unit = Unit { machine: Machine::Plain, parts: precision.parts() };
+        Self { isa: Isa::best(), unit: Some(unit) }
+    }
+
+    /// The instruction set.
+    pub fn isa(self) -> Isa {
+        self.isa
+    }
+
+    /// What it is called: the instruction set for float32 products (`avx512`), or the unit and the bfloat16 parts of each
+    /// operand (`amx-bf16x3`).
+    pub fn name(self) -> String {
+        match self.unit {
+            None => self.isa.name().to_owned(),
+            Some(Unit { machine, parts: 1 }) => format!("{}-bf16", machine.name()),
+            Some(Unit { machine, parts }) => format!("{}-bf16x{parts}", machine.name()),
+        }
+    }
+
+    /// Columns of a panel of weights.
+    pub(super) fn columns(self) -> usize {
+        if self.unit.is_some() { super::unit::COLUMNS } else { self.isa.tile_columns() }
+    }
+
+    /// How a product takes its input.
+    pub fn form(self) -> Form {
+        match self.unit {
+            None => Form::Float32,
+            Some(Unit { parts, .. }) => Form::Bfloat16 { parts },
+        }
+    }
+}
+
+/// The best for products as exact as float32's.
+impl Default for Compute {
+    fn default() -> Self {
+        Self::best(MatmulPrecision::Highest)
+    }
+}
+
+/// Products in float32.
+impl From<Isa> for Compute {
+    fn from(isa: Isa) -> Self {
+        Self { isa, unit: None }
+    }
+}
+
+impl Machine {
+    fn best() -> Option<Self> {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if super::unit::Amx::is_available() {
+            return Some(Self::Amx);
+        }
+        None
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Self::Amx => "amx",
+            Self::Plain => "emulated",
+        }
+    }
+}
+
+#[cfg(test)]
+impl Compute {
+    /// All that can be tried here: float32 on each instruction set, and every precision on each machine.
+    pub(super) fn all() -> Vec<Self> {
+        let mut all: Vec<Self> = Isa::available().iter().map(|&isa| isa.into()).collect();
+        let machines = [Some(Machine::Plain), Machine::best()];
+        for (machine, parts) in
+            machines.into_iter().flatten().flat_map(|machine| [1, 2, 3].map(|parts| (machine, parts)))
+        {
+            all.push(Self { isa: Isa::best(), unit: Some(Unit { machine, parts }) });
+        }
+        // Vectors of another width, as they are elsewhere.
+        let portable = *Isa::available().last().expect("the portable one");
+        all.push(Self { isa: portable, unit: Some(Unit { machine: Machine::Plain, parts: 3 }) });
+        all
+    }
+
+    /// How much larger errors may be than float32's.
+    pub(super) fn tolerance(self) -> f64 {
+        match self.unit {
+            Some(Unit { parts: 1, .. }) => 2f64.powi(14),
+            Some(Unit { parts: 2, .. }) => 2f64.powi(6),
+            _ => 1.0,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! How exact products are asked to be.
+
+/// PyTorch's words for the precision of float32 matrix products (`torch.set_float32_matmul_precision`). Errors are those of
+/// `last_hidden_state` against float64, relative to its norm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MatmulPrecision {
+    /// Products as exact as float32's: at most 1e-6
+    #[default]
+    Highest,
+    /// Operands as the sum of two bfloat16, where that is faster: at most 2e-5
+    High,
+    /// Operands rounded to bfloat16, summed in float32, where that is faster: as bfloat16 autocast
+    Medium,
+}
+
+impl MatmulPrecision {
+    /// All of them, the most exact first.
+    pub const ALL: [Self; 3] = [Self::Highest, Self::High, Self::Medium];
+
+    /// PyTorch's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Highest => "highest",
+            Self::High => "high",
+            Self::Medium => "medium",
+        }
+    }
+
+    /// bfloat16 parts of each operand that hold its digits.
+    pub(super) fn parts(self) -> usize {
+        match self {
+            Self::Highest => 3,
+            Self::High => 2,
+            Self::Medium => 1,
+        }
+    }
+}
