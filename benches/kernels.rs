@@ -103,7 +103,7 @@ fn attention_16_heads(bencher: Bencher, batch: usize) {
     let qkv = values(batch * TOKENS * 3 * WIDTH);
     bencher
         .counter(ItemsCount::new(4 * batch * TOKENS * TOKENS * WIDTH))
-        .bench_local(|| attention(Isa::best(), &qkv, shape, compute().form()));
+        .bench_local(|| attention(compute(), &qkv, shape, compute().form()));
 }
 
 #[divan::bench(args = BATCHES)]

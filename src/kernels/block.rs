@@ -40,7 +40,7 @@ pub fn attention_half(
         let chunk = AttentionShape { batch: rows / shape.tokens, ..shape };
         // SAFETY: the chunk's part of the result is as long as its residual, and this call's alone.
         unsafe {
-            let mixed = attention(norm.isa(), qkv.as_slice(), chunk, out.form());
+            let mixed = attention(out.compute(), qkv.as_slice(), chunk, out.form());
             out.forward_to(&mixed, Epilogue::AddResidual(x), y);
         }
     })
@@ -128,7 +128,7 @@ mod tests {
             let narrow = layer(compute, 12, 50, width);
 
             let normed = norm.forward(&image, qkv.form());
-            let mixed = attention(isa, &qkv.forward(&normed, Epilogue::None), one, out.form());
+            let mixed = attention(compute, &qkv.forward(&normed, Epilogue::None), one, out.form());
             let attended = out.forward(&mixed, Epilogue::AddResidual(&image));
             let inner =
                 fc1.forward_activated(&norm.forward(&attended, fc1.form()), Activation::Gelu, fc2.form());

@@ -87,6 +87,11 @@ impl PackedLinear {
         self.weights.outputs()
     }
 
+    /// What it was packed for.
+    pub fn compute(&self) -> Compute {
+        self.compute
+    }
+
     /// How the layer takes its input.
     pub fn form(&self) -> Form {
         self.compute.form()

@@ -119,11 +119,11 @@ impl Panels {
 
 /// Rounds rows of `inputs` values to bfloat16, into rows of `words` pairs with zeros behind them, and leaves what that loses in
 /// their place.
-struct TakePart<'a> {
-    rows: &'a mut [f32],
-    inputs: usize,
-    halves: &'a mut [f32],
-    words: usize,
+pub(super) struct TakePart<'a> {
+    pub(super) rows: &'a mut [f32],
+    pub(super) inputs: usize,
+    pub(super) halves: &'a mut [f32],
+    pub(super) words: usize,
 }
 
 impl Kernel for TakePart<'_> {

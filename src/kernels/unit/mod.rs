@@ -5,11 +5,13 @@
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
+mod attention;
 mod plain;
 mod product;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(super) use amx::Amx;
+pub(super) use attention::{Mix, PackHead, Sizes};
 pub(super) use plain::Plain;
 pub(super) use product::{Product, SUMS};
 

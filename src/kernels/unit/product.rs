@@ -127,38 +127,38 @@ impl<M, const PARTS: usize> Product<'_, M, PARTS> {
 }
 
 /// A band of two tiles of rows, or one, times a panel, over a depth block.
-struct Operands {
+pub(super) struct Operands {
     /// The first part in the first step.
-    x: *const f32,
+    pub(super) x: *const f32,
     /// The panel's first part in the first step; from part to part.
-    weights: *const f32,
-    weights_part: usize,
-    steps: usize,
+    pub(super) weights: *const f32,
+    pub(super) weights_part: usize,
+    pub(super) steps: usize,
     /// [`SUMS`].
-    sums: *mut f32,
-    accumulate: bool,
+    pub(super) sums: *mut f32,
+    pub(super) accumulate: bool,
     /// Where the sums go instead when they are complete.
-    finished: Option<*mut f32>,
+    pub(super) finished: Option<*mut f32>,
     /// The band's inputs of the next block, of which every so many-th line from one on is asked for meanwhile.
-    x_ahead: *const f32,
-    x_ahead_from: usize,
-    x_ahead_every: usize,
+    pub(super) x_ahead: *const f32,
+    pub(super) x_ahead_from: usize,
+    pub(super) x_ahead_every: usize,
     /// The weights needed next, of which every so many-th line from one on is asked for meanwhile.
-    ahead: *const f32,
-    ahead_from: usize,
-    ahead_every: usize,
+    pub(super) ahead: *const f32,
+    pub(super) ahead_from: usize,
+    pub(super) ahead_every: usize,
 }
 
 /// Values from one part of a step of a band to the next.
-const X_PART: usize = BAND * STEP / 2;
+pub(super) const X_PART: usize = BAND * STEP / 2;
 
 /// Values from one step of a part of a panel to the next.
-const PANEL_STEP: usize = STEP / 2 * COLUMNS;
+pub(super) const PANEL_STEP: usize = STEP / 2 * COLUMNS;
 
 /// Where all digits of a float32 are wanted, a block's small products are summed before its large ones, and its sum is added to
 /// that of the blocks before it as a whole: the fewer large sums are rounded, the less is lost.
 #[inline(always)]
-unsafe fn sum_tiles<S: Simd, M: TileMachine, const PARTS: usize, const TWO: bool>(
+pub(super) unsafe fn sum_tiles<S: Simd, M: TileMachine, const PARTS: usize, const TWO: bool>(
     machine: &mut M,
     operands: &Operands,
 ) {
