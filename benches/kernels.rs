@@ -64,7 +64,12 @@ fn product(bencher: Bencher, batch: usize, inputs: usize, outputs: usize, epilog
 
 #[divan::bench(args = BATCHES)]
 fn linear_qkv(bencher: Bencher, batch: usize) {
-    product(bencher, batch, WIDTH, 3 * WIDTH, Epilogue::None);
+    let layers = layers(WIDTH, 3 * WIDTH);
+    let x = layers[0].pack_input(&values(batch * TOKENS * WIDTH));
+    let mut next = layers.iter().cycle();
+    bencher
+        .counter(ItemsCount::new(2 * batch * TOKENS * WIDTH * 3 * WIDTH))
+        .bench_local(|| next.next().map(|layer| layer.forward_heads(&x, 64)));
 }
 
 #[divan::bench(args = BATCHES)]

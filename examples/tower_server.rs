@@ -35,8 +35,13 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    rayon::ThreadPoolBuilder::new().num_threads(args.threads).build_global()?;
-    let model = Model::open(&ModelSpec::Local(args.model))?;
+    // As in the extractor, the forward pass runs inside the pool.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build()?;
+    pool.install(|| serve(&args))
+}
+
+fn serve(args: &Args) -> anyhow::Result<()> {
+    let model = Model::open(&ModelSpec::Local(args.model.clone()))?;
     let edge = model.config()?.image_size;
     let precision = MatmulPrecision::ALL.into_iter().find(|precision| precision.name() == args.precision);
     let precision = precision.context("--precision is highest, high or medium")?;

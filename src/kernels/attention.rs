@@ -1,6 +1,6 @@
 //! Multi-head attention straight from the fused q, k and v.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, ops::Range, slice};
 
 use rayon::prelude::*;
 
@@ -8,11 +8,12 @@ use super::{
     Compute, Form, Isa, PackedRows,
     compute::{Machine, Unit},
     math,
+    memory::SharedOut,
     packed_rows::PackedOut,
     scratch::{Scratch, new_call},
     simd::{Kernel, Simd},
     threads::parts_per_unit,
-    tile::{DEPTH, MAX_TILE_ROWS, Operands, ROW_STRIDE, even_split, sum_tile, tiles},
+    tile::{DEPTH, Keep, LINE, MAX_TILE_ROWS, Operands, ROW_STRIDE, even_split, sum_tiles, tiles},
     transpose::Transpose,
     unit,
 };
@@ -34,95 +35,127 @@ impl AttentionShape {
     fn width(&self) -> usize {
         self.heads * self.head_dim
     }
+
+    fn rows(&self) -> usize {
+        self.batch * self.tokens
+    }
 }
 
 /// `softmax(q kᵀ / √head_dim) v` of every head, over all tokens, without a mask.
 ///
-/// `qkv` is (batch, tokens, 3 · heads · head_dim), in each token q of all heads, then k, then v; the result is
-/// (batch · tokens, heads · head_dim). In rayon's current pool.
+/// `qkv` is (3 · heads, batch · tokens, head_dim): q of all heads, then k, then v, as [`PackedLinear::forward_heads`] gives
+/// them; the result is (batch · tokens, heads · head_dim). In rayon's current pool.
+///
+/// [`PackedLinear::forward_heads`]: super::PackedLinear::forward_heads
 ///
 /// # Panics
 /// `qkv` is not as long as the shape says.
 pub fn attention(compute: impl Into<Compute>, qkv: &[f32], shape: AttentionShape, form: Form) -> PackedRows {
-    let AttentionShape { batch, tokens, .. } = shape;
-    assert_eq!(qkv.len(), batch * tokens * 3 * shape.width(), "q, k and v of every token");
-    let compute = compute.into();
-    // More parts than one would cost more than the unit gains on such small products.
-    match compute.unit {
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        Some(Unit { machine: Machine::Amx, parts: 1 }) => {
-            on_unit::<unit::Amx>(compute.isa(), qkv, shape, form)
-        }
-        Some(Unit { machine: Machine::Plain, parts: 1 }) => {
-            on_unit::<unit::Plain>(compute.isa(), qkv, shape, form)
-        }
-        _ => in_float32(compute.isa(), qkv, shape, form),
-    }
-}
-
-/// On a machine that the CPU has; `qkv` is as long as the shape says.
-fn on_unit<M: unit::TileMachine>(isa: Isa, qkv: &[f32], shape: AttentionShape, form: Form) -> PackedRows {
-    let AttentionShape { batch, tokens, heads, head_dim } = shape;
-    let sizes = unit::Sizes::new(tokens, head_dim);
-    let bands = tokens.div_ceil(unit::BAND);
-    let parts: Vec<_> = even_split(bands, parts_per_unit(batch * heads).min(bands)).collect();
-    let call = new_call();
-    // SAFETY: the tasks write every head of every token once.
+    assert_eq!(qkv.len(), 3 * shape.rows() * shape.width(), "q, k and v of every token");
+    let tasks = AttentionTasks::new(compute.into(), SharedOut::new(qkv.as_ptr().cast_mut()), shape);
+    // SAFETY: the tasks only read `qkv`, which is as long as the shape says, and write every head of every token once.
     unsafe {
-        PackedRows::written(batch * tokens, shape.width(), form, |y| {
-            (0..batch * heads * parts.len()).into_par_iter().with_max_len(1).for_each(|task| {
-                let head = Head { qkv, shape, index: task / parts.len() };
-                let (first, count) = parts[task % parts.len()];
-                let first_query = first * unit::BAND;
-                let queries = (count * unit::BAND).min(tokens - first_query);
-                Scratch::with(|scratch| {
-                    let (operands, room, stale) =
-                        scratch.operand_and_sums((call, head.index), sizes.operands(), sizes.room());
-                    // SAFETY: the length was checked; these queries' part of `y` is this task's own.
-                    if stale {
-                        isa.run(unit::PackHead { head, sizes, operands: &mut *operands, room: &mut *room });
-                    }
-                    let machine = PhantomData::<M>;
-                    isa.run(unit::Mix { head, sizes, first_query, queries, operands, room, y, machine });
-                });
-            });
+        PackedRows::written(shape.rows(), shape.width(), form, |y| {
+            (0..tasks.count()).into_par_iter().with_max_len(1).for_each(|task| tasks.run(task, y));
         })
     }
 }
 
-fn in_float32(isa: Isa, qkv: &[f32], shape: AttentionShape, form: Form) -> PackedRows {
-    let AttentionShape { batch, tokens, heads, head_dim } = shape;
-    let columns = isa.tile_columns();
-    let keys_len = tokens.div_ceil(columns) * head_dim * columns;
-    let values_len = head_dim.div_ceil(columns) * tokens * columns;
-    let (query_len, score_len) = (blocks_len(head_dim), blocks_len(tokens));
-    let parts: Vec<_> = even_split(tokens, parts_per_unit(batch * heads).min(tokens)).collect();
-    let call = new_call();
-    // SAFETY: the tasks write every head of every token once.
-    unsafe {
-        PackedRows::written(batch * tokens, shape.width(), form, |y| {
-            // Parts of a head are neighbours, so that a thread seldom has to pack the head again.
-            (0..batch * heads * parts.len()).into_par_iter().with_max_len(1).for_each(|task| {
-                let head = Head { qkv, shape, index: task / parts.len() };
-                let (first_query, queries) = parts[task % parts.len()];
-                Scratch::with(|scratch| {
-                    let (packed, sums, stale) = scratch.operand_and_sums(
-                        (call, head.index),
-                        keys_len + values_len,
-                        query_len + score_len + MAX_TILE_ROWS * columns,
-                    );
-                    let (keys, values) = packed.split_at_mut(keys_len);
-                    if stale {
-                        head.pack_keys(isa, keys);
-                        head.pack_values(columns, values);
-                    }
-                    let (query, sums) = sums.split_at_mut(query_len);
-                    let (scores, mixed) = sums.split_at_mut(score_len);
-                    // SAFETY: the length was checked above; these queries' part of `y` is this task's own.
-                    isa.run(Mix { head, first_query, queries, keys, values, query, scores, mixed, y });
-                });
-            });
-        })
+/// An attention cut into tasks, each some queries of a head.
+pub(super) struct AttentionTasks {
+    compute: Compute,
+    /// What [`attention`] takes; it need not be written before a task runs.
+    qkv: SharedOut,
+    shape: AttentionShape,
+    /// How each head's queries are cut. Parts of a head are neighbours, so that a thread seldom has to pack the head again.
+    parts: Vec<Range<usize>>,
+    call: u64,
+}
+
+impl AttentionTasks {
+    pub(super) fn new(compute: Compute, qkv: SharedOut, shape: AttentionShape) -> Self {
+        let AttentionShape { batch, tokens, heads, .. } = shape;
+        // A unit's queries are cut between its bands.
+        let unit = match compute.unit {
+            Some(Unit { parts: 1, .. }) => unit::BAND,
+            _ => 1,
+        };
+        let units = tokens.div_ceil(unit);
+        let parts = even_split(units, parts_per_unit(batch * heads).min(units))
+            .map(|(first, count)| first * unit..((first + count) * unit).min(tokens))
+            .collect();
+        Self { compute, qkv, shape, parts, call: new_call() }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.shape.batch * self.shape.heads * self.parts.len()
+    }
+
+    /// # Safety
+    /// `qkv` is written, and nobody else has this task's part of `y` (batch · tokens, width).
+    pub(super) unsafe fn run(&self, task: usize, y: PackedOut) {
+        let queries = self.parts[task % self.parts.len()].clone();
+        let head = Head { qkv: self.qkv.as_ptr(), shape: self.shape, index: task / self.parts.len() };
+        // SAFETY: by contract; a unit is only named where the CPU has it.
+        unsafe {
+            match self.compute.unit {
+                // More parts than one would cost more than the unit gains on such small products.
+                #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+                Some(Unit { machine: Machine::Amx, parts: 1 }) => self.on_unit::<unit::Amx>(head, queries, y),
+                Some(Unit { machine: Machine::Plain, parts: 1 }) => {
+                    self.on_unit::<unit::Plain>(head, queries, y);
+                }
+                _ => self.in_float32(head, queries, y),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`AttentionTasks::run`], and the CPU has the machine.
+    unsafe fn on_unit<M: unit::TileMachine>(&self, head: Head, queries: Range<usize>, y: PackedOut) {
+        let isa = self.compute.isa();
+        let sizes = unit::Sizes::new(self.shape.tokens, self.shape.head_dim);
+        Scratch::with(|scratch| {
+            let (operands, room, stale) =
+                scratch.operand_and_sums((self.call, head.index), sizes.operands(), sizes.room());
+            // SAFETY: these queries' part of `y` is this task's own.
+            unsafe {
+                if stale {
+                    isa.run(unit::PackHead { head, sizes, operands: &mut *operands, room: &mut *room });
+                }
+                let (first_query, queries) = (queries.start, queries.len());
+                let machine = PhantomData::<M>;
+                isa.run(unit::Mix { head, sizes, first_query, queries, operands, room, y, machine });
+            }
+        });
+    }
+
+    /// # Safety
+    /// As [`AttentionTasks::run`].
+    unsafe fn in_float32(&self, head: Head, queries: Range<usize>, y: PackedOut) {
+        let AttentionShape { tokens, head_dim, .. } = self.shape;
+        let isa = self.compute.isa();
+        let columns = isa.tile_columns();
+        let keys_len = tokens.div_ceil(columns) * head_dim * columns;
+        let values_len = head_dim.div_ceil(columns) * tokens * columns;
+        let (query_len, score_len) = (blocks_len(head_dim), blocks_len(tokens));
+        Scratch::with(|scratch| {
+            let (packed, sums, stale) = scratch.operand_and_sums(
+                (self.call, head.index),
+                keys_len + values_len,
+                query_len + score_len + MAX_TILE_ROWS * columns,
+            );
+            let (keys, values) = packed.split_at_mut(keys_len);
+            if stale {
+                head.pack_keys(isa, keys);
+                head.pack_values(columns, values);
+            }
+            let (query, sums) = sums.split_at_mut(query_len);
+            let (scores, mixed) = sums.split_at_mut(score_len);
+            let (first_query, queries) = (queries.start, queries.len());
+            // SAFETY: these queries' part of `y` is this task's own.
+            unsafe { isa.run(Mix { head, first_query, queries, keys, values, query, scores, mixed, y }) };
+        });
     }
 }
 
@@ -136,38 +169,46 @@ const BLOCK: usize = MAX_TILE_ROWS * ROW_STRIDE;
 
 /// One head of one sequence.
 #[derive(Clone, Copy)]
-pub(super) struct Head<'a> {
-    qkv: &'a [f32],
+pub(super) struct Head {
+    /// Written, and as long as the shape says.
+    qkv: *const f32,
     pub(super) shape: AttentionShape,
     /// Counted through all sequences.
     index: usize,
 }
 
-impl<'a> Head<'a> {
-    /// The token's row, in `qkv` and in the result, and the head's first channel.
+impl Head {
+    /// The token's row and the head's first channel in the result.
     pub(super) fn place(&self, token: usize) -> (usize, usize) {
         let AttentionShape { tokens, heads, head_dim, .. } = self.shape;
         (self.index / heads * tokens + token, self.index % heads * head_dim)
     }
 
+    /// q (part 0), k (1) or v (2) of the tokens from one on, (tokens, head_dim).
+    fn rows(&self, part: usize, token: usize) -> &[f32] {
+        let AttentionShape { tokens, heads, head_dim, .. } = self.shape;
+        let (row, _) = self.place(token);
+        let first = (part * heads + self.index % heads) * self.shape.rows() + row;
+        // SAFETY: the part's rows of this sequence are within `qkv`.
+        unsafe { slice::from_raw_parts(self.qkv.add(first * head_dim), (tokens - token) * head_dim) }
+    }
+
     /// A token's q (part 0), k (1) or v (2).
-    pub(super) fn part(&self, part: usize, token: usize) -> &'a [f32] {
-        let (row, channel) = self.place(token);
-        &self.qkv[(row * 3 + part) * self.shape.width() + channel..][..self.shape.head_dim]
+    pub(super) fn part(&self, part: usize, token: usize) -> &[f32] {
+        &self.rows(part, token)[..self.shape.head_dim]
     }
 
     /// k of every token, transposed into panels (panels, head_dim, columns); missing tokens are zero.
     fn pack_keys(&self, isa: Isa, keys: &mut [f32]) {
         let AttentionShape { tokens, head_dim, .. } = self.shape;
         let columns = isa.tile_columns();
-        let stride = 3 * self.shape.width();
         for (panel, keys) in keys.chunks_exact_mut(head_dim * columns).enumerate() {
-            let (row, channel) = self.place(panel * columns);
             let count = columns.min(tokens - panel * columns);
-            let first = row * stride + self.shape.width() + channel;
-            let rows = &self.qkv[first..][..(count - 1) * stride + head_dim];
+            let rows = &self.rows(1, panel * columns)[..count * head_dim];
             // SAFETY: the panel has room for the channels of all columns.
-            unsafe { isa.run(Transpose { rows, stride, inputs: head_dim, panel: keys, columns }) };
+            unsafe {
+                isa.run(Transpose { rows, stride: head_dim, inputs: head_dim, panel: keys, columns });
+            };
         }
     }
 
@@ -186,7 +227,7 @@ impl<'a> Head<'a> {
 
 /// One task: the result of some queries of a head.
 struct Mix<'a> {
-    head: Head<'a>,
+    head: Head,
     first_query: usize,
     queries: usize,
     keys: &'a [f32],
@@ -215,6 +256,11 @@ impl Kernel for Mix<'_> {
             // packed, and the result has `head_dim` channels of this head in each token.
             unsafe {
                 for row in 0..height {
+                    // A store to a line that has to be fetched first holds up those behind it.
+                    let (token, first_channel) = self.head.place(first + row);
+                    for channel in (0..head_dim).step_by(LINE) {
+                        S::prefetch_write(self.y.near(token, first_channel + channel));
+                    }
                     scale_query::<S>(self.head.part(0, first + row), query.add(row * ROW_STRIDE));
                 }
                 for (panel, keys) in self.keys.chunks_exact(head_dim * columns).enumerate() {
@@ -280,8 +326,10 @@ unsafe fn sum_blocks<S: Simd>(
                 accumulate: start > 0,
                 ahead: weights, // which is in cache already
                 ahead_lines: 0,
+                x_ahead: x,
+                x_ahead_lines: 0,
             };
-            sum_tile::<S>(rows, operands);
+            sum_tiles::<S>(rows, 1, operands, Keep);
         }
     }
 }
@@ -327,8 +375,8 @@ mod tests {
         let AttentionShape { batch, tokens, heads, head_dim } = shape;
         let width = shape.width();
         let at = |sequence: usize, token: usize, part: usize, head: usize, channel: usize| {
-            let index = (sequence * tokens + token) * 3 * width + part * width + head * head_dim + channel;
-            f64::from(qkv[index])
+            let row = (part * heads + head) * batch * tokens + sequence * tokens + token;
+            f64::from(qkv[row * head_dim + channel])
         };
         let mut y = vec![0.0; batch * tokens * width];
         for (s, h) in (0..batch).flat_map(|s| (0..heads).map(move |h| (s, h))) {
@@ -398,7 +446,10 @@ mod tests {
             let want = same_on_all_threads(|| attention(compute, &image, alone, Form::Float32).to_vec());
             for (batch, place) in [(3, 1), (8, 7)] {
                 let mut qkv = noise(2, batch * image.len());
-                qkv[place * image.len()..][..image.len()].copy_from_slice(&image);
+                let part = alone.tokens * alone.head_dim;
+                for (all, one) in qkv.chunks_exact_mut(batch * part).zip(image.chunks_exact(part)) {
+                    all[place * part..][..part].copy_from_slice(one);
+                }
                 let shape = AttentionShape { batch, ..alone };
                 let got = same_on_all_threads(|| attention(compute, &qkv, shape, Form::Float32).to_vec());
                 assert!(same_bytes(&got[place * want.len()..][..want.len()], &want), "{compute:?}");

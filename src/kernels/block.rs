@@ -3,9 +3,12 @@
 use std::ops::Range;
 
 use super::{
-    Activation, AttentionShape, LayerNorm, PackedLinear, attention,
-    epilogue::Epilogue,
+    Activation, AttentionShape, LayerNorm, PackedLinear, PackedRows,
+    attention::AttentionTasks,
+    epilogue::{Destination, Epilogue},
     memory::{Aligned, SharedOut, written},
+    packed_rows::PackedOut,
+    schedule::{After, Schedule},
     swiglu,
     threads::chunks,
     tile::even_split,
@@ -27,21 +30,25 @@ pub fn attention_half(
     in_chunks(x, shape.tokens, width, |part, y| {
         let x = &x[part];
         let rows = x.len() / width;
-        // SAFETY: the product writes all of it.
-        let qkv = unsafe {
-            Aligned::filled(rows * qkv.outputs(), |to| {
-                qkv.forward_to(
-                    &norm.forward(x, qkv.form()),
-                    Epilogue::None,
-                    SharedOut::new(to.as_mut_ptr().cast()),
-                );
-            })
-        };
         let chunk = AttentionShape { batch: rows / shape.tokens, ..shape };
-        // SAFETY: the chunk's part of the result is as long as its residual, and this call's alone.
+        // SAFETY: each step reads what the steps before it have written in full, and its tasks write each their own part; the
+        // chunk's part of the result is as long as its residual, and this call's alone.
         unsafe {
-            let mixed = attention(out.compute(), qkv.as_slice(), chunk, out.form());
-            out.forward_to(&mixed, Epilogue::AddResidual(x), y);
+            let (normed, normed_out) = PackedRows::unwritten(rows, width, qkv.form());
+            let heads = Aligned::filled(rows * qkv.outputs(), |_| ());
+            let (mixed, mixed_out) = PackedRows::unwritten(rows, width, out.form());
+            let to_heads = SharedOut::new(heads.as_ptr().cast_mut());
+            let attention = AttentionTasks::new(out.compute(), to_heads, chunk);
+            let groups = qkv.row_groups(rows);
+
+            let mut schedule = Schedule::default();
+            norm.schedule(&mut schedule, x, &groups, normed_out);
+            let to_heads = Destination::Heads { y: to_heads, head_dim: shape.head_dim, rows };
+            qkv.schedule(&mut schedule, After::Same, &normed, &groups, to_heads);
+            schedule.phase(After::All, [(attention.count(), |task| attention.run(task, mixed_out))]);
+            let residual = Destination::RowMajor(y, Epilogue::AddResidual(x));
+            out.schedule(&mut schedule, After::All, &mixed, &groups, residual);
+            schedule.run();
         }
     })
 }
@@ -59,9 +66,21 @@ pub fn mlp_half(
 ) -> Vec<f32> {
     in_chunks(x, 1, norm.width(), |part, y| {
         let x = &x[part];
-        let inner = fc1.forward_activated(&norm.forward(x, fc1.form()), activation, fc2.form());
-        // SAFETY: the chunk's part of the result is as long as its residual, and this call's alone.
-        unsafe { fc2.forward_to(&inner, Epilogue::AddResidual(x), y) };
+        let rows = x.len() / norm.width();
+        // SAFETY: as in `attention_half`.
+        unsafe {
+            let (normed, normed_out) = PackedRows::unwritten(rows, norm.width(), fc1.form());
+            let (inner, inner_out) = PackedRows::unwritten(rows, fc1.outputs(), fc2.form());
+            let groups = fc1.row_groups(rows);
+
+            let mut schedule = Schedule::default();
+            norm.schedule(&mut schedule, x, &groups, normed_out);
+            let activated = Destination::Packed(inner_out, activation);
+            fc1.schedule(&mut schedule, After::Same, &normed, &groups, activated);
+            let residual = Destination::RowMajor(y, Epilogue::AddResidual(x));
+            fc2.schedule(&mut schedule, After::Same, &inner, &groups, residual);
+            schedule.run();
+        }
     })
 }
 
@@ -78,6 +97,56 @@ pub fn gated_half(x: &[f32], norm: &LayerNorm, fc1: &PackedLinear, fc2: &PackedL
         // SAFETY: the chunk's part of the result is as long as its residual, and this call's alone.
         unsafe { fc2.forward_to(&inner, Epilogue::AddResidual(x), y) };
     })
+}
+
+impl LayerNorm {
+    /// Adds the norm of groups of rows of `x`.
+    ///
+    /// # Safety
+    /// As [`LayerNorm::forward_to`].
+    unsafe fn schedule<'a>(
+        &'a self,
+        schedule: &mut Schedule<'a>,
+        x: &'a [f32],
+        groups: &[Range<usize>],
+        y: PackedOut,
+    ) {
+        let step = |group: &Range<usize>| {
+            let tasks = self.tasks(group.clone());
+            // SAFETY: by contract; the groups' rows are apart.
+            (tasks.len(), move |task: usize| unsafe { self.forward_to(x, tasks[task].clone(), y) })
+        };
+        schedule.phase(After::All, groups.iter().map(step));
+    }
+}
+
+impl PackedLinear {
+    /// Adds the products of groups of rows of `x`.
+    ///
+    /// # Safety
+    /// The step of a group has its rows written before, and nobody else has the destination.
+    ///
+    /// # Panics
+    /// `x` has another width or form than the layer takes.
+    unsafe fn schedule<'a>(
+        &'a self,
+        schedule: &mut Schedule<'a>,
+        after: After,
+        x: &'a PackedRows,
+        groups: &[Range<usize>],
+        destination: Destination<'a>,
+    ) {
+        self.check(x);
+        let step = |group: &Range<usize>| {
+            let (group, spans) = (group.clone(), self.spans(groups.len()));
+            // SAFETY: by contract; the parts are apart.
+            let run = move |task: usize| unsafe {
+                self.multiply_part(x, group.clone(), spans[task].clone(), destination);
+            };
+            (self.spans(groups.len()).len(), run)
+        };
+        schedule.phase(after, groups.iter().map(step));
+    }
 }
 
 /// Goes through the rows of `x` (rows, width) in chunks of whole units of `unit` rows, one after the other, and
@@ -106,7 +175,7 @@ fn in_chunks(x: &[f32], unit: usize, width: usize, half: impl Fn(Range<usize>, S
 mod tests {
     use super::*;
     use crate::kernels::{
-        Compute,
+        Compute, attention,
         testing::{noise, same_bytes, same_on_all_threads},
     };
 
@@ -128,7 +197,7 @@ mod tests {
             let narrow = layer(compute, 12, 50, width);
 
             let normed = norm.forward(&image, qkv.form());
-            let mixed = attention(compute, &qkv.forward(&normed, Epilogue::None), one, out.form());
+            let mixed = attention(compute, &qkv.forward_heads(&normed, one.head_dim), one, out.form());
             let attended = out.forward(&mixed, Epilogue::AddResidual(&image));
             let inner =
                 fc1.forward_activated(&norm.forward(&attended, fc1.form()), Activation::Gelu, fc2.form());

@@ -1,5 +1,7 @@
 //! Layer normalisation.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::{
@@ -43,22 +45,39 @@ impl LayerNorm {
     /// # Panics
     /// `x` has no whole rows.
     pub fn forward(&self, x: &[f32], form: Form) -> PackedRows {
-        let width = self.width();
-        let rows = x.len() / width;
-        assert_eq!(x.len(), rows * width, "whole rows");
-        /// Fewer elements than this are not worth another task.
-        const TASK: usize = 1 << 15;
+        let rows = x.len() / self.width();
         // SAFETY: the tasks write every row.
         unsafe {
-            PackedRows::written(rows, width, form, |y| {
-                let parts: Vec<_> = even_split(rows, x.len().div_ceil(TASK)).collect();
-                parts.into_par_iter().for_each(|(first_row, rows)| {
-                    let x = &x[first_row * width..][..rows * width];
-                    // SAFETY: the shapes were checked above; this task's rows of `y` are its own.
-                    self.isa.run(Norm { norm: self, x, first_row, y });
-                });
+            PackedRows::written(rows, self.width(), form, |y| {
+                self.tasks(0..rows).into_par_iter().for_each(|rows| self.forward_to(x, rows, y));
             })
         }
+    }
+
+    /// Cuts rows into tasks.
+    pub(super) fn tasks(&self, rows: Range<usize>) -> Vec<Range<usize>> {
+        /// Fewer elements than this are not worth another task.
+        const TASK: usize = 1 << 15;
+        let tasks = (rows.len() * self.width()).div_ceil(TASK);
+        even_split(rows.len(), tasks)
+            .map(|(first, count)| rows.start + first..rows.start + first + count)
+            .collect()
+    }
+
+    /// The norm of some rows of `x` (all rows, width).
+    ///
+    /// # Safety
+    /// Nobody else has these rows of `y` (all rows, width).
+    ///
+    /// # Panics
+    /// `x` has no whole rows, or fewer.
+    pub(super) unsafe fn forward_to(&self, x: &[f32], rows: Range<usize>, y: PackedOut) {
+        let width = self.width();
+        assert_eq!(x.len() % width, 0, "whole rows");
+        let first_row = rows.start;
+        let x = &x[rows.start * width..rows.end * width];
+        // SAFETY: the shapes were checked above; these rows of `y` are the caller's.
+        unsafe { self.isa.run(Norm { norm: self, x, first_row, y }) };
     }
 }
 

@@ -7,13 +7,13 @@ use rayon::prelude::*;
 use super::{
     Activation, Compute, Form, PackedRows,
     compute::{Machine, Unit},
-    epilogue::{Destination, Epilogue, Place, finish_tile},
+    epilogue::{Destination, Epilogue},
     memory::{Aligned, SharedOut, written},
     panels::Panels,
+    product::{Part, Product},
     scratch::Scratch,
-    simd::{Kernel, Simd},
     threads::{panel_spans, row_groups, unit_panel_spans, unit_row_groups},
-    tile::{DEPTH, Operands, PREFETCHES, even_split, sum_tile, tiles},
+    tile::even_split,
     unit,
 };
 
@@ -140,63 +140,97 @@ impl PackedLinear {
         }
     }
 
+    /// `x` (rows, inputs) → (outputs / head_dim, rows, head_dim): each head's rows by themselves, as attention reads them.
+    ///
+    /// # Panics
+    /// `x` has another width or form, or the outputs are no whole heads.
+    pub fn forward_heads(&self, x: &PackedRows, head_dim: usize) -> Vec<f32> {
+        assert_eq!(self.outputs() % head_dim, 0, "whole heads");
+        // SAFETY: every element is written.
+        unsafe {
+            written(x.rows() * self.outputs(), |y| {
+                self.multiply(x, Destination::Heads { y, head_dim, rows: x.rows() });
+            })
+        }
+    }
+
     fn multiply(&self, x: &PackedRows, destination: Destination) {
+        self.check(x);
+        let groups = self.row_groups(x.rows());
+        let spans = self.spans(groups.len());
+        (0..groups.len() * spans.len()).into_par_iter().with_max_len(1).for_each(|task| {
+            let (rows, panels) = (groups[task / spans.len()].clone(), spans[task % spans.len()].clone());
+            // SAFETY: no other task has this part of the destination.
+            unsafe { self.multiply_part(x, rows, panels, destination) };
+        });
+    }
+
+    /// # Panics
+    /// `x` has another width or form than the layer takes.
+    pub(super) fn check(&self, x: &PackedRows) {
         assert_eq!(
             (x.width(), x.form()),
             (self.inputs(), self.form()),
             "an input of the layer's width and form"
         );
-        let columns = self.compute.columns();
-        let panels = self.weights.count();
-        let groups = match self.compute.unit {
-            None => row_groups(x.rows()),
-            Some(_) => unit_row_groups(x.rows()),
-        };
-        // A unit's rows are cut between its bands.
-        let unit = if self.compute.unit.is_some() { unit::BAND } else { 1 };
-        let groups: Vec<_> = even_split(x.rows().div_ceil(unit), groups).collect();
-        let spans = match self.compute.unit {
-            None => panel_spans(panels, groups.len()),
-            Some(_) => unit_panel_spans(panels, groups.len()),
-        };
-        let spans: Vec<_> = even_split(panels, spans).collect();
-        (0..groups.len() * spans.len()).into_par_iter().with_max_len(1).for_each(|task| {
-            let (first, count) = groups[task / spans.len()];
-            let rows = first * unit..((first + count) * unit).min(x.rows());
-            let (first_panel, panels) = spans[task % spans.len()];
-            let sums_len = match self.compute.unit {
-                None => count * columns,
-                Some(_) => count * unit::SUMS,
-            };
-            Scratch::with(|scratch| {
-                let part = Part {
-                    x,
-                    sums: scratch.sums(panels * sums_len),
-                    rows: rows.clone(),
-                    panels: first_panel..first_panel + panels,
-                    destination,
-                };
-                // SAFETY: the widths and forms agree; no other task has this part of the destination.
-                unsafe { self.multiply_part(part) };
-            });
-        });
     }
 
+    /// Cuts the rows of an input into groups, each for a pass over the weights. All layers for one [`Compute`] cut them alike.
+    pub(super) fn row_groups(&self, rows: usize) -> Vec<Range<usize>> {
+        // A unit's rows are cut between its bands.
+        let (unit, groups) = match self.compute.unit {
+            None => (1, row_groups(rows)),
+            Some(_) => (unit::BAND, unit_row_groups(rows)),
+        };
+        let groups = even_split(rows.div_ceil(unit), groups);
+        groups.map(|(first, count)| first * unit..((first + count) * unit).min(rows)).collect()
+    }
+
+    /// Cuts the layer's panels into spans, each with a group of rows a task.
+    pub(super) fn spans(&self, groups: usize) -> Vec<Range<usize>> {
+        let panels = self.weights.count();
+        match self.compute.unit {
+            None => panel_spans(panels, groups),
+            Some(_) => unit_panel_spans(panels, groups),
+        }
+    }
+
+    /// One task: some rows with some panels.
+    ///
     /// # Safety
-    /// The part's rows are in the form of this layer, and nobody else has this part of the destination.
-    unsafe fn multiply_part(&self, part: Part) {
-        let isa = self.compute.isa();
-        // SAFETY: by contract; a unit is only named where the CPU has it.
-        unsafe {
-            match self.compute.unit {
-                None => isa.run(Product { layer: self, part }),
-                #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-                Some(Unit { machine: Machine::Amx, parts }) => self.multiply_tiles::<unit::Amx>(parts, part),
-                Some(Unit { machine: Machine::Plain, parts }) => {
-                    self.multiply_tiles::<unit::Plain>(parts, part);
+    /// [`PackedLinear::check`] was passed by `x`, of which these rows are written; they are a group, the panels are the
+    /// layer's, and nobody else has this part of the destination.
+    pub(super) unsafe fn multiply_part(
+        &self,
+        x: &PackedRows,
+        rows: Range<usize>,
+        panels: Range<usize>,
+        destination: Destination,
+    ) {
+        let sums_len = match self.compute.unit {
+            None => rows.len() * self.compute.columns(),
+            Some(_) => rows.len().div_ceil(unit::BAND) * unit::SUMS,
+        };
+        Scratch::with(|scratch| {
+            let sums = scratch.sums(panels.len() * sums_len);
+            let part = Part { x, sums, rows, panels, destination };
+            // SAFETY: by contract; a unit is only named where the CPU has it.
+            unsafe {
+                match self.compute.unit {
+                    None => {
+                        let (weights, bias) = (&self.weights, self.bias.as_slice());
+                        self.compute.isa().run(Product { weights, bias, part });
+                    }
+                    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+                    Some(Unit { machine: Machine::Amx, parts }) => {
+                        self.multiply_tiles::<unit::Amx>(parts, part);
+                    }
+                    Some(Unit { machine: Machine::Plain, parts }) => {
+                        self.multiply_tiles::<unit::Plain>(parts, part);
+                    }
                 }
             }
-        }
+        });
     }
 
     /// # Safety
@@ -217,77 +251,6 @@ impl PackedLinear {
             1 => run!(1),
             2 => run!(2),
             _ => run!(3),
-        }
-    }
-}
-
-/// What one task multiplies.
-struct Part<'a> {
-    x: &'a PackedRows,
-    sums: &'a mut [f32],
-    rows: Range<usize>,
-    panels: Range<usize>,
-    destination: Destination<'a>,
-}
-
-/// One task in float32; its sums are (panels, rows, tile columns).
-struct Product<'a> {
-    layer: &'a PackedLinear,
-    part: Part<'a>,
-}
-
-impl Kernel for Product<'_> {
-    type Output = ();
-
-    /// Block by block, so that the block of `x` stays in the second-level cache for all panels; within it panel by
-    /// panel, so that the panel's block stays in the first for all rows.
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let PackedLinear { weights: panels, bias, .. } = self.layer;
-        let Part { x, sums, rows, panels: range, destination } = self.part;
-        let (columns, inputs) = (2 * S::LANES, panels.inputs());
-        let blocks = inputs.div_ceil(DEPTH);
-        for (block, panel) in (0..blocks).flat_map(|block| range.clone().map(move |panel| (block, panel))) {
-            let start = block * DEPTH;
-            let depth = DEPTH.min(inputs - start);
-            let weights = panels.at(panel, start);
-            let next = if panel + 1 < range.end {
-                weights.wrapping_add(inputs * columns)
-            } else {
-                panels.at(range.start, start + depth)
-            };
-            let first_sum = (panel - range.start) * rows.len() * columns;
-            let lines = (depth * columns / 16).div_ceil(rows.len().div_ceil(S::TILE_ROWS)).min(PREFETCHES);
-            for (tile, (row, height)) in tiles::<S>(rows.len()).enumerate() {
-                // SAFETY: a block's rows lie in `x` and `sums`, a panel's block in `panels`.
-                unsafe {
-                    let sums = sums.as_mut_ptr().add(first_sum + row * columns);
-                    let operands = Operands {
-                        x: x.block(block, rows.start + row),
-                        weights,
-                        depth,
-                        sums,
-                        sums_stride: columns,
-                        accumulate: block > 0,
-                        ahead: next.wrapping_add(tile * lines * 16),
-                        ahead_lines: lines,
-                    };
-                    sum_tile::<S>(height, operands);
-                    if block + 1 == blocks {
-                        let (outputs, column) = (panels.outputs(), panel * columns);
-                        let place = Place {
-                            row: rows.start + row,
-                            column,
-                            rows: height,
-                            columns: columns.min(outputs - column),
-                            outputs,
-                            bias: &bias.as_slice()[column..column + columns],
-                            destination,
-                        };
-                        finish_tile::<S>(sums, columns, &place);
-                    }
-                }
-            }
         }
     }
 }

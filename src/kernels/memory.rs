@@ -13,26 +13,12 @@ use memmap2::MmapMut;
 
 /// f32 values whose first lies at a multiple of 64 bytes, so that no vector of them straddles two cache lines.
 pub(super) struct Aligned {
-    start: NonNull<f32>,
     len: usize,
     /// None only while it is dropped.
-    memory: Option<Memory>,
+    piece: Option<Piece>,
+    /// Whether the thread that drops it keeps the piece for what it fills next.
+    kept: bool,
 }
-
-/// Where values lie.
-enum Memory {
-    Allocated(Piece),
-    /// The system's own pages, which the mapping gives back when it is dropped.
-    Pages(#[expect(dead_code, reason = "held for its drop")] MmapMut),
-}
-
-// SAFETY: it owns plain memory.
-unsafe impl Send for Aligned {}
-// SAFETY: shared references only read.
-unsafe impl Sync for Aligned {}
-
-/// Values from which on memory is the system's own pages: two huge ones.
-const LARGE: usize = (4 << 20) / size_of::<f32>();
 
 impl Aligned {
     /// `len` values, filled by `fill`.
@@ -40,51 +26,43 @@ impl Aligned {
     /// # Safety
     /// `fill` writes every value.
     pub(super) unsafe fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Self {
-        // SAFETY: by contract.
-        unsafe { Self::on(Piece::kept(len).unwrap_or_else(|| Piece::new(len)), len, fill) }
-    }
-
-    /// # Safety
-    /// The piece has room for `len` values, and `fill` writes every one.
-    unsafe fn on(piece: Piece, len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Self {
-        let memory = Self { start: piece.start, len, memory: Some(Memory::Allocated(piece)) };
+        let piece = Piece::kept(len).unwrap_or_else(|| Piece::new(len));
+        let memory = Self { len, piece: Some(piece), kept: true };
         // SAFETY: it is valid for `len` values, and nobody else has it yet.
-        fill(unsafe { slice::from_raw_parts_mut(memory.start.as_ptr().cast(), len) });
+        fill(unsafe { slice::from_raw_parts_mut(memory.start().as_ptr().cast(), len) });
         memory
     }
 
-    /// `len` zeros. Many of them are huge pages where the system has such: a tower's weights are read once in every
-    /// forward pass, and with pages of 4 KB the processor would look up most of their addresses anew each time.
+    /// `len` zeros, which take no more memory than they need: weights are kept for long.
     pub(super) fn zeros(len: usize) -> Self {
-        if len < LARGE {
-            // SAFETY: every value is written. Weights are kept for long, so they take no more than they need.
-            return unsafe { Self::on(Piece::new(len), len, |memory| memory.fill(MaybeUninit::new(0.0))) };
+        let piece = Piece::new(len);
+        if piece.pages.is_none() {
+            // SAFETY: it is valid for `len` values. The system's own pages are zero already.
+            unsafe { piece.start.as_ptr().write_bytes(0, len) };
         }
-        let layout = Piece::layout(len);
-        let Ok(mut pages) = MmapMut::map_anon(layout.size()) else { handle_alloc_error(layout) };
-        // Where there are none, small pages do.
-        #[cfg(target_os = "linux")]
-        let _ = pages.advise(memmap2::Advice::HugePage);
-        let start = NonNull::new(pages.as_mut_ptr().cast()).expect("pages have an address");
-        Self { start, len, memory: Some(Memory::Pages(pages)) }
+        Self { len, piece: Some(piece), kept: false }
     }
 
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
+    fn start(&self) -> NonNull<f32> {
+        self.piece.as_ref().expect("it is not dropped yet").start
+    }
+
     pub(super) fn as_ptr(&self) -> *const f32 {
-        self.start.as_ptr()
+        self.start().as_ptr()
     }
 
     pub(super) fn as_slice(&self) -> &[f32] {
         // SAFETY: `start` is valid for `len` values, all written since `filled` or zero.
-        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts(self.start().as_ptr(), self.len) }
     }
 
     pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
         // SAFETY: as above.
-        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts_mut(self.start().as_ptr(), self.len) }
     }
 }
 
@@ -96,19 +74,31 @@ impl fmt::Debug for Aligned {
 
 impl Drop for Aligned {
     fn drop(&mut self) {
-        if let Some(Memory::Allocated(piece)) = self.memory.take() {
+        if let Some(piece) = self.piece.take().filter(|_| self.kept) {
             piece.keep();
         }
     }
 }
 
-/// Memory from the allocator for `capacity` values.
+/// Memory for `capacity` values, of undefined value.
 struct Piece {
     start: NonNull<f32>,
     capacity: usize,
+    /// Pages of the system's own; they are given back when they are dropped. What is smaller is the allocator's.
+    pages: Option<MmapMut>,
 }
 
+// SAFETY: it owns plain memory.
+unsafe impl Send for Piece {}
+// SAFETY: shared references only read.
+unsafe impl Sync for Piece {}
+
 const ALIGN: usize = 64;
+
+/// Values from which on memory is the system's own pages, huge ones where it has such. The weights are read once in every
+/// forward pass, and a product writes to a page of 4 KB for each row of a tile: the processor would look up most of
+/// those addresses anew each time.
+const LARGE: usize = (1 << 20) / size_of::<f32>();
 
 /// How many pieces a thread keeps: what one half of a block has at a time.
 const KEPT: usize = 4;
@@ -124,11 +114,19 @@ thread_local! {
 impl Piece {
     fn new(capacity: usize) -> Self {
         let layout = Self::layout(capacity);
-        // SAFETY: the layout is not empty.
-        match NonNull::new(unsafe { alloc(layout) }.cast()) {
-            Some(start) => Self { start, capacity },
-            None => handle_alloc_error(layout),
+        if capacity < LARGE {
+            // SAFETY: the layout is not empty.
+            return match NonNull::new(unsafe { alloc(layout) }.cast()) {
+                Some(start) => Self { start, capacity, pages: None },
+                None => handle_alloc_error(layout),
+            };
         }
+        let Ok(mut pages) = MmapMut::map_anon(layout.size()) else { handle_alloc_error(layout) };
+        // Where there are none, small pages do.
+        #[cfg(target_os = "linux")]
+        let _ = pages.advise(memmap2::Advice::HugePage);
+        let start = NonNull::new(pages.as_mut_ptr().cast()).expect("pages have an address");
+        Self { start, capacity, pages: Some(pages) }
     }
 
     /// Of what this thread has kept the smallest piece for `len` values, unless that is far too large.
@@ -164,8 +162,10 @@ impl Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout.
-        unsafe { dealloc(self.start.as_ptr().cast(), Self::layout(self.capacity)) }
+        if self.pages.is_none() {
+            // SAFETY: allocated with this layout.
+            unsafe { dealloc(self.start.as_ptr().cast(), Self::layout(self.capacity)) }
+        }
     }
 }
 
@@ -218,14 +218,15 @@ mod tests {
 
     #[test]
     fn a_thread_keeps_the_last_few_pieces() {
-        let pieces: Vec<_> = (0..2 * KEPT).map(|i| Aligned::zeros(WORTH_KEEPING + i)).collect();
+        // SAFETY: every value is written.
+        let filled = |len| unsafe { Aligned::filled(len, |memory| memory.fill(MaybeUninit::new(1.0))) };
+        let pieces: Vec<_> = (0..2 * KEPT).map(|i| filled(WORTH_KEEPING + i)).collect();
         drop(pieces);
         FREE.with_borrow(|free| {
             assert_eq!(free.len(), KEPT);
             assert!(free.iter().all(|piece| piece.capacity >= WORTH_KEEPING + KEPT));
         });
-        // SAFETY: every value is written.
-        let again = unsafe { Aligned::filled(WORTH_KEEPING, |memory| memory.fill(MaybeUninit::new(1.0))) };
+        let again = filled(WORTH_KEEPING);
         FREE.with_borrow(|free| assert_eq!(free.len(), KEPT - 1));
         drop(again);
         assert!(Piece::kept(WORTH_KEEPING / 5).is_none(), "a piece is not wasted on a few values");

@@ -23,6 +23,8 @@ mod packed_rows;
 mod panels;
 mod peak;
 mod precision;
+mod product;
+mod schedule;
 mod scratch;
 mod simd;
 mod swiglu;

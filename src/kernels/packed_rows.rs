@@ -70,25 +70,31 @@ impl PackedRows {
         form: Form,
         write: impl FnOnce(PackedOut),
     ) -> Self {
+        // SAFETY: by contract.
+        let (matrix, out) = unsafe { Self::unwritten(rows, width, form) };
+        write(out);
+        matrix
+    }
+
+    /// A matrix of undefined values, and where they are to be written.
+    ///
+    /// # Safety
+    /// Nothing is read before it is written.
+    pub(super) unsafe fn unwritten(rows: usize, width: usize, form: Form) -> (Self, PackedOut) {
         let len = match form {
             Form::Float32 => width.div_ceil(DEPTH) * rows * ROW_STRIDE,
             Form::Bfloat16 { parts } => rows.div_ceil(BAND) * width.div_ceil(STEP) * parts * BAND * STEP_LEN,
         };
-        // SAFETY: what `write` leaves out, the strides' ends, is never read.
+        // SAFETY: by contract; the strides' ends are never read.
         let values = unsafe {
             Aligned::filled(len, |memory: &mut [MaybeUninit<f32>]| {
                 if let Form::Bfloat16 { parts } = form {
                     clear_padding(memory, rows, width, parts);
                 }
-                write(PackedOut {
-                    start: SharedOut::new(memory.as_mut_ptr().cast()),
-                    steps: width.div_ceil(STEP),
-                    rows,
-                    form,
-                });
             })
         };
-        Self { rows, width, form, values }
+        let start = SharedOut::new(values.as_ptr().cast_mut());
+        (Self { rows, width, form, values }, PackedOut { start, steps: width.div_ceil(STEP), rows, form })
     }
 
     /// The matrix in row-major order, (rows, width).
@@ -207,6 +213,15 @@ impl PackedOut {
         let step = row / BAND * self.steps + column / STEP;
         let start = ((step * parts + part) * BAND + row % BAND) * STEP_LEN;
         self.start.as_ptr().wrapping_add(start).cast::<u16>().wrapping_add(column % STEP)
+    }
+
+    /// An address near that of an element, to ask for its cache line.
+    #[inline(always)]
+    pub(super) fn near(self, row: usize, column: usize) -> *const f32 {
+        match self.form {
+            Form::Float32 => self.at(row, column),
+            Form::Bfloat16 { parts } => self.part_at(parts, 0, row, column).cast(),
+        }
     }
 
     /// Stores the first `count` lanes from an element on, across the end of its block if need be.

@@ -3,7 +3,9 @@
 //! All parallel work runs in rayon's current pool, the one that candle uses as well, so that there is one set of
 //! threads and nobody spins against anybody else.
 
-use std::thread::available_parallelism;
+use std::{ops::Range, thread::available_parallelism};
+
+use super::tile::even_split;
 
 /// The cores to use by default: the physical ones, because two threads on one core share its multipliers, and no
 /// more than the CPU affinity and a container's quota allow.
@@ -35,10 +37,11 @@ pub(super) fn unit_row_groups(rows: usize) -> usize {
 
 /// Into how many spans to cut the panels of such a product: the fewer there are, the fewer times the input comes from beyond the
 /// second-level cache, which costs more than what is lost at the end.
-pub(super) fn unit_panel_spans(panels: usize, groups: usize) -> usize {
+pub(super) fn unit_panel_spans(panels: usize, groups: usize) -> Vec<Range<usize>> {
     const MOST_PANELS: usize = 16;
     let tasks = 2 * rayon::current_num_threads();
-    panels.div_ceil(MOST_PANELS).max(tasks.div_ceil(groups.max(1))).min(panels)
+    let spans = panels.div_ceil(MOST_PANELS).max(tasks.div_ceil(groups.max(1))).min(panels);
+    even_split(panels, spans).map(|(first, count)| first..first + count).collect()
 }
 
 /// Into how many chunks to cut rows that go through several products one after the other: a group for each thread.
@@ -53,9 +56,18 @@ const TASKS: usize = 4;
 /// second-level cache; so many leave room for it there beside their sums.
 const MOST_PANELS: usize = 8;
 
-/// Into how many spans to cut the panels of a product whose rows are in `groups` groups.
-pub(super) fn panel_spans(panels: usize, groups: usize) -> usize {
-    panels.div_ceil(MOST_PANELS).max(parts_per_unit(groups)).min(panels)
+/// Cuts the panels of a product whose rows are in `groups` groups. The last spans are the smallest, so that threads end at
+/// nearly the same time.
+pub(super) fn panel_spans(panels: usize, groups: usize) -> Vec<Range<usize>> {
+    let most = panels.div_ceil(parts_per_unit(groups)).min(MOST_PANELS);
+    let mut spans = Vec::new();
+    let mut first = 0;
+    while first < panels {
+        let count = if panels - first < 2 * most { (panels - first).min(most.div_ceil(2)) } else { most };
+        spans.push(first..first + count);
+        first += count;
+    }
+    spans
 }
 
 /// Into how many parts to cut each of `units` units of work, so that the threads can share them evenly.

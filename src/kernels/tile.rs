@@ -19,11 +19,11 @@ pub(super) const ROW_STRIDE: usize = DEPTH + 16;
 /// The largest `TILE_ROWS` of any instruction set.
 pub(super) const MAX_TILE_ROWS: usize = 14;
 
-/// A tile's operands.
+/// What tiles are summed from, and where their sums of the blocks before are.
 ///
-/// `x`: packed rows, [`ROW_STRIDE`] apart, `depth` elements each. `weights`: `depth` rows of `2 · LANES`. `sums`:
-/// the tile, rows `sums_stride` apart; added to if `accumulate`, else written. `ahead`: memory needed next, of
-/// which `ahead_lines` cache lines are asked for meanwhile.
+/// `x`: packed rows, [`ROW_STRIDE`] apart, `depth` elements each. `weights`: `depth` rows of `2 · LANES`. `sums`: of all
+/// tiles, rows `sums_stride` apart; added to if `accumulate`. `ahead`: memory needed next, of which each tile asks for the
+/// next `ahead_lines` cache lines meanwhile; `x_ahead`: that of the same rows, of which each asks for `x_ahead_lines`.
 #[derive(Clone, Copy)]
 pub(super) struct Operands {
     pub(super) x: *const f32,
@@ -34,20 +34,54 @@ pub(super) struct Operands {
     pub(super) accumulate: bool,
     pub(super) ahead: *const f32,
     pub(super) ahead_lines: usize,
+    pub(super) x_ahead: *const f32,
+    pub(super) x_ahead_lines: usize,
 }
 
-/// Sums a tile of `rows` rows, 1 to `TILE_ROWS`.
+/// What becomes of sums while they are in registers.
+pub(super) trait Finish: Copy {
+    /// Asks for the cache line of a row's result from a column on: stores to memory that has to be fetched first cost a
+    /// product of one image 4 percent.
+    unsafe fn ask<S: Simd>(self, row: usize, column: usize);
+
+    /// Takes the vector of a row from a column on. Its place among the sums may be used.
+    unsafe fn take<S: Simd>(self, row: usize, column: usize, v: S::V, sums: *mut f32);
+
+    /// All vectors of `rows` rows were taken; their sums are `sums_stride` apart.
+    unsafe fn done<S: Simd>(self, row: usize, rows: usize, sums: *const f32, sums_stride: usize);
+}
+
+/// Sums that are not complete, or that the caller goes on with: they stay where they are.
+#[derive(Clone, Copy)]
+pub(super) struct Keep;
+
+impl Finish for Keep {
+    #[inline(always)]
+    unsafe fn ask<S: Simd>(self, _: usize, _: usize) {}
+
+    #[inline(always)]
+    unsafe fn take<S: Simd>(self, _: usize, _: usize, v: S::V, sums: *mut f32) {
+        // SAFETY: the caller's sums have this vector.
+        unsafe { S::store(sums, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn done<S: Simd>(self, _: usize, _: usize, _: *const f32, _: usize) {}
+}
+
+/// Sums `tiles` tiles of `rows` rows each, 1 to `TILE_ROWS`.
 ///
 /// # Safety
-/// The operands' pointers are valid for what [`Operands`] says, and the CPU has the instruction set.
+/// The operands' pointers are valid for what [`Operands`] says, what `finish` does with them is, and the CPU has the
+/// instruction set.
 #[inline(always)]
-pub(super) unsafe fn sum_tile<S: Simd>(rows: usize, operands: Operands) {
+pub(super) unsafe fn sum_tiles<S: Simd>(rows: usize, tiles: usize, operands: Operands, finish: impl Finish) {
     /// One function per number of rows, so that the accumulators are registers.
     macro_rules! dispatch {
         ($($n:literal)*) => {
             match rows {
                 // The number of rows that an instruction set has no registers for is never asked of it.
-                $($n if $n <= S::TILE_ROWS => unsafe { S::enter(Tile::<$n>(operands)) },)*
+                $($n if $n <= S::TILE_ROWS => unsafe { S::enter(Tiles::<$n, _> { tiles, operands, finish }) },)*
                 _ => unreachable!("a tile of {rows} rows"),
             }
         };
@@ -55,7 +89,12 @@ pub(super) unsafe fn sum_tile<S: Simd>(rows: usize, operands: Operands) {
     dispatch!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
 }
 
-struct Tile<const ROWS: usize>(Operands);
+/// Tiles of one height below each other, in one function: calling one for each costs AVX2, whose tiles are small, 2 percent.
+struct Tiles<const ROWS: usize, F> {
+    tiles: usize,
+    operands: Operands,
+    finish: F,
+}
 
 /// Depth steps between two prefetches. With twice as many LLVM loads weights so early that AVX2's full tile has an
 /// accumulator too few, which costs that instruction set 9 percent.
@@ -64,34 +103,54 @@ const UNROLL: usize = 4;
 /// Cache lines that a full depth block can ask for ahead.
 pub(super) const PREFETCHES: usize = DEPTH / UNROLL;
 
-impl<const ROWS: usize> Kernel for Tile<ROWS> {
+/// f32 values in a cache line.
+pub(super) const LINE: usize = 16;
+
+impl<const ROWS: usize, F: Finish> Kernel for Tiles<ROWS, F> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Operands { x, weights, depth, sums, sums_stride, accumulate, ahead, ahead_lines } = self.0;
+        let Self { tiles, operands, finish } = self;
+        let Operands { mut x, weights, depth, mut sums, sums_stride, accumulate, .. } = operands;
+        let Operands { mut ahead, ahead_lines, mut x_ahead, x_ahead_lines, .. } = operands;
+        let lines = (2 * S::LANES).div_ceil(LINE);
         // SAFETY: all offsets lie within what `Operands` describes; a prefetch may go anywhere.
         unsafe {
-            let mut tile = [[S::splat(0.0); 2]; ROWS];
-            let blocks = depth / UNROLL;
-            for block in 0..blocks {
-                let line = block * ahead_lines / PREFETCHES;
-                S::prefetch(ahead.wrapping_add(line * 16));
-                for k in block * UNROLL..block * UNROLL + UNROLL {
-                    step::<S, ROWS>(&mut tile, x.add(k), weights.add(k * 2 * S::LANES));
-                }
-            }
-            for k in blocks * UNROLL..depth {
-                step::<S, ROWS>(&mut tile, x.add(k), weights.add(k * 2 * S::LANES));
-            }
-            for (row, vectors) in tile.into_iter().enumerate() {
-                for (i, mut v) in vectors.into_iter().enumerate() {
-                    let at = sums.add(row * sums_stride + i * S::LANES);
-                    if accumulate {
-                        v = S::add(S::load(at), v);
+            for first in (0..tiles).map(|tile| tile * ROWS) {
+                let mut tile = [[S::splat(0.0); 2]; ROWS];
+                let steps = depth / UNROLL;
+                for step in 0..steps {
+                    if step < ahead_lines {
+                        S::prefetch(ahead.wrapping_add(step * LINE));
                     }
-                    S::store(at, v);
+                    if step < x_ahead_lines {
+                        S::prefetch(x_ahead.wrapping_add(step * LINE));
+                    }
+                    if step < ROWS * lines {
+                        finish.ask::<S>(first + step / lines, step % lines * LINE);
+                    }
+                    for k in step * UNROLL..step * UNROLL + UNROLL {
+                        add_products::<S, ROWS>(&mut tile, x.add(k), weights.add(k * 2 * S::LANES));
+                    }
                 }
+                for k in steps * UNROLL..depth {
+                    add_products::<S, ROWS>(&mut tile, x.add(k), weights.add(k * 2 * S::LANES));
+                }
+                for (row, vectors) in tile.into_iter().enumerate() {
+                    for (i, mut v) in vectors.into_iter().enumerate() {
+                        let at = sums.add(row * sums_stride + i * S::LANES);
+                        if accumulate {
+                            v = S::add(S::load(at), v);
+                        }
+                        finish.take::<S>(first + row, i * S::LANES, v, at);
+                    }
+                }
+                finish.done::<S>(first, ROWS, sums, sums_stride);
+                x = x.wrapping_add(ROWS * ROW_STRIDE);
+                sums = sums.wrapping_add(ROWS * sums_stride);
+                ahead = ahead.wrapping_add(ahead_lines * LINE);
+                x_ahead = x_ahead.wrapping_add(ROWS * ROW_STRIDE);
             }
         }
     }
@@ -99,7 +158,11 @@ impl<const ROWS: usize> Kernel for Tile<ROWS> {
 
 /// Adds the products of one depth step.
 #[inline(always)]
-unsafe fn step<S: Simd, const ROWS: usize>(tile: &mut [[S::V; 2]; ROWS], x: *const f32, weights: *const f32) {
+unsafe fn add_products<S: Simd, const ROWS: usize>(
+    tile: &mut [[S::V; 2]; ROWS],
+    x: *const f32,
+    weights: *const f32,
+) {
     // SAFETY: the caller's pointers are valid for one step of `Operands`.
     unsafe {
         let (w0, w1) = (S::load(weights), S::load(weights.add(S::LANES)));
@@ -115,6 +178,14 @@ unsafe fn step<S: Simd, const ROWS: usize>(tile: &mut [[S::V; 2]; ROWS], x: *con
 #[inline(always)]
 pub(super) fn tiles<S: Simd>(total: usize) -> impl Iterator<Item = (usize, usize)> {
     even_split(total, total.div_ceil(S::TILE_ROWS))
+}
+
+/// The same by height: (first row, rows of a tile, tiles), the higher ones first.
+#[inline(always)]
+pub(super) fn strips<S: Simd>(total: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    let count = total.div_ceil(S::TILE_ROWS);
+    let (low, higher) = (total.checked_div(count).unwrap_or(0), total.checked_rem(count).unwrap_or(0));
+    [(0, low + 1, higher), (higher * (low + 1), low, count - higher)].into_iter().filter(|strip| strip.2 > 0)
 }
 
 /// Cuts `total` into `parts` whose sizes differ by at most one: (start, length) of each.

@@ -55,6 +55,8 @@ pub(super) trait Simd: Sized + 'static {
     unsafe fn select_negative(v: Self::V, if_negative: Self::V, otherwise: Self::V) -> Self::V;
     /// Asks for the cache line at `address`, which need not be valid, in the second-level cache.
     unsafe fn prefetch(address: *const f32);
+    /// Asks for the cache line at `address`, which need not be valid, to write to it.
+    unsafe fn prefetch_write(address: *const f32);
 
     /// Writes 8 rows of 8 elements, `from_stride` apart, as columns of rows `to_stride` apart.
     #[inline(always)]
@@ -133,11 +135,19 @@ pub(super) trait Simd: Sized + 'static {
         lanes[0]
     }
 
-    /// The largest lane.
+    /// The largest lane; of several where one is NaN, any of them.
     #[inline(always)]
     unsafe fn largest(v: Self::V) -> f32 {
-        let lanes = unsafe { Self::to_array(v) };
-        lanes[..Self::LANES].iter().copied().fold(f32::NEG_INFINITY, f32::max)
+        let mut lanes = unsafe { Self::to_array(v) };
+        let mut width = Self::LANES;
+        while width > 1 {
+            width /= 2;
+            for lane in 0..width {
+                let (low, high) = (lanes[lane], lanes[lane + width]);
+                lanes[lane] = if low > high { low } else { high };
+            }
+        }
+        lanes[0]
     }
 }
 

@@ -89,4 +89,7 @@ impl Simd for Neon {
     unsafe fn prefetch(_: *const f32) {
         // The prefetch intrinsic is not stable; the hardware follows the sequential panels by itself.
     }
+
+    #[inline(always)]
+    unsafe fn prefetch_write(_: *const f32) {}
 }

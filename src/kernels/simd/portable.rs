@@ -86,4 +86,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}
+
+    #[inline(always)]
+    unsafe fn prefetch_write(_: *const f32) {}
 }

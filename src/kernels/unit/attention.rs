@@ -48,7 +48,7 @@ impl Sizes {
 /// Packs the keys and values of a head as a unit's weights: keys (panels of tokens, steps of channels), values (panels of channels,
 /// steps of tokens).
 pub(in crate::kernels) struct PackHead<'a> {
-    pub(in crate::kernels) head: Head<'a>,
+    pub(in crate::kernels) head: Head,
     pub(in crate::kernels) sizes: Sizes,
     pub(in crate::kernels) operands: &'a mut [f32],
     pub(in crate::kernels) room: &'a mut [f32],
@@ -100,7 +100,7 @@ impl Kernel for PackHead<'_> {
 
 /// One task: the result of some queries of a head.
 pub(in crate::kernels) struct Mix<'a, M> {
-    pub(in crate::kernels) head: Head<'a>,
+    pub(in crate::kernels) head: Head,
     pub(in crate::kernels) sizes: Sizes,
     pub(in crate::kernels) first_query: usize,
     pub(in crate::kernels) queries: usize,

@@ -5,7 +5,7 @@ use std::{marker::PhantomData, ops::Range};
 use super::{BAND, COLUMNS, ROWS, STEP, TILE_COLUMNS, TileMachine};
 use crate::kernels::{
     PackedRows,
-    epilogue::{Destination, Place, finish_tile},
+    epilogue::{Destination, Place},
     panels::Panels,
     simd::{Kernel, Simd},
 };
@@ -101,8 +101,7 @@ impl<M: TileMachine, const PARTS: usize> Kernel for Product<'_, M, PARTS> {
                         sum_tiles::<S, M, PARTS, false>(&mut machine, &operands);
                     }
                     if last {
-                        let place = self.place(first_row, height, panel);
-                        finish_tile::<S>(finished.0.as_ptr(), COLUMNS, &place);
+                        self.place(first_row, panel).finish::<S>(0, height, finished.0.as_ptr(), COLUMNS);
                     }
                 }
             }
@@ -111,12 +110,11 @@ impl<M: TileMachine, const PARTS: usize> Kernel for Product<'_, M, PARTS> {
 }
 
 impl<M, const PARTS: usize> Product<'_, M, PARTS> {
-    fn place(&self, row: usize, rows: usize, panel: usize) -> Place<'_> {
+    fn place(&self, row: usize, panel: usize) -> Place<'_> {
         let column = panel * COLUMNS;
         let outputs = self.weights.outputs();
         Place {
             row,
-            rows,
             column,
             columns: COLUMNS.min(outputs - column),
             outputs,
