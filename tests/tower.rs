@@ -200,14 +200,20 @@ fn every_precision_keeps_its_bound() {
     for (precision, bound) in
         [(MatmulPrecision::Highest, BOUND), (MatmulPrecision::High, 2e-5), (MatmulPrecision::Medium, 2e-2)]
     {
-        let ways = [Compute::best(precision), Compute::emulated(precision), Isa::best().into()];
+        let ways = [
+            Compute::best(precision),
+            Compute::emulated(precision),
+            Isa::best().into(),
+            Compute::emulated_pairs(),
+        ];
+        let ways = &ways[..if precision == MatmulPrecision::Medium { 4 } else { 3 }];
         for kind in kinds() {
             let model = open(&kind);
             let wanted = Wanted::last_hidden_state();
             let expected = golden(format!("towers/{kind}.safetensors"));
             let pixel_values = pixels(&expected, PICTURES[0]);
             let expected = &expected[&format!("{}/last_hidden_state", PICTURES[0])];
-            let found = ways.map(|compute| {
+            let found = ways.iter().map(|&compute| {
                 let tower = model.tower(&wanted, compute, &Device::Cpu).unwrap();
                 let found = tower.forward(&pixel_values).unwrap();
                 let difference = difference(&flat(&found), &expected.values);
@@ -215,8 +221,15 @@ fn every_precision_keeps_its_bound() {
                 assert!(difference.relative < bound, "{kind}, {}: {difference}", compute.name());
                 bytes(&found)
             });
-            let on_a_unit = ways[0].name().starts_with("amx");
-            assert_eq!(found[0], found[if on_a_unit { 1 } else { 2 }], "{kind}");
+            let found: Vec<_> = found.collect();
+            // Pairs of bfloat16 on vectors are held to their emulation's bytes in the kernels' tests; the emulation's other
+            // steps are another instruction set's.
+            let same = match ways[0].name() {
+                name if name.starts_with("amx") => 1,
+                name if name.ends_with("-bf16") => 0,
+                _ => 2,
+            };
+            assert_eq!(found[0], found[same], "{kind}");
         }
     }
 }
