@@ -208,6 +208,68 @@ fn another_image_size_interpolates_the_positions() {
         assert_close(&found, &expected.values);
     }
     extract("vision", "--image-size 5", out.path()).failed(2, "5x5 do not fit");
+    extract("vision", "--image-size 5 --fit keep", out.path()).failed(2, "at least the patches' 6");
+}
+
+#[test]
+fn another_shape_has_rows_and_columns() {
+    let out = tempfile::tempdir().unwrap();
+    let expected = golden("towers/interpolated.safetensors");
+    for (kind, asked, case, grid) in [
+        ("vision", "--image-size 36x24 --fit squash", "36x24", [6, 4]),
+        ("vision-sharded", "--image-size 28x63 --fit squash", "28x63", [4, 9]),
+        ("siglip-vision", "--image-size 18x30", "18x30", [3, 5]),
+        ("dinov2", "--image-size 42x24 --fit squash", "42x24", [7, 4]),
+        ("dinov2-registers", "--image-size 42x24 --fit squash", "42x24", [7, 4]),
+        // 600 × 400 at a shorter edge of 24 is 36 × 24
+        ("vision", "--image-size 24 --fit keep", "24x36", [4, 6]),
+        ("siglip-vision", "--image-size 24 --fit keep", "24x36", [4, 6]),
+        ("dinov2", "--image-size 24 --fit keep", "24x36", [4, 6]),
+    ] {
+        extract(kind, &format!("{asked} -o OUT/x.npy"), out.path()).done();
+        let expected = &expected[&format!("{kind}/{case}/last_hidden_state")];
+        let (shape, found) = npy(&out.path().join("x.npy"));
+        let width = expected.shape[2];
+        assert_eq!(shape, format!("(1, {}, {width})", expected.shape[1]), "{kind} {asked}");
+        assert_close(&found, &expected.values);
+        let line = format!("{asked} --grid --json -o OUT/{kind}.safetensors --overwrite");
+        let outcome = extract(kind, &line, out.path()).done();
+        let report: Value = serde_json::from_str(outcome.text()).unwrap();
+        assert_eq!(report["shape"], serde_json::json!([1, grid[0], grid[1], width]), "{kind} {asked}");
+        assert_eq!(report["grid"], serde_json::json!(grid));
+        let bytes = fs::read(out.path().join(format!("{kind}.safetensors"))).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        assert_eq!(header.metadata().clone().unwrap()["grid"], format!("{grid:?}"));
+        let patches = SafeTensors::deserialize(&bytes).unwrap();
+        let patches = floats(patches.tensor("last_hidden_state").unwrap().data());
+        assert_eq!(patches, found[found.len() - patches.len()..], "{kind} {asked}");
+    }
+    // Rows and columns are not mistaken for each other.
+    let heatmap = |query: &str| {
+        extract("vision", &format!("--image-size 36x24 --heatmap OUT/x.png --query {query}"), out.path())
+    };
+    heatmap("5,3").done();
+    heatmap("3,5").failed(2, "6 rows and 4 columns of patches");
+    extract("vision", "--fit keep --heatmap OUT/x.png --query 4,6", out.path()).done();
+    extract("vision", "--fit keep --heatmap OUT/x.png --query 4,7", out.path())
+        .failed(2, "5 rows and 7 columns of patches");
+}
+
+#[test]
+fn the_picture_covers_another_shape() {
+    let out = tempfile::tempdir().unwrap();
+    // 600 × 400 covers 24 × 60 at 60 × 40, of which the middle 24 rows are taken.
+    for (asked, crop) in [
+        ("--image-size 24x60", [0.0, 80.0, 600.0, 320.0]),
+        ("--image-size 24x60 --fit pad", [-200.0, 0.0, 800.0, 400.0]),
+        ("--image-size 24x60 --fit squash", [0.0, 0.0, 600.0, 400.0]),
+        ("--image-size 24 --fit keep", [0.0, 0.0, 600.0, 400.0]),
+    ] {
+        let outcome = extract("vision", &format!("{asked} --json"), out.path()).done();
+        let report: Value = serde_json::from_str(outcome.text()).unwrap();
+        assert_box(&report["crop_box"], crop);
+        assert_box(&report["grid_box"], crop);
+    }
 }
 
 /// A checkpoint that is cut off above a block gives what lies below, so nothing above is read.

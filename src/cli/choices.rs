@@ -123,6 +123,10 @@ impl Choice for Fit {
             Self::Crop => "The config's own way: a crop for CLIP and DINOv2, a squash for SigLIP",
             Self::Pad => "Centred on a square of the mean colour, before all else, as LLaVA does",
             Self::Squash => "Straight to the square, whatever the aspect",
+            Self::Keep => {
+                "In its own shape, the shorter edge as long as the square's or --image-size N, each edge rounded down to \
+                 whole patches; position embeddings are interpolated"
+            }
         }
     }
 }

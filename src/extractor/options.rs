@@ -5,7 +5,7 @@ use pillow_exact::DecodeOptions;
 use super::request::Request;
 use crate::{
     kernels::{MatmulPrecision, physical_cores},
-    processor::{Backend, Fit},
+    processor::{Backend, Fit, ImageSize},
 };
 
 /// The settings of an extractor.
@@ -15,10 +15,10 @@ pub struct Options {
     pub request: Request,
     /// How pictures are decoded.
     pub decode: DecodeOptions,
-    /// How a picture becomes a square.
+    /// How a picture comes into the shape of the tower's input.
     pub fit: Fit,
-    /// Edge of the tower's input in pixels, where it is not the model's own.
-    pub image_size: Option<u32>,
+    /// Size of the tower's input in pixels, where it is not the model's own.
+    pub image_size: Option<ImageSize>,
     /// Whose image processor is followed.
     pub backend: Backend,
     /// How exact the tower's products are.

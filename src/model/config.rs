@@ -123,15 +123,14 @@ impl VisionConfig {
     /// # Errors
     /// They do not.
     pub fn check(&self, height: usize, width: usize) -> Result<(), ModelError> {
-        let fits = if self.interpolate_pos_encoding {
-            height.min(width) >= self.patch_size
-        } else {
-            (height, width) == (self.image_size, self.image_size)
-        };
-        if fits {
-            return Ok(());
+        if self.interpolate_pos_encoding {
+            let patch_size = self.patch_size;
+            let fits = height.min(width) >= patch_size;
+            return if fits { Ok(()) } else { Err(ModelError::NoPatch { patch_size, height, width }) };
         }
-        Err(ModelError::PixelShape { expected: self.image_size, height, width })
+        let expected = self.image_size;
+        let fits = (height, width) == (expected, expected);
+        if fits { Ok(()) } else { Err(ModelError::PixelShape { expected, height, width }) }
     }
 
     /// Patches along one edge of an image of `image_size`.

@@ -13,7 +13,7 @@ use super::{
     weights::{Checkpoint, RandomWeights, Weights},
 };
 use crate::kernels::Compute;
-use crate::processor::{Backend, ConfigError, Fit, Processor, ProcessorConfig};
+use crate::processor::{Backend, ConfigError, Fit, ImageSize, Processor, ProcessorConfig};
 
 /// Which model is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Model {
     pub fn processor_with(
         &self,
         fit: Fit,
-        image_size: Option<u32>,
+        image_size: Option<ImageSize>,
         backend: Backend,
     ) -> Result<Processor, ModelError> {
         let file = match &self.parts {
@@ -131,7 +131,12 @@ impl Model {
             Some(image_size) => settings.at(image_size),
             None => settings,
         };
-        settings.fitted(fit).and_then(|settings| settings.on(backend)).map(Processor::new).map_err(refuse)
+        let patch_size = match fit {
+            Fit::Keep => Some(self.config()?.patch_size as u32),
+            Fit::Crop | Fit::Pad | Fit::Squash => None,
+        };
+        let settings = settings.fitted(fit, patch_size).and_then(|settings| settings.on(backend));
+        settings.map(Processor::new).map_err(refuse)
     }
 
     /// The tower's sizes.

@@ -20,7 +20,7 @@ pub struct ProcessorConfig {
     pub rescale: Option<f64>,
     /// Mean and standard deviation per channel; none when `do_normalize` is false.
     pub normalize: Option<Normalize>,
-    /// Colour of the square on which pictures are centred before anything else; none unless the picture is to be padded.
+    /// Colour of the canvas on which pictures are centred before anything else; none unless the picture is to be padded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pad: Option<[u8; 3]>,
     /// Whose arithmetic it is. Outputs name it apart from the settings that a config file has.
@@ -55,6 +55,25 @@ impl ProcessorConfig {
     /// These settings as one line of JSON, for the metadata of an output.
     pub fn describe(&self) -> String {
         serde_json::to_string(self).expect("settings have no map with other keys than strings")
+    }
+
+    /// Height and width of every output; none if they depend on the picture.
+    pub fn output_size(&self) -> Option<(u32, u32)> {
+        match (self.crop, self.resize) {
+            (Some(crop), _) => Some(crop),
+            (None, Some(Size::Exact { height, width })) => Some((height, width)),
+            _ => None,
+        }
+    }
+
+    /// Height and width that every output has at least; none if that is not known.
+    pub fn least_output_size(&self) -> Option<(u32, u32)> {
+        self.output_size().or(match self.resize? {
+            Size::Patches { edge, patch } => Some((edge / patch * patch, edge / patch * patch)),
+            Size::ShortestEdge { edge, longest: None } => Some((edge, edge)),
+            Size::Cover { height, width } => Some((height, width)),
+            _ => None,
+        })
     }
 
     /// CLIP's defaults at `image_size`: bicubic to the short side, center crop to the square, 1/255, OpenAI's mean and std.
