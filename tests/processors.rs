@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use clip_features::processor::{Backend, Filter, Fit, ImageSize, Processor, ProcessorConfig};
+use clip_features::processor::{Backend, Filter, Fit, ImageSize, Processor, ProcessorConfig, Size};
 use pillow_exact::{Alpha, DecodeOptions, decode};
 use sha2::{Digest, Sha256};
 use support::fixture;
@@ -40,6 +40,17 @@ fn variant(name: &str) -> (ProcessorConfig, Alpha) {
         "bilinear" => ProcessorConfig { resample: Filter::Bilinear, ..clip },
         "siglip" => ProcessorConfig::siglip(224),
         "dinov2" => ProcessorConfig::dinov2(),
+        "dinov3" => ProcessorConfig::dinov3(224),
+        "dinov3-bicubic" => {
+            let exact = ImageSize::Exact { height: 256, width: 192 };
+            ProcessorConfig { resample: Filter::Bicubic, ..ProcessorConfig::dinov3(224).at(exact) }
+        }
+        "dinov3-nearest" => ProcessorConfig { resample: Filter::Nearest, ..ProcessorConfig::dinov3(224) },
+        "dinov3-crop" => ProcessorConfig {
+            resize: Some(Size::ShortestEdge { edge: 256, longest: None }),
+            crop: Some((224, 280)),
+            ..ProcessorConfig::dinov3(224)
+        },
         "siglip2" => {
             let text = r#"{"image_processor_type": "SiglipImageProcessor", "resample": 2,
                 "size": {"height": 256, "width": 256}}"#;
@@ -54,7 +65,7 @@ fn variant(name: &str) -> (ProcessorConfig, Alpha) {
 fn every_processor_and_fit_gives_the_references_bytes() {
     let text = std::fs::read_to_string(fixture("golden/processors.json")).unwrap();
     let golden: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(&text).unwrap();
-    assert_eq!(golden.len(), 24);
+    assert_eq!(golden.len(), 30);
     for (name, pictures) in golden {
         let (config, alpha) = variant(&name);
         let processor = Processor::new(config);

@@ -109,9 +109,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "ROW,COLUMN", requires = "heatmap", help_heading = "What")]
     pub(super) query: Option<Cell>,
 
-    /// Image processor of transformers 5 whose pixel_values to give, bit for bit
-    #[arg(long, value_parser = choice::<Backend>(), default_value = "pil", value_name = "WHICH", help_heading = "Image")]
-    pub(super) processor: Backend,
+    /// Image processor of transformers 5 whose pixel_values to give, bit for bit [default: pil; torchvision for DINOv3, which has
+    /// no other]
+    #[arg(long, value_parser = choice::<Backend>(), value_name = "WHICH", help_heading = "Image")]
+    pub(super) processor: Option<Backend>,
 
     /// How a picture comes into the shape of the tower's input
     #[arg(long, value_parser = choice::<Fit>(), default_value = "crop", value_name = "HOW", help_heading = "Image")]

@@ -19,8 +19,8 @@ pub struct Options {
     pub fit: Fit,
     /// Size of the tower's input in pixels, where it is not the model's own.
     pub image_size: Option<ImageSize>,
-    /// Whose image processor is followed.
-    pub backend: Backend,
+    /// Whose image processor is followed; none for Pillow's, or torchvision's where the family has no other.
+    pub backend: Option<Backend>,
     /// How exact the tower's products are.
     pub matmul_precision: MatmulPrecision,
     /// Threads to compute with; the numbers do not depend on it.
@@ -35,7 +35,7 @@ impl Default for Options {
             decode: DecodeOptions::default(),
             fit: Fit::default(),
             image_size: None,
-            backend: Backend::default(),
+            backend: None,
             matmul_precision: MatmulPrecision::default(),
             threads: physical_cores(),
         }

@@ -23,6 +23,9 @@ pub struct ProcessorConfig {
     /// Colour of the canvas on which pictures are centred before anything else; none unless the picture is to be padded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pad: Option<[u8; 3]>,
+    /// Whether pixels become floats before they are resized, as `DINOv3ViTImageProcessor` does it, rather than after.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rescale_first: bool,
     /// Whose arithmetic it is. Outputs name it apart from the settings that a config file has.
     #[serde(skip)]
     pub backend: Backend,
@@ -85,6 +88,7 @@ impl ProcessorConfig {
             rescale: Some(1.0 / 255.0),
             normalize: Some(Normalize::default()),
             pad: None,
+            rescale_first: false,
             backend: Backend::Pil,
         }
     }
@@ -96,10 +100,23 @@ impl ProcessorConfig {
     /// # Errors
     /// torchvision does not do what they ask for.
     pub fn on(self, backend: Backend) -> Result<Self, ConfigError> {
-        if backend == Backend::Torchvision {
-            self.check_torchvision()?;
+        match backend {
+            Backend::Torchvision => self.check_torchvision()?,
+            Backend::Pil if self.rescale_first => {
+                return Err(ConfigError::Field {
+                    field: "the backend".into(),
+                    found: backend.name().into(),
+                    expected: "torchvision, the only one that DINOv3ViTImageProcessor has".into(),
+                });
+            }
+            Backend::Pil => {}
         }
         Ok(Self { backend, ..self })
+    }
+
+    /// The backend where none is asked for: Pillow's wherever there is such a class.
+    pub fn own_backend(&self) -> Backend {
+        if self.rescale_first { Backend::Torchvision } else { Backend::Pil }
     }
 
     /// Refuses what raises in transformers' torchvision classes.
@@ -111,6 +128,21 @@ impl ProcessorConfig {
             let expected =
                 "nearest, lanczos, bilinear or bicubic, the filters that torchvision has for images";
             return refuse("resample", self.resample.name().into(), expected);
+        }
+        if self.rescale_first {
+            if let (Some(_), Filter::Lanczos) = (self.resize, self.resample) {
+                let expected =
+                    "nearest, bilinear or bicubic where pixels are rescaled before they are resized";
+                return refuse("resample", self.resample.name().into(), expected);
+            }
+            if self.rescale.is_none() {
+                return refuse(
+                    "do_rescale",
+                    "false".into(),
+                    "true, since DINOv3ViTImageProcessor normalizes floats",
+                );
+            }
+            return Ok(());
         }
         if let (Some(factor), Some(normalize)) = (self.rescale, self.normalize) {
             // It divides 1 by the factor, and then by the products with std.
@@ -142,6 +174,17 @@ mod tests {
             let error = config.clone().on(Backend::Torchvision).expect_err(field).to_string();
             assert!(error.contains(field), "{error}");
             assert_eq!(config.clone().on(Backend::Pil).expect("Pillow can"), config);
+        }
+        let dinov3 = ProcessorConfig::dinov3(224);
+        assert_eq!(dinov3.own_backend(), Backend::Torchvision);
+        let error = dinov3.clone().on(Backend::Pil).expect_err("no such class").to_string();
+        assert!(error.contains("the backend is pil, but must be torchvision"), "{error}");
+        for (config, field) in [
+            (ProcessorConfig { resample: Filter::Lanczos, ..dinov3.clone() }, "resample"),
+            (ProcessorConfig { resample: Filter::Box, ..dinov3.clone() }, "resample"),
+            (ProcessorConfig { rescale: None, ..dinov3 }, "do_rescale"),
+        ] {
+            assert!(config.on(Backend::Torchvision).expect_err(field).to_string().contains(field));
         }
         let unresized = ProcessorConfig { resample: Filter::Box, resize: None, ..clip };
         assert_eq!(unresized.on(Backend::Torchvision).expect("not in use").backend, Backend::Torchvision);

@@ -10,7 +10,7 @@ use super::size::Size;
 /// How a picture comes into the shape of the tower's input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fit {
-    /// The config's own way: a crop for CLIP and DINOv2, a squash for SigLIP
+    /// The config's own way: a crop for CLIP and DINOv2, a squash for SigLIP and DINOv3
     #[default]
     Crop,
     /// Centred on a square of the mean colour, before all else, as LLaVA does

@@ -2,7 +2,7 @@
 //!
 //! The values are those of transformers 5.23.0, bit for bit, as one of its two [`Backend`]s makes them: `CLIPImageProcessorPil`,
 //! `SiglipImageProcessorPil` and `BitImageProcessorPil` on Pillow 13.0.0, or `CLIPImageProcessor`, `SiglipImageProcessor` and
-//! `BitImageProcessor` on torchvision 0.29 with torch 2.15.0, on a CPU with AVX2.
+//! `BitImageProcessor` on torchvision 0.29 with torch 2.15.0, on a CPU with AVX2. `DINOv3ViTImageProcessor` has the latter alone.
 //!
 //! ```
 //! use clip_features::processor::Processor;
@@ -17,6 +17,7 @@ mod backend;
 mod config;
 mod error;
 mod fit;
+mod floats;
 mod geometry;
 mod image_size;
 mod kind;
@@ -130,6 +131,9 @@ impl Processor {
             _ => None,
         };
         let rgb = padded.as_ref().unwrap_or(rgb);
+        if self.config.rescale_first {
+            return Ok(floats::process(&self.config, rgb, &geometry));
+        }
         let resize = match self.config.backend {
             Backend::Pil => pillow_exact::resize,
             Backend::Torchvision => torchvision::resize,
