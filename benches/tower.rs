@@ -15,7 +15,7 @@ use candle_transformers::models::clip::{
 };
 use clip_features::{
     kernels::{Compute, Isa, fma_peak},
-    model::{Activation, Family, Mlp, RandomWeights, VisionConfig, VisionTower, Wanted, Weights},
+    model::{Activation, Biases, Family, Mlp, RandomWeights, VisionConfig, VisionTower, Wanted, Weights},
 };
 
 const ROUNDS: usize = 7;
@@ -32,7 +32,7 @@ struct Contestant {
 fn main() {
     let weights = Weights::Random(RandomWeights::new(0));
     let clip = VisionConfig::vit_large_patch14();
-    // DINOv2-large at its processor's 224 pixels, and google/siglip-large-patch16-256.
+    // DINOv2-large at its processor's 224 pixels, google/siglip-large-patch16-256, and DINOv3-large at its 224.
     let dinov2 = VisionConfig {
         family: Family::Dinov2,
         mlp: Mlp::Plain(Activation::Gelu),
@@ -49,6 +49,15 @@ fn main() {
         patch_size: 16,
         ..dinov2.clone()
     };
+    let dinov3 = VisionConfig {
+        family: Family::Dinov3,
+        biases: Biases { key: false, ..Biases::ALL },
+        interpolate_pos_encoding: true,
+        rope_theta: Some(100.0),
+        register_tokens: 4,
+        patch_size: 16,
+        ..dinov2.clone()
+    };
     let second_last = Wanted { hidden_states: [clip.num_hidden_layers - 1].into(), ..Wanted::default() };
     let contestants = [
         ours("CLIP", &clip, Wanted::last_hidden_state(), &weights),
@@ -56,6 +65,7 @@ fn main() {
         ours("SigLIP", &siglip, Wanted::last_hidden_state(), &weights),
         ours("DINOv2", &dinov2, Wanted::last_hidden_state(), &weights),
         ours("DINOv2, registers", &registers, Wanted::last_hidden_state(), &weights),
+        ours("DINOv3", &dinov3, Wanted::last_hidden_state(), &weights),
         candle_transformers(&clip, &weights),
     ];
     println!("{} on {} threads", Isa::best().name(), rayon::current_num_threads());

@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use clip_features::processor::{Backend, Filter, Fit, Processor, ProcessorConfig};
+use clip_features::processor::{Backend, Filter, Fit, ImageSize, Processor, ProcessorConfig, Size};
 use pillow_exact::{Alpha, DecodeOptions, decode};
 use sha2::{Digest, Sha256};
 use support::fixture;
@@ -14,6 +14,14 @@ fn variant(name: &str) -> (ProcessorConfig, Alpha) {
     if let Some(name) = name.strip_prefix("torchvision/") {
         let (config, alpha) = variant(name);
         return (config.on(Backend::Torchvision).unwrap(), alpha);
+    }
+    if let Some(name) = name.strip_suffix("/224x336") {
+        let (config, alpha) = variant(name);
+        return (config.at(ImageSize::Exact { height: 224, width: 336 }), alpha);
+    }
+    if let Some(name) = name.strip_suffix("/keep") {
+        let (config, alpha) = variant(name);
+        return (config.fitted(Fit::Keep, Some(14)).unwrap(), alpha);
     }
     let clip = ProcessorConfig::clip(224);
     let (fit, family) = match name.split_once('/') {
@@ -32,6 +40,17 @@ fn variant(name: &str) -> (ProcessorConfig, Alpha) {
         "bilinear" => ProcessorConfig { resample: Filter::Bilinear, ..clip },
         "siglip" => ProcessorConfig::siglip(224),
         "dinov2" => ProcessorConfig::dinov2(),
+        "dinov3" => ProcessorConfig::dinov3(224),
+        "dinov3-bicubic" => {
+            let exact = ImageSize::Exact { height: 256, width: 192 };
+            ProcessorConfig { resample: Filter::Bicubic, ..ProcessorConfig::dinov3(224).at(exact) }
+        }
+        "dinov3-nearest" => ProcessorConfig { resample: Filter::Nearest, ..ProcessorConfig::dinov3(224) },
+        "dinov3-crop" => ProcessorConfig {
+            resize: Some(Size::ShortestEdge { edge: 256, longest: None }),
+            crop: Some((224, 280)),
+            ..ProcessorConfig::dinov3(224)
+        },
         "siglip2" => {
             let text = r#"{"image_processor_type": "SiglipImageProcessor", "resample": 2,
                 "size": {"height": 256, "width": 256}}"#;
@@ -39,14 +58,14 @@ fn variant(name: &str) -> (ProcessorConfig, Alpha) {
         }
         other => panic!("{other}"),
     };
-    (config.fitted(fit).unwrap(), if fit == Fit::Pad { Alpha::Drop } else { Alpha::White })
+    (config.fitted(fit, None).unwrap(), if fit == Fit::Pad { Alpha::Drop } else { Alpha::White })
 }
 
 #[test]
 fn every_processor_and_fit_gives_the_references_bytes() {
     let text = std::fs::read_to_string(fixture("golden/processors.json")).unwrap();
     let golden: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(&text).unwrap();
-    assert_eq!(golden.len(), 18);
+    assert_eq!(golden.len(), 30);
     for (name, pictures) in golden {
         let (config, alpha) = variant(&name);
         let processor = Processor::new(config);

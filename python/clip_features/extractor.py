@@ -21,6 +21,9 @@ class Extractor:
     tensor:   name, or several: last_hidden_state, hidden_states, attentions, pooler_output, image_embeds, pixel_values
     layer:    index or indices of hidden_states and attentions; alone it means the hidden state of that layer
     tokens:   "all", "patch" or "cls"
+    processor: "pil" or "torchvision" [pil; torchvision for DINOv3, which has no other]
+    fit:      "crop", "pad", "squash" or "keep" (the picture's own shape: images of one shape a call, or stream)
+    image_size: an edge, or rows and columns as (224, 448) or "224x448"
     dtype:    "float32", "float16" or "bfloat16" (which needs ml_dtypes); the computation is float32, up to matmul_precision
     matmul_precision: "highest", "high" or "medium", as PyTorch's; lower is faster where the CPU has AMX
     threads:  to compute with [all physical cores]; the numbers do not depend on it
@@ -45,9 +48,9 @@ class Extractor:
         layer: int | str | Iterable[int] | None = None,
         tokens: str | None = None,
         grid: bool = False,
-        processor: str = "pil",
+        processor: str | None = None,
         fit: str = "crop",
-        image_size: int | None = None,
+        image_size: int | str | tuple[int, int] | None = None,
         alpha: str = "white",
         exif_orientation: str = "ignore",
         max_pixels: int | None = None,

@@ -15,7 +15,7 @@ use crate::{
     hub::Revision,
     kernels::MatmulPrecision,
     output::{Dtype, Part},
-    processor::{Backend, Fit},
+    processor::{Backend, Fit, ImageSize},
 };
 
 const EXAMPLES: &str = "\
@@ -109,17 +109,19 @@ pub(super) struct Args {
     #[arg(long, value_name = "ROW,COLUMN", requires = "heatmap", help_heading = "What")]
     pub(super) query: Option<Cell>,
 
-    /// Image processor of transformers 5 whose pixel_values to give, bit for bit
-    #[arg(long, value_parser = choice::<Backend>(), default_value = "pil", value_name = "WHICH", help_heading = "Image")]
-    pub(super) processor: Backend,
+    /// Image processor of transformers 5 whose pixel_values to give, bit for bit [default: pil; torchvision for DINOv3, which has
+    /// no other]
+    #[arg(long, value_parser = choice::<Backend>(), value_name = "WHICH", help_heading = "Image")]
+    pub(super) processor: Option<Backend>,
 
-    /// How a picture becomes a square
+    /// How a picture comes into the shape of the tower's input
     #[arg(long, value_parser = choice::<Fit>(), default_value = "crop", value_name = "HOW", help_heading = "Image")]
     pub(super) fit: Fit,
 
-    /// Edge of the tower's input in pixels, if not the model's own; position embeddings are interpolated
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_384), help_heading = "Image")]
-    pub(super) image_size: Option<u32>,
+    /// Size of the tower's input in pixels, if not the model's own: an edge, or rows x columns such as 224x448; position
+    /// embeddings are interpolated
+    #[arg(long, value_name = "N|HxW", help_heading = "Image")]
+    pub(super) image_size: Option<ImageSize>,
 
     /// Transparency: composite over white as transformers 5 does, or drop it as transformers 4 and LLaVA do
     #[arg(long, value_parser = choice::<Alpha>(), default_value = "white", value_name = "HOW", help_heading = "Image")]

@@ -105,7 +105,7 @@ impl Choice for Backend {
                 "CLIPImageProcessorPil, SiglipImageProcessorPil, BitImageProcessorPil: what towers were trained with"
             }
             Self::Torchvision => {
-                "CLIPImageProcessor, SiglipImageProcessor, BitImageProcessor: what transformers 5 runs by default"
+                "CLIPImageProcessor, SiglipImageProcessor, BitImageProcessor, DINOv3ViTImageProcessor: what transformers 5 runs by default"
             }
         }
     }
@@ -120,9 +120,13 @@ impl Choice for Fit {
 
     fn help(self) -> &'static str {
         match self {
-            Self::Crop => "The config's own way: a crop for CLIP and DINOv2, a squash for SigLIP",
+            Self::Crop => "The config's own way: a crop for CLIP and DINOv2, a squash for SigLIP and DINOv3",
             Self::Pad => "Centred on a square of the mean colour, before all else, as LLaVA does",
             Self::Squash => "Straight to the square, whatever the aspect",
+            Self::Keep => {
+                "In its own shape, the shorter edge as long as the square's or --image-size N, each edge rounded down to \
+                 whole patches; position embeddings are interpolated"
+            }
         }
     }
 }

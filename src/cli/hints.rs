@@ -50,6 +50,7 @@ fn of_model(error: &ModelError) -> Option<&'static str> {
         ModelError::PixelShape { .. } => Some(
             "config.json's image_size and preprocessor_config.json's crop_size must agree; --image-size N sets both",
         ),
+        ModelError::NoPatch { .. } => Some("give a larger --image-size"),
         ModelError::NoWeights { .. } => Some("--random-weights runs this architecture without weights"),
         _ => None,
     }

@@ -36,11 +36,13 @@ pub(super) fn describe(prepared: &Prepared, parts: Option<&Parts>) -> String {
     line("model", contents.settings.get("model").unwrap_or_default().to_owned());
     line("compute", format!("{} threads, batches of {}", job.options.threads, job.batch));
     line("output", job.destination.describe(contents));
-    if let (Some((Some(needed), free)), Some(image)) =
-        (prepared.space(), job.destination.image_bytes(contents))
-    {
+    if let (Some((Some(needed), free)), Some(image)) = (prepared.space(), prepared.image_bytes()) {
         let free = free.map_or("unknown".into(), readable_size);
-        line("space", format!("{} needed, {image} bytes an image; {free} free", readable_size(needed)));
+        let least = if job.destination.image_bytes(contents).is_none() { "at least " } else { "" };
+        line(
+            "space",
+            format!("{least}{} needed, {image} bytes an image; {free} free", readable_size(needed)),
+        );
     }
     text.push_str(&parts.map(Parts::describe).unwrap_or_default());
     text

@@ -16,6 +16,7 @@ use crate::{
     kernels::physical_cores,
     model::ModelSpec,
     output::{self, Asked, Destination, Dtype, Part},
+    processor::{Fit, ImageSize},
     shard::Selection,
 };
 
@@ -87,6 +88,12 @@ impl Settled {
         }
         if args.heatmap.is_some() && !is_one {
             bail!("--heatmap draws one image\nhint: give one image file");
+        }
+        if let (Fit::Keep, Some(size @ ImageSize::Exact { height, width })) = (args.fit, args.image_size) {
+            bail!(
+                "--fit keep keeps a picture's own shape, and --image-size {size} is another\nhint: give the shorter edge alone, --image-size {}",
+                height.min(width)
+            );
         }
         let threads = args.threads.map_or_else(physical_cores, usize::from);
         let show = Show {
@@ -237,6 +244,7 @@ mod tests {
             ("src -o x.npy --keep-extension", "--keep-extension names the files of a directory"),
             ("src --overwrite", "none are written"),
             ("- -", "- is given twice"),
+            ("a.png --fit keep --image-size 224x448", "--image-size 224x448 is another"),
             ("a.png --revision v1", "--revision is of a model of the hub"),
         ] {
             let message = settle(line).unwrap_err().to_string();

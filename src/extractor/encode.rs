@@ -1,5 +1,7 @@
 //! The forward pass of a batch, and what of its outputs is asked for.
 
+use std::collections::BTreeMap;
+
 use candle_core::{Device, Tensor};
 
 use super::request::{Part, Request, TensorKind};
@@ -20,19 +22,26 @@ pub(super) fn encode(
     request: &Request,
 ) -> Result<Vec<Vec<Array>>, ModelError> {
     let wanted = request.wanted(tower.config())?;
-    let mut encoded = Vec::with_capacity(batch.len());
-    // Without a crop, pictures can differ in size.
-    for images in batch.chunk_by(|a, b| (a.height(), a.width()) == (b.height(), b.width())) {
-        let (height, width) = (images[0].height(), images[0].width());
-        let mut pixels = Vec::with_capacity(images.len() * 3 * height * width);
-        images.iter().for_each(|image| pixels.extend_from_slice(image.as_slice()));
-        let input = Tensor::from_vec(pixels, (images.len(), 3, height, width), &Device::Cpu)?; // (B, 3, H, W)
+    let mut encoded = vec![Vec::new(); batch.len()];
+    for ((height, width), places) in by_size(batch) {
+        let mut pixels = Vec::with_capacity(places.len() * 3 * height * width);
+        places.iter().for_each(|&place| pixels.extend_from_slice(batch[place].as_slice()));
+        let input = Tensor::from_vec(pixels, (places.len(), 3, height, width), &Device::Cpu)?; // (B, 3, H, W)
         let outputs = tower.outputs(&input, &wanted)?;
-        for (index, image) in images.iter().enumerate() {
-            encoded.push(arrays(tower, &outputs, index, image, request)?);
+        for (index, place) in places.into_iter().enumerate() {
+            encoded[place] = arrays(tower, &outputs, index, &batch[place], request)?;
         }
     }
     Ok(encoded)
+}
+
+/// The places of the images of each size, height and width, since a forward pass takes one size.
+fn by_size(batch: &[PixelValues]) -> BTreeMap<(usize, usize), Vec<usize>> {
+    let mut sizes: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (place, image) in batch.iter().enumerate() {
+        sizes.entry((image.height(), image.width())).or_default().push(place);
+    }
+    sizes
 }
 
 /// The tensors asked for of one image of a batch.

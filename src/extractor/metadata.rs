@@ -24,7 +24,7 @@ pub(super) fn metadata(
         settings.insert("revision", commit);
     }
     settings.insert("processor", processor.config().describe());
-    settings.insert("processor_backend", options.backend.name());
+    settings.insert("processor_backend", processor.config().backend.name());
     settings.insert("fit", options.fit.name());
     settings.insert("alpha", options.decode.alpha.name());
     settings.insert("exif_orientation", options.decode.exif_orientation.name());

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{Model, ModelError, ModelSpec, VisionConfig, VisionTower},
     output::{Metadata, TensorSpec},
-    processor::{PixelValues, Processor},
+    processor::{Fit, PixelValues, Processor},
 };
 
 /// What is known of an extractor before its weights are read.
@@ -50,8 +50,8 @@ impl Opened {
             return Ok(Self { options, processor, tower: None, parts, metadata, pool });
         }
         let mut config = model.config()?;
-        config.interpolate_pos_encoding |= options.image_size.is_some();
-        if let Some((height, width)) = processor.output_size() {
+        config.interpolate_pos_encoding |= options.image_size.is_some() || options.fit == Fit::Keep;
+        if let Some((height, width)) = processor.config().least_output_size() {
             config.check(height as usize, width as usize)?;
         }
         let tower = UnloadedTower::new(request.wanted(&config)?, config, model.weights()?)?;
@@ -87,13 +87,30 @@ impl Opened {
 
     /// Their names and shapes.
     pub fn tensors(&self) -> Vec<TensorSpec> {
+        self.specs(|part| self.input_size().or_else(|| self.fixed_size(part)))
+    }
+
+    /// The same, with the smallest shapes that a picture can give where they depend on it; none where that is not known.
+    pub fn least_tensors(&self) -> Vec<TensorSpec> {
+        let least = self.processor.config().least_output_size();
+        let least = least.map(|(height, width)| (height as usize, width as usize));
+        self.specs(|part| least.or_else(|| self.fixed_size(part)))
+    }
+
+    /// Any size of input, for a tensor whose shape does not depend on it.
+    fn fixed_size(&self, part: &Part) -> Option<(usize, usize)> {
+        self.options.request.is_of_one_shape(part.kind).then_some((0, 0))
+    }
+
+    /// The tensors' names, and the shapes that they have for inputs of some sizes.
+    fn specs(&self, size: impl Fn(&Part) -> Option<(usize, usize)>) -> Vec<TensorSpec> {
         let shape = |kind, (height, width)| match self.config() {
             Some(config) => self.options.request.shape(kind, config, height, width),
             None => vec![1, 3, height, width],
         };
         let spec = |part: &Part| TensorSpec {
             name: part.name(),
-            shape: self.input_size().map(|size| shape(part.kind, size)),
+            shape: size(part).map(|size| shape(part.kind, size)),
         };
         self.parts.iter().map(spec).collect()
     }

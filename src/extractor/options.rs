@@ -5,7 +5,7 @@ use pillow_exact::DecodeOptions;
 use super::request::Request;
 use crate::{
     kernels::{MatmulPrecision, physical_cores},
-    processor::{Backend, Fit},
+    processor::{Backend, Fit, ImageSize},
 };
 
 /// The settings of an extractor.
@@ -15,12 +15,12 @@ pub struct Options {
     pub request: Request,
     /// How pictures are decoded.
     pub decode: DecodeOptions,
-    /// How a picture becomes a square.
+    /// How a picture comes into the shape of the tower's input.
     pub fit: Fit,
-    /// Edge of the tower's input in pixels, where it is not the model's own.
-    pub image_size: Option<u32>,
-    /// Whose image processor is followed.
-    pub backend: Backend,
+    /// Size of the tower's input in pixels, where it is not the model's own.
+    pub image_size: Option<ImageSize>,
+    /// Whose image processor is followed; none for Pillow's, or torchvision's where the family has no other.
+    pub backend: Option<Backend>,
     /// How exact the tower's products are.
     pub matmul_precision: MatmulPrecision,
     /// Threads to compute with; the numbers do not depend on it.
@@ -35,7 +35,7 @@ impl Default for Options {
             decode: DecodeOptions::default(),
             fit: Fit::default(),
             image_size: None,
-            backend: Backend::default(),
+            backend: None,
             matmul_precision: MatmulPrecision::default(),
             threads: physical_cores(),
         }

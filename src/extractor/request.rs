@@ -276,6 +276,15 @@ impl Request {
         }
     }
 
+    /// Whether a tensor has the same shape whatever the size of the input.
+    pub(super) fn is_of_one_shape(&self, kind: TensorKind) -> bool {
+        match kind {
+            TensorKind::LastHiddenState | TensorKind::HiddenStates => self.kept_tokens() == Tokens::Cls,
+            TensorKind::PoolerOutput | TensorKind::ImageEmbeds => true,
+            TensorKind::Attentions | TensorKind::PixelValues => false,
+        }
+    }
+
     /// Whether any tensor comes from the tower, so that weights are needed.
     pub fn needs_tower(&self) -> bool {
         self.tensors.iter().any(|&kind| kind != TensorKind::PixelValues)

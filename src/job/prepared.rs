@@ -92,10 +92,18 @@ impl Prepared {
         }
     }
 
-    /// The bytes that the output will take, and those that are free there, if either can be told; none where no file is written.
+    /// The bytes that an image takes of the output's disk: all of them, or at least so many where it depends on the picture; none
+    /// where nothing is known, or no file is written.
+    pub fn image_bytes(&self) -> Option<u64> {
+        let least = Contents { tensors: self.opened.least_tensors(), ..self.contents.clone() };
+        self.job.destination.image_bytes(&self.contents).or_else(|| self.job.destination.image_bytes(&least))
+    }
+
+    /// The bytes that the output will take, as [`Prepared::image_bytes`] says, and those that are free there, if either can be
+    /// told; none where no file is written.
     pub fn space(&self) -> Option<(Option<u64>, Option<u64>)> {
         let path = self.job.destination.path()?;
-        let image = self.job.destination.image_bytes(&self.contents);
+        let image = self.image_bytes();
         // How many images a shard has is not known before it is read.
         let remaining = self.remaining().filter(|_| !self.job.destination.repeats_shards());
         let needed = image.zip(remaining).map(|(image, remaining)| image * remaining);

@@ -17,6 +17,8 @@ pub enum Family {
     Dinov2,
     /// DINOv2 with register tokens.
     Dinov2WithRegisters,
+    /// DINOv3's vision transformers.
+    Dinov3,
 }
 
 impl Family {
@@ -27,6 +29,7 @@ impl Family {
             Self::Siglip => "SigLIP",
             Self::Dinov2 => "DINOv2",
             Self::Dinov2WithRegisters => "DINOv2 with registers",
+            Self::Dinov3 => "DINOv3",
         }
     }
 
@@ -41,6 +44,7 @@ impl Family {
         match self {
             Self::Clip | Self::Siglip => "post_layernorm",
             Self::Dinov2 | Self::Dinov2WithRegisters => "layernorm",
+            Self::Dinov3 => "norm",
         }
     }
 }
@@ -56,8 +60,8 @@ pub struct VisionConfig {
     pub num_hidden_layers: usize,
     /// Number of attention heads; divides `hidden_size`.
     pub num_attention_heads: usize,
-    /// Whether query, key and value have biases.
-    pub qkv_bias: bool,
+    /// Which linear layers of a block have biases.
+    pub biases: Biases,
     /// Width inside the MLP, after its gate if it has one.
     pub intermediate_size: usize,
     /// What the MLP does between its two layers.
@@ -65,8 +69,10 @@ pub struct VisionConfig {
     /// Edge of the square image that the position embeddings were made for, in pixels.
     pub image_size: usize,
     /// Whether images of other sizes are taken, the position embeddings interpolated: transformers'
-    /// `interpolate_pos_encoding`, which DINOv2 always has.
+    /// `interpolate_pos_encoding`, which DINOv2 and DINOv3 always have.
     pub interpolate_pos_encoding: bool,
+    /// Base of the rotary position embedding's periods; none where position embeddings are learned.
+    pub rope_theta: Option<f64>,
     /// Edge of a square patch, in pixels.
     pub patch_size: usize,
     /// Class tokens, which stand first: one or none.
@@ -87,8 +93,28 @@ pub struct VisionConfig {
 pub enum Mlp {
     /// An activation.
     Plain(Activation),
-    /// The first layer gives gate and value side by side; `silu(gate) · value` goes on.
-    SwiGlu,
+    /// The first layer gives gate and value side by side; `activation(gate) · value` goes on.
+    Gated(Activation),
+}
+
+/// Which linear layers of a block have a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Biases {
+    /// The query's.
+    pub query: bool,
+    /// The key's.
+    pub key: bool,
+    /// The value's.
+    pub value: bool,
+    /// That of the attention's output.
+    pub proj: bool,
+    /// Those of the MLP.
+    pub mlp: bool,
+}
+
+impl Biases {
+    /// Every layer has one.
+    pub const ALL: Self = Self { query: true, key: true, value: true, proj: true, mlp: true };
 }
 
 impl VisionConfig {
@@ -99,11 +125,12 @@ impl VisionConfig {
             hidden_size: 1024,
             num_hidden_layers: 24,
             num_attention_heads: 16,
-            qkv_bias: true,
+            biases: Biases::ALL,
             intermediate_size: 4096,
             mlp: Mlp::Plain(Activation::QuickGelu),
             image_size: 224,
             interpolate_pos_encoding: false,
+            rope_theta: None,
             patch_size: 14,
             class_tokens: 1,
             register_tokens: 0,
@@ -123,15 +150,14 @@ impl VisionConfig {
     /// # Errors
     /// They do not.
     pub fn check(&self, height: usize, width: usize) -> Result<(), ModelError> {
-        let fits = if self.interpolate_pos_encoding {
-            height.min(width) >= self.patch_size
-        } else {
-            (height, width) == (self.image_size, self.image_size)
-        };
-        if fits {
-            return Ok(());
+        if self.interpolate_pos_encoding {
+            let patch_size = self.patch_size;
+            let fits = height.min(width) >= patch_size;
+            return if fits { Ok(()) } else { Err(ModelError::NoPatch { patch_size, height, width }) };
         }
-        Err(ModelError::PixelShape { expected: self.image_size, height, width })
+        let expected = self.image_size;
+        let fits = (height, width) == (expected, expected);
+        if fits { Ok(()) } else { Err(ModelError::PixelShape { expected, height, width }) }
     }
 
     /// Patches along one edge of an image of `image_size`.

@@ -90,6 +90,18 @@ pub enum ModelError {
         /// Columns given.
         width: usize,
     },
+    /// An input in which there is no patch.
+    #[error(
+        "pixel_values of {height}x{width} do not fit the tower, whose patches are {patch_size}x{patch_size}"
+    )]
+    NoPatch {
+        /// Edge of a patch.
+        patch_size: usize,
+        /// Rows given.
+        height: usize,
+        /// Columns given.
+        width: usize,
+    },
     /// A tensor that this tower does not give.
     #[error("{tensor}: {reason}\nhint: {hint}")]
     NoSuchTensor {

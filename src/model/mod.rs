@@ -14,7 +14,7 @@ mod tower;
 mod weights;
 
 pub use crate::kernels::Activation;
-pub use config::{Family, Mlp, VisionConfig};
+pub use config::{Biases, Family, Mlp, VisionConfig};
 pub use error::ModelError;
 pub use files::ModelFiles;
 pub(crate) use files::nested_image_processor;

@@ -13,7 +13,7 @@ use super::{
     weights::{Checkpoint, RandomWeights, Weights},
 };
 use crate::kernels::Compute;
-use crate::processor::{Backend, ConfigError, Fit, Processor, ProcessorConfig};
+use crate::processor::{Backend, ConfigError, Fit, ImageSize, Processor, ProcessorConfig};
 
 /// Which model is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,19 +90,19 @@ impl Model {
     /// # Errors
     /// The settings are missing, unreadable, or ask for what this processor does not do.
     pub fn processor(&self) -> Result<Processor, ModelError> {
-        self.processor_with(Fit::Crop, None, Backend::Pil)
+        self.processor_with(Fit::Crop, None, None)
     }
 
     /// The same with another fit, for images of another size, or on another backend. A config may name the class of one backend;
-    /// that is left to the caller to choose.
+    /// that is left to the caller to choose, and to the family where it does not.
     ///
     /// # Errors
     /// As [`Model::processor`], or the fit or the backend is none for these settings.
     pub fn processor_with(
         &self,
         fit: Fit,
-        image_size: Option<u32>,
-        backend: Backend,
+        image_size: Option<ImageSize>,
+        backend: Option<Backend>,
     ) -> Result<Processor, ModelError> {
         let file = match &self.parts {
             Parts::Files(files) => Some(files.processor()?),
@@ -131,7 +131,15 @@ impl Model {
             Some(image_size) => settings.at(image_size),
             None => settings,
         };
-        settings.fitted(fit).and_then(|settings| settings.on(backend)).map(Processor::new).map_err(refuse)
+        let patch_size = match fit {
+            Fit::Keep => Some(self.config()?.patch_size as u32),
+            Fit::Crop | Fit::Pad | Fit::Squash => None,
+        };
+        let settings = settings.fitted(fit, patch_size).and_then(|settings| {
+            let backend = backend.unwrap_or(settings.own_backend());
+            settings.on(backend)
+        });
+        settings.map(Processor::new).map_err(refuse)
     }
 
     /// The tower's sizes.

@@ -12,6 +12,7 @@ use super::{
     layers::encoder::Encoder,
     layers::head::Head,
     layers::layer_norm::LayerNorm,
+    layers::rotary::Rotary,
     outputs::{Outputs, Wanted},
     weights::Source,
     weights::Spares,
@@ -23,6 +24,8 @@ use crate::kernels::Compute;
 #[derive(Debug)]
 pub struct VisionTower {
     embeddings: Embeddings,
+    /// Where positions come in as rotations of queries and keys.
+    rotary: Option<Rotary>,
     pre_norm: Option<LayerNorm>,
     encoder: Encoder,
     head: Head,
@@ -80,8 +83,9 @@ impl VisionTower {
             .map(|name| LayerNorm::load(config.hidden_size, config.layer_norm_eps, &source.pp(name)));
         Ok(Self {
             embeddings: Family::embeddings(&config, &source)?,
+            rotary: Rotary::new(&config, source.device()),
             pre_norm: pre_norm.transpose()?,
-            encoder: Encoder::load(&config, Family::block_names(&config), depth, &source)?,
+            encoder: Encoder::load(&config, &Family::block_names(&config, &source), depth, &source)?,
             head: Head::load(&config, wanted, root, &source)?,
             config,
         })
@@ -121,11 +125,15 @@ impl VisionTower {
         }
         let mut outputs = Outputs::default();
         let embeddings = self.embeddings(pixel_values)?; // (B, T, width)
+        let (_, _, height, width) = pixel_values.dims4()?;
+        let patch = self.config.patch_size;
+        let rotation =
+            self.rotary.as_ref().map(|rotary| rotary.at(height / patch, width / patch)).transpose()?;
         let x = match &self.pre_norm {
             Some(norm) => norm.forward(&embeddings)?,
             None => embeddings,
         };
-        let x = self.encoder.forward(x, depth, wanted, &mut outputs)?; // (B, T, width)
+        let x = self.encoder.forward(x, rotation.as_deref(), depth, wanted, &mut outputs)?; // (B, T, width)
         if depth == self.config.num_hidden_layers {
             self.head.forward(&x, wanted, &mut outputs)?;
         }

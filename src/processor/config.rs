@@ -20,9 +20,12 @@ pub struct ProcessorConfig {
     pub rescale: Option<f64>,
     /// Mean and standard deviation per channel; none when `do_normalize` is false.
     pub normalize: Option<Normalize>,
-    /// Colour of the square on which pictures are centred before anything else; none unless the picture is to be padded.
+    /// Colour of the canvas on which pictures are centred before anything else; none unless the picture is to be padded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pad: Option<[u8; 3]>,
+    /// Whether pixels become floats before they are resized, as `DINOv3ViTImageProcessor` does it, rather than after.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rescale_first: bool,
     /// Whose arithmetic it is. Outputs name it apart from the settings that a config file has.
     #[serde(skip)]
     pub backend: Backend,
@@ -57,6 +60,25 @@ impl ProcessorConfig {
         serde_json::to_string(self).expect("settings have no map with other keys than strings")
     }
 
+    /// Height and width of every output; none if they depend on the picture.
+    pub fn output_size(&self) -> Option<(u32, u32)> {
+        match (self.crop, self.resize) {
+            (Some(crop), _) => Some(crop),
+            (None, Some(Size::Exact { height, width })) => Some((height, width)),
+            _ => None,
+        }
+    }
+
+    /// Height and width that every output has at least; none if that is not known.
+    pub fn least_output_size(&self) -> Option<(u32, u32)> {
+        self.output_size().or(match self.resize? {
+            Size::Patches { edge, patch } => Some((edge / patch * patch, edge / patch * patch)),
+            Size::ShortestEdge { edge, longest: None } => Some((edge, edge)),
+            Size::Cover { height, width } => Some((height, width)),
+            _ => None,
+        })
+    }
+
     /// CLIP's defaults at `image_size`: bicubic to the short side, center crop to the square, 1/255, OpenAI's mean and std.
     pub fn clip(image_size: u32) -> Self {
         Self {
@@ -66,6 +88,7 @@ impl ProcessorConfig {
             rescale: Some(1.0 / 255.0),
             normalize: Some(Normalize::default()),
             pad: None,
+            rescale_first: false,
             backend: Backend::Pil,
         }
     }
@@ -77,10 +100,23 @@ impl ProcessorConfig {
     /// # Errors
     /// torchvision does not do what they ask for.
     pub fn on(self, backend: Backend) -> Result<Self, ConfigError> {
-        if backend == Backend::Torchvision {
-            self.check_torchvision()?;
+        match backend {
+            Backend::Torchvision => self.check_torchvision()?,
+            Backend::Pil if self.rescale_first => {
+                return Err(ConfigError::Field {
+                    field: "the backend".into(),
+                    found: backend.name().into(),
+                    expected: "torchvision, the only one that DINOv3ViTImageProcessor has".into(),
+                });
+            }
+            Backend::Pil => {}
         }
         Ok(Self { backend, ..self })
+    }
+
+    /// The backend where none is asked for: Pillow's wherever there is such a class.
+    pub fn own_backend(&self) -> Backend {
+        if self.rescale_first { Backend::Torchvision } else { Backend::Pil }
     }
 
     /// Refuses what raises in transformers' torchvision classes.
@@ -92,6 +128,21 @@ impl ProcessorConfig {
             let expected =
                 "nearest, lanczos, bilinear or bicubic, the filters that torchvision has for images";
             return refuse("resample", self.resample.name().into(), expected);
+        }
+        if self.rescale_first {
+            if let (Some(_), Filter::Lanczos) = (self.resize, self.resample) {
+                let expected =
+                    "nearest, bilinear or bicubic where pixels are rescaled before they are resized";
+                return refuse("resample", self.resample.name().into(), expected);
+            }
+            if self.rescale.is_none() {
+                return refuse(
+                    "do_rescale",
+                    "false".into(),
+                    "true, since DINOv3ViTImageProcessor normalizes floats",
+                );
+            }
+            return Ok(());
         }
         if let (Some(factor), Some(normalize)) = (self.rescale, self.normalize) {
             // It divides 1 by the factor, and then by the products with std.
@@ -123,6 +174,17 @@ mod tests {
             let error = config.clone().on(Backend::Torchvision).expect_err(field).to_string();
             assert!(error.contains(field), "{error}");
             assert_eq!(config.clone().on(Backend::Pil).expect("Pillow can"), config);
+        }
+        let dinov3 = ProcessorConfig::dinov3(224);
+        assert_eq!(dinov3.own_backend(), Backend::Torchvision);
+        let error = dinov3.clone().on(Backend::Pil).expect_err("no such class").to_string();
+        assert!(error.contains("the backend is pil, but must be torchvision"), "{error}");
+        for (config, field) in [
+            (ProcessorConfig { resample: Filter::Lanczos, ..dinov3.clone() }, "resample"),
+            (ProcessorConfig { resample: Filter::Box, ..dinov3.clone() }, "resample"),
+            (ProcessorConfig { rescale: None, ..dinov3 }, "do_rescale"),
+        ] {
+            assert!(config.on(Backend::Torchvision).expect_err(field).to_string().contains(field));
         }
         let unresized = ProcessorConfig { resample: Filter::Box, resize: None, ..clip };
         assert_eq!(unresized.on(Backend::Torchvision).expect("not in use").backend, Backend::Torchvision);

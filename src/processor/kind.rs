@@ -1,5 +1,8 @@
 //! The transformers classes whose configs are read, and the defaults of each.
 
+use pillow_exact::Filter;
+
+use super::backend::Backend;
 use super::config::{Normalize, ProcessorConfig};
 use super::size::Size;
 
@@ -12,6 +15,9 @@ pub enum ProcessorKind {
     Siglip,
     /// `BitImageProcessor`, which DINOv2's checkpoints name. Its defaults are CLIP's.
     Bit,
+    /// `DINOv3ViTImageProcessor`: pixels are rescaled first, then resized as floats straight to the square. It has torchvision's
+    /// backend alone.
+    Dinov3,
 }
 
 impl ProcessorKind {
@@ -21,6 +27,7 @@ impl ProcessorKind {
             "CLIPImageProcessor" | "CLIPFeatureExtractor" => Some(Self::Clip),
             "SiglipImageProcessor" => Some(Self::Siglip),
             "BitImageProcessor" => Some(Self::Bit),
+            "DINOv3ViTImageProcessor" => Some(Self::Dinov3),
             _ => None,
         }
     }
@@ -30,6 +37,7 @@ impl ProcessorKind {
         match self {
             Self::Clip | Self::Bit => ProcessorConfig::clip(224),
             Self::Siglip => ProcessorConfig::siglip(224),
+            Self::Dinov3 => ProcessorConfig::dinov3(224),
         }
     }
 }
@@ -55,6 +63,20 @@ impl ProcessorConfig {
     }
 }
 
+impl ProcessorConfig {
+    /// DINOv3's: 1/255, bilinear as floats to exactly `image_size` squared, ImageNet's mean and deviation.
+    pub fn dinov3(image_size: u32) -> Self {
+        Self {
+            resize: Some(Size::Exact { height: image_size, width: image_size }),
+            resample: Filter::Bilinear,
+            crop: None,
+            rescale_first: true,
+            backend: Backend::Torchvision,
+            ..Self::dinov2()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +92,14 @@ mod tests {
         let text = r#"{"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256},
             "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}"#;
         assert_eq!(parse(text), ProcessorConfig::dinov2());
+        // As facebook/dinov3-vits16-pretrain-lvd1689m has it.
+        let text = r#"{"crop_size": null, "default_to_square": true, "do_center_crop": null, "do_convert_rgb": null,
+            "do_normalize": true, "do_rescale": true, "do_resize": true, "image_mean": [0.485, 0.456, 0.406],
+            "image_processor_type": "DINOv3ViTImageProcessorFast", "image_std": [0.229, 0.224, 0.225], "resample": 2,
+            "rescale_factor": 0.00392156862745098, "size": {"height": 224, "width": 224}}"#;
+        let dinov3 = ProcessorConfig { backend: Backend::Pil, ..ProcessorConfig::dinov3(224) };
+        assert_eq!(parse(text), dinov3);
+        assert_eq!(parse(r#"{"image_processor_type": "DINOv3ViTImageProcessor", "size": 224}"#), dinov3);
     }
 
     #[test]

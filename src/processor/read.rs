@@ -35,14 +35,15 @@ impl ProcessorConfig {
     }
 
     fn from_object(fields: &Fields, unnamed: ProcessorKind) -> Result<Self, ConfigError> {
-        let default = fields.kind()?.unwrap_or(unnamed).defaults();
+        let kind = fields.kind()?.unwrap_or(unnamed);
+        let default = kind.defaults();
         if !fields.flag("do_convert_rgb", true)? {
             return Err(fields.wrong("do_convert_rgb", "true (the towers see RGB)"));
         }
         if fields.flag("do_pad", false)? {
             return Err(fields.wrong("do_pad", "false"));
         }
-        let square = fields.flag("default_to_square", false)?;
+        let square = fields.flag("default_to_square", kind == ProcessorKind::Dinov3)?;
         let size = if fields.flag("use_square_size", false)? {
             Some(Size::Exact { height: 224, width: 224 })
         } else {
@@ -74,6 +75,7 @@ impl ProcessorConfig {
                 None
             },
             pad: None,
+            rescale_first: default.rescale_first,
             backend: Backend::Pil,
         })
     }

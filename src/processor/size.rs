@@ -25,6 +25,20 @@ pub enum Size {
         /// Columns.
         width: u32,
     },
+    /// The smallest size with the picture's aspect that has these edges at least; a square is [`Size::ShortestEdge`].
+    Cover {
+        /// Rows at least.
+        height: u32,
+        /// Columns at least.
+        width: u32,
+    },
+    /// The picture's own shape in whole patches: the shorter edge this long, each edge rounded down.
+    Patches {
+        /// Pixels of the shorter edge.
+        edge: u32,
+        /// Pixels of a patch's edge.
+        patch: u32,
+    },
     /// The largest size with the picture's aspect inside these limits.
     Within {
         /// Rows at most.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::kernels::Activation;
 use crate::model::{
-    config::{Family, Mlp, VisionConfig},
+    config::{Biases, Family, Mlp, VisionConfig},
     layers::{block_names::BlockNames, embeddings::Embeddings},
     weights::Source,
 };
@@ -21,6 +21,7 @@ pub(super) const BLOCK: BlockNames = BlockNames {
     qkv: ["attention.attention.query", "attention.attention.key", "attention.attention.value"],
     out: "attention.output.dense",
     mlp: ["mlp.fc1", "mlp.fc2"],
+    gate: None,
     layer_scales: Some(["layer_scale1.lambda1", "layer_scale2.lambda1"]),
 };
 pub(super) const GATED_BLOCK: BlockNames = BlockNames { mlp: ["mlp.weights_in", "mlp.weights_out"], ..BLOCK };
@@ -76,7 +77,7 @@ pub(super) fn config(fields: Value, family: Family) -> std::result::Result<Visio
     let inner = (fields.hidden_size as f64 * fields.mlp_ratio).min(1e12) as usize;
     let (mlp, intermediate_size) = if fields.use_swiglu_ffn {
         // Two thirds, so that the gate's third matrix costs nothing, rounded up to a multiple of 8.
-        (Mlp::SwiGlu, ((inner as f64 * 2.0 / 3.0) as usize).next_multiple_of(8))
+        (Mlp::Gated(Activation::Silu), ((inner as f64 * 2.0 / 3.0) as usize).next_multiple_of(8))
     } else {
         (Mlp::Plain(Activation::from_name(&fields.hidden_act)?), inner)
     };
@@ -85,11 +86,17 @@ pub(super) fn config(fields: Value, family: Family) -> std::result::Result<Visio
         hidden_size: fields.hidden_size,
         num_hidden_layers: fields.num_hidden_layers,
         num_attention_heads: fields.num_attention_heads,
-        qkv_bias: fields.qkv_bias,
+        biases: Biases {
+            query: fields.qkv_bias,
+            key: fields.qkv_bias,
+            value: fields.qkv_bias,
+            ..Biases::ALL
+        },
         intermediate_size,
         mlp,
         image_size: square("image_size", &fields.image_size)?,
         interpolate_pos_encoding: true,
+        rope_theta: None,
         patch_size: square("patch_size", &patch_size)?,
         class_tokens: 1,
         register_tokens: if registers { fields.num_register_tokens } else { 0 },

@@ -5,6 +5,7 @@
 
 mod clip;
 mod dinov2;
+mod dinov3;
 mod fields;
 mod read;
 mod siglip;
@@ -25,6 +26,7 @@ impl Family {
             Self::Clip => ProcessorKind::Clip,
             Self::Siglip => ProcessorKind::Siglip,
             Self::Dinov2 | Self::Dinov2WithRegisters => ProcessorKind::Bit,
+            Self::Dinov3 => ProcessorKind::Dinov3,
         }
     }
 
@@ -35,6 +37,7 @@ impl Family {
             Self::Siglip => ProcessorConfig::siglip(image_size),
             // Made for larger images than its processor gives it.
             Self::Dinov2 | Self::Dinov2WithRegisters => ProcessorConfig::dinov2(),
+            Self::Dinov3 => ProcessorConfig::dinov3(image_size),
         }
     }
 
@@ -44,11 +47,13 @@ impl Family {
         (self == Self::Clip).then_some("pre_layrnorm")
     }
 
-    pub(crate) fn block_names(config: &VisionConfig) -> &'static BlockNames {
+    /// How the blocks' tensors are spelt at `source`.
+    pub(crate) fn block_names(config: &VisionConfig, source: &Source) -> BlockNames {
         match (config.family, config.mlp) {
-            (Self::Clip | Self::Siglip, _) => &clip::BLOCK,
-            (_, Mlp::SwiGlu) => &dinov2::GATED_BLOCK,
-            (_, Mlp::Plain(_)) => &dinov2::BLOCK,
+            (Self::Clip | Self::Siglip, _) => clip::BLOCK,
+            (Self::Dinov2 | Self::Dinov2WithRegisters, Mlp::Gated(_)) => dinov2::GATED_BLOCK,
+            (Self::Dinov2 | Self::Dinov2WithRegisters, Mlp::Plain(_)) => dinov2::BLOCK,
+            (Self::Dinov3, _) => dinov3::block_names(config, source),
         }
     }
 
@@ -58,6 +63,7 @@ impl Family {
             Self::Clip => clip::embeddings(config, source),
             Self::Siglip => siglip::embeddings(config, source),
             Self::Dinov2 | Self::Dinov2WithRegisters => dinov2::embeddings(config, source),
+            Self::Dinov3 => dinov3::embeddings(config, source),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{clip, dinov2, siglip};
+use super::{clip, dinov2, dinov3, siglip};
 use crate::model::{
     config::{Family, VisionConfig},
     error::ModelError,
@@ -42,13 +42,14 @@ fn config(root: Value) -> Result<VisionConfig, String> {
         Some("siglip_vision_model") => siglip::config(root),
         Some("dinov2") => dinov2::config(root, Family::Dinov2),
         Some("dinov2_with_registers") => dinov2::config(root, Family::Dinov2WithRegisters),
+        Some("dinov3_vit") => dinov3::config(root),
         Some(other @ ("siglip2" | "siglip2_vision_model")) => Err(format!(
             "model_type {other:?} is SigLIP 2 of variable resolution (NaFlex), which is not supported; \
              its checkpoints of a fixed resolution have model_type \"siglip\""
         )),
         Some(other) => Err(format!(
             "model_type {other:?} is not supported, expected clip, siglip, dinov2, dinov2_with_registers, \
-             clip_vision_model or siglip_vision_model"
+             dinov3_vit, clip_vision_model or siglip_vision_model"
         )),
     }
 }
@@ -80,7 +81,8 @@ fn nested(root: Value, expected: &str) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::Mlp;
+    use crate::kernels::Activation;
+    use crate::model::config::{Biases, Mlp};
 
     #[test]
     fn absent_fields_are_those_of_vit_b_32() {
@@ -124,8 +126,16 @@ mod tests {
         assert_eq!((dinov2.family, dinov2.intermediate_size, dinov2.tokens()), (Family::Dinov2, 3072, 1370));
         let text = r#"{"model_type": "dinov2_with_registers", "patch_size": 14, "use_swiglu_ffn": true, "hidden_size": 1536}"#;
         let giant = VisionConfig::from_json(text).unwrap();
-        assert_eq!((giant.mlp, giant.intermediate_size), (Mlp::SwiGlu, 4096));
+        assert_eq!((giant.mlp, giant.intermediate_size), (Mlp::Gated(Activation::Silu), 4096));
         assert_eq!((giant.prefix_tokens(), giant.tokens()), (5, 261));
+
+        let dinov3 = VisionConfig::from_json(r#"{"model_type": "dinov3_vit"}"#).unwrap();
+        assert_eq!((dinov3.family, dinov3.hidden_size, dinov3.tokens()), (Family::Dinov3, 384, 197));
+        assert_eq!((dinov3.biases, dinov3.rope_theta), (Biases { key: false, ..Biases::ALL }, Some(100.0)));
+        assert_eq!(dinov3.mlp, Mlp::Plain(Activation::Gelu));
+        let text = r#"{"model_type": "dinov3_vit", "use_gated_mlp": true, "hidden_act": "silu", "num_register_tokens": 4}"#;
+        let huge = VisionConfig::from_json(text).unwrap();
+        assert_eq!((huge.mlp, huge.prefix_tokens()), (Mlp::Gated(Activation::Silu), 5));
     }
 
     #[test]
@@ -139,6 +149,10 @@ mod tests {
             ),
             (r#"{"model_type": "siglip_vision_model", "hidden_act": "relu"}"#, "hidden_act \"relu\""),
             (r#"{"model_type": "dinov2", "head_dim": 32}"#, "head_dim is 32"),
+            (r#"{"model_type": "dinov3_convnext"}"#, "dinov3_convnext"),
+            (r#"{"model_type": "dinov3_vit", "hidden_size": 36}"#, "a multiple of 4"),
+            (r#"{"model_type": "dinov3_vit", "rope_theta": 0}"#, "rope_theta is 0"),
+            (r#"{"model_type": "dinov3_vit", "hidden_act": "mish"}"#, "hidden_act \"mish\""),
             (r#"{"model_type": "dinov2", "mlp_ratio": 0}"#, "intermediate_size is 0"),
             (r#"{"model_type": "dinov2", "num_channels": 1}"#, "num_channels is 1"),
             (

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::kernels::Activation;
 use crate::model::{
-    config::{Family, Mlp, VisionConfig},
+    config::{Biases, Family, Mlp, VisionConfig},
     layers::embeddings::Embeddings,
     weights::Source,
 };
@@ -56,11 +56,12 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
         hidden_size: fields.hidden_size,
         num_hidden_layers: fields.num_hidden_layers,
         num_attention_heads: fields.num_attention_heads,
-        qkv_bias: true,
+        biases: Biases::ALL,
         intermediate_size: fields.intermediate_size,
         mlp: Mlp::Plain(Activation::from_name(&fields.hidden_act)?),
         image_size: square("image_size", &fields.image_size)?,
         interpolate_pos_encoding: false,
+        rope_theta: None,
         patch_size: square("patch_size", &fields.patch_size)?,
         class_tokens: 0,
         register_tokens: 0,

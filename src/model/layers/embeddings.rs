@@ -14,7 +14,8 @@ pub(crate) struct Embeddings {
     patch_embedding: Linear,
     /// The class token, its position added, and the registers, in the order of the tokens: (P, width).
     prefix: Option<Tensor>,
-    positions: Positions,
+    /// What is added to the patches; nothing where their places come in by another way.
+    positions: Option<Positions>,
     patch_size: usize,
 }
 
@@ -28,20 +29,34 @@ impl Embeddings {
         antialias: bool,
     ) -> Result<Self> {
         let positions = Positions { own: positions, grid: config.grid(), antialias, other: Mutex::default() };
-        Ok(Self { patch_embedding, prefix, positions, patch_size: config.patch_size })
+        Ok(Self { patch_embedding, prefix, positions: Some(positions), patch_size: config.patch_size })
+    }
+
+    /// The same without position embeddings.
+    pub(crate) fn unplaced(
+        config: &VisionConfig,
+        patch_embedding: Linear,
+        prefix: Option<Tensor>,
+    ) -> Result<Self> {
+        Ok(Self { patch_embedding, prefix, positions: None, patch_size: config.patch_size })
     }
 
     /// `pixel_values` (B, 3, H, W) → tokens (B, P + H/p · W/p, width), patches by rows.
     pub(crate) fn forward(&self, pixel_values: &Tensor) -> Result<Tensor> {
         let (_, _, height, width) = pixel_values.dims4()?;
-        let positions = self.positions.at(height / self.patch_size, width / self.patch_size)?; // (N, width)
+        let (rows, columns) = (height / self.patch_size, width / self.patch_size);
+        let positions = self.positions.as_ref().map(|positions| positions.at(rows, columns)); // (N, width)
+        let positions = positions.transpose()?;
         let patches = self.unfold(pixel_values)?; // (B, N, 3·p·p)
         if let Some(layer) = self.patch_embedding.ready()? {
             let prefix = self.prefix.as_ref().map(|prefix| prefix.flatten_all()?.to_vec1());
-            return cpu::embed(&patches, &layer, &prefix.transpose()?.unwrap_or_default(), &positions);
+            let prefix = prefix.transpose()?.unwrap_or_default();
+            return cpu::embed(&patches, &layer, &prefix, positions.as_ref());
         }
-        let patches = self.patch_embedding.forward(&patches)?; // (B, N, width)
-        let patches = patches.broadcast_add(&positions)?;
+        let mut patches = self.patch_embedding.forward(&patches)?; // (B, N, width)
+        if let Some(positions) = positions {
+            patches = patches.broadcast_add(&positions)?;
+        }
         let Some(prefix) = &self.prefix else { return Ok(patches) };
         let (prefix_tokens, width) = prefix.dims2()?;
         let prefix = prefix.expand((patches.dim(0)?, prefix_tokens, width))?; // (B, P, width)

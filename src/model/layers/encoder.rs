@@ -2,7 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{attention::Attention, block_names::BlockNames, layer_norm::LayerNorm, mlp::Mlp};
+use super::{
+    attention::Attention, block_names::BlockNames, layer_norm::LayerNorm, mlp::Mlp, rotary::Rotation,
+};
 use crate::model::{
     config::VisionConfig,
     outputs::{Outputs, Wanted},
@@ -28,12 +30,12 @@ impl Block {
             layer_norm1: norm(names.norms[0])?,
             attention: Attention::load(config, names, source, scale(0)?.as_ref())?,
             layer_norm2: norm(names.norms[1])?,
-            mlp: Mlp::load(config, source, names.mlp, scale(1)?.as_ref())?,
+            mlp: Mlp::load(config, source, names.mlp, names.gate, scale(1)?.as_ref())?,
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.attention.forward_added(&self.layer_norm1, x)?; // (B, T, width)
+    fn forward(&self, x: &Tensor, rotation: Option<&Rotation>) -> Result<Tensor> {
+        let x = self.attention.forward_added(&self.layer_norm1, x, rotation)?; // (B, T, width)
         self.mlp.forward_added(&self.layer_norm2, &x) // (B, T, width)
     }
 }
@@ -62,11 +64,12 @@ impl Encoder {
         self.blocks.len()
     }
 
-    /// `x` (B, T, width) through the first `depth` blocks; what is wanted of hidden states and attentions is put
-    /// into `outputs`.
+    /// `x` (B, T, width) through the first `depth` blocks, queries and keys turned by a `rotation` if there is one; what is
+    /// wanted of hidden states and attentions is put into `outputs`.
     pub(crate) fn forward(
         &self,
         x: Tensor,
+        rotation: Option<&Rotation>,
         depth: usize,
         wanted: &Wanted,
         outputs: &mut Outputs,
@@ -77,9 +80,10 @@ impl Encoder {
             if wanted.attentions.contains(&index) {
                 // Beside the block rather than inside it, so that an output has the same bytes whether or not its
                 // attention was asked for.
-                outputs.attentions.insert(index, block.attention.observe(&block.layer_norm1, &x)?);
+                let attention = block.attention.observe(&block.layer_norm1, &x, rotation)?;
+                outputs.attentions.insert(index, attention);
             }
-            x = block.forward(&x)?;
+            x = block.forward(&x, rotation)?;
         }
         outputs.keep_hidden_state(depth, &x, wanted);
         Ok(x)

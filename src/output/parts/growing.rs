@@ -135,7 +135,10 @@ impl Sink for Growing {
             let found = &entries[0].shape;
             let row = state.row.get_or_insert_with(|| found.clone());
             if row != found {
-                return Err(misplaced(format!("{key} has shape {found:?}, the rows before have {row:?}")));
+                return Err(misplaced(format!(
+                    "{key} has shape {found:?}, the rows before have {row:?}; \
+                     .safetensors, .tar and a directory hold tensors of several shapes"
+                )));
             }
         }
         let bytes: u64 = entries.iter().map(|entry| entry.bytes(dtype)).sum();
