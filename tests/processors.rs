@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use clip_features::processor::{Backend, Filter, Fit, ImageSize, Processor, ProcessorConfig, Size};
+use clip_features::processor::{Backend, Filter, Fit, ImageSize, Patches, Processor, ProcessorConfig, Size};
 use pillow_exact::{Alpha, DecodeOptions, decode};
 use sha2::{Digest, Sha256};
 use support::fixture;
@@ -51,6 +51,11 @@ fn variant(name: &str) -> (ProcessorConfig, Alpha) {
             crop: Some((224, 280)),
             ..ProcessorConfig::dinov3(224)
         },
+        "naflex" => ProcessorConfig::siglip2(16),
+        "naflex-14-100" => {
+            let config = ProcessorConfig::siglip2(14).in_patches(100).unwrap();
+            ProcessorConfig { resample: Filter::Bicubic, ..config }
+        }
         "siglip2" => {
             let text = r#"{"image_processor_type": "SiglipImageProcessor", "resample": 2,
                 "size": {"height": 256, "width": 256}}"#;
@@ -65,7 +70,7 @@ fn variant(name: &str) -> (ProcessorConfig, Alpha) {
 fn every_processor_and_fit_gives_the_references_bytes() {
     let text = std::fs::read_to_string(fixture("golden/processors.json")).unwrap();
     let golden: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(&text).unwrap();
-    assert_eq!(golden.len(), 30);
+    assert_eq!(golden.len(), 34);
     for (name, pictures) in golden {
         let (config, alpha) = variant(&name);
         let processor = Processor::new(config);
@@ -75,8 +80,17 @@ fn every_processor_and_fit_gives_the_references_bytes() {
             let bytes = std::fs::read(fixture("images").join(&picture)).unwrap();
             let rgb = decode(&bytes, &options).unwrap_or_else(|error| panic!("{picture}: {error}")).rgb;
             let values = processor.process(&rgb).unwrap();
+            // NaFlex's are patches, and as many as there may be.
+            let values = match processor.config().patches() {
+                None => values.as_slice().to_vec(),
+                Some(Patches { patch_size, max_num_patches }) => {
+                    let mut patches = values.to_patches(patch_size);
+                    patches.resize(3 * patch_size * patch_size * max_num_patches, 0.0);
+                    patches
+                }
+            };
             let mut hasher = Sha256::new();
-            values.as_slice().iter().for_each(|value| hasher.update(value.to_le_bytes()));
+            values.iter().for_each(|value| hasher.update(value.to_le_bytes()));
             let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(found, expected, "{name}: {picture}");
         }

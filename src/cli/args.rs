@@ -101,6 +101,10 @@ pub(super) struct Args {
     #[arg(long, help_heading = "What")]
     pub(super) grid: bool,
 
+    /// Pad tokens, attentions and pixel_values of SigLIP 2 NaFlex to --max-num-patches, as transformers gives them
+    #[arg(long, conflicts_with = "grid", help_heading = "What")]
+    pub(super) pad: bool,
+
     /// Draw the norm of each patch token over the picture, as a PNG file
     #[arg(long, value_name = "FILE", help_heading = "What")]
     pub(super) heatmap: Option<PathBuf>,
@@ -122,6 +126,10 @@ pub(super) struct Args {
     /// embeddings are interpolated
     #[arg(long, value_name = "N|HxW", help_heading = "Image")]
     pub(super) image_size: Option<ImageSize>,
+
+    /// The most patches that SigLIP 2 NaFlex cuts a picture into, if not the model's own number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535), help_heading = "Image")]
+    pub(super) max_num_patches: Option<u32>,
 
     /// Transparency: composite over white as transformers 5 does, or drop it as transformers 4 and LLaVA do
     #[arg(long, value_parser = choice::<Alpha>(), default_value = "white", value_name = "HOW", help_heading = "Image")]

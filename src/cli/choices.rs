@@ -51,7 +51,9 @@ impl Choice for TensorKind {
             }
             Self::PoolerOutput => "The token that stands for the image, [1, width]",
             Self::ImageEmbeds => "The pooled token in CLIP's space of images and texts, not normalized",
-            Self::PixelValues => "The tower's input, [1, 3, 224, 224]; loads no weights",
+            Self::PixelValues => {
+                "The tower's input, [1, 3, 224, 224], or of NaFlex [1, patches, 768]; loads no weights"
+            }
         }
     }
 }

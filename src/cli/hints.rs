@@ -50,6 +50,9 @@ fn of_model(error: &ModelError) -> Option<&'static str> {
         ModelError::PixelShape { .. } => Some(
             "config.json's image_size and preprocessor_config.json's crop_size must agree; --image-size N sets both",
         ),
+        ModelError::PatchSize { .. } => {
+            Some("the patch_size of config.json and of preprocessor_config.json must agree")
+        }
         ModelError::NoPatch { .. } => Some("give a larger --image-size"),
         ModelError::NoWeights { .. } => Some("--random-weights runs this architecture without weights"),
         _ => None,

@@ -31,6 +31,9 @@ pub(super) fn request(args: &Args) -> Result<Request> {
     if args.grid && !has_tokens {
         bail!("--grid lays out tokens, and {names} has none\nhint: leave --grid out");
     }
+    if args.pad && !tensors.iter().any(|kind| kind.is_of_patches()) {
+        bail!("--pad pads tokens, and {names} has none\nhint: leave --pad out");
+    }
     if let (true, Some(tokens @ (Tokens::All | Tokens::Cls))) = (args.grid, args.tokens) {
         bail!(
             "--grid lays out patches, and --tokens {} asks for others\nhint: leave --tokens out",
@@ -43,7 +46,7 @@ pub(super) fn request(args: &Args) -> Result<Request> {
             "--heatmap draws patches, and none are asked for\nhint: --tensor last_hidden_state, or --layer N"
         );
     }
-    Ok(Request { tensors, layers: args.layer.clone(), tokens, grid: args.grid })
+    Ok(Request { tensors, layers: args.layer.clone(), tokens, grid: args.grid, pad: args.pad })
 }
 
 #[cfg(test)]

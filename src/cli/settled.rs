@@ -119,6 +119,7 @@ impl Settled {
             },
             fit: args.fit,
             image_size: args.image_size,
+            max_num_patches: args.max_num_patches,
             backend: args.processor,
             matmul_precision: args.matmul_precision,
             threads,

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 
+use super::padded;
 use super::request::{Part, Request, TensorKind};
 use crate::{
     model::{ModelError, Outputs, VisionTower},
     output::Array,
-    processor::PixelValues,
+    processor::{Patches, PixelValues},
 };
 
 /// The inputs of some images → for each image, in order, the tensors asked for, each with a leading dimension
-/// of 1.
+/// of 1. `patches` is what the processor cuts pictures into, if it does.
 ///
 /// # Errors
 /// As [`VisionTower::outputs`].
@@ -20,16 +21,20 @@ pub(super) fn encode(
     tower: &VisionTower,
     batch: &[PixelValues],
     request: &Request,
+    patches: Option<Patches>,
 ) -> Result<Vec<Vec<Array>>, ModelError> {
-    let wanted = request.wanted(tower.config())?;
+    let mut wanted = request.wanted(tower.config())?;
+    let (padded, patch_size) = (request.padded(patches), tower.config().patch_size);
     let mut encoded = vec![Vec::new(); batch.len()];
     for ((height, width), places) in by_size(batch) {
         let mut pixels = Vec::with_capacity(places.len() * 3 * height * width);
         places.iter().for_each(|&place| pixels.extend_from_slice(batch[place].as_slice()));
         let input = Tensor::from_vec(pixels, (places.len(), 3, height, width), &Device::Cpu)?; // (B, 3, H, W)
+        let own = (height / patch_size) * (width / patch_size);
+        wanted.padding = padded.is_some_and(|count| count > own);
         let outputs = tower.outputs(&input, &wanted)?;
         for (index, place) in places.into_iter().enumerate() {
-            encoded[place] = arrays(tower, &outputs, index, &batch[place], request)?;
+            encoded[place] = arrays(tower, &outputs, index, &batch[place], request, patches)?;
         }
     }
     Ok(encoded)
@@ -51,19 +56,27 @@ fn arrays(
     index: usize,
     image: &PixelValues,
     request: &Request,
+    patches: Option<Patches>,
 ) -> Result<Vec<Array>, ModelError> {
     let config = tower.config();
-    let shape = |kind| request.shape(kind, config, image.height(), image.width());
+    let shape = |kind| request.shape(kind, config, image.height(), image.width(), patches);
     let one = |part: Part| -> Result<Array, ModelError> {
-        let tensor = match part.kind {
-            TensorKind::LastHiddenState => outputs.last_hidden_state.as_ref(),
-            TensorKind::HiddenStates => part.layer.and_then(|layer| outputs.hidden_states.get(&layer)),
-            TensorKind::Attentions => part.layer.and_then(|layer| outputs.attentions.get(&layer)),
-            TensorKind::PoolerOutput => outputs.pooler_output.as_ref(),
-            TensorKind::ImageEmbeds => outputs.image_embeds.as_ref(),
-            TensorKind::PixelValues => return Ok(pixel_array(image.clone())),
+        if part.kind == TensorKind::PixelValues {
+            return Ok(pixel_array(image.clone(), request, patches));
+        }
+        let of = |outputs: &Outputs| {
+            let tensor = tensor(outputs, part).ok_or(ModelError::NotLoaded)?;
+            Ok::<_, ModelError>(tensor.narrow(0, index, 1)?) // (1, …)
         };
-        let mut tensor = tensor.ok_or(ModelError::NotLoaded)?.narrow(0, index, 1)?; // (1, …)
+        let mut tensor = of(outputs)?;
+        if let (Some(padding), Some(count)) = (&outputs.padding, request.padded(patches)) {
+            let count = config.prefix_tokens() + count;
+            tensor = match part.kind {
+                TensorKind::Attentions => padded::attention(&tensor, &of(padding)?, count)?,
+                kind if kind.has_tokens() => padded::tokens(&tensor, &of(padding)?, count)?,
+                _ => tensor,
+            };
+        }
         if part.kind.has_tokens() {
             let patches = tensor.dim(1)? - config.prefix_tokens();
             let (first, kept) = request.kept_tokens().span(config, patches);
@@ -75,11 +88,29 @@ fn arrays(
     request.parts(config)?.into_iter().map(one).collect()
 }
 
-/// The tower's input as an array (1, 3, height, width).
-pub(super) fn pixel_array(pixel_values: PixelValues) -> Array {
-    Array {
-        name: TensorKind::PixelValues.name().to_owned(),
-        shape: vec![1, 3, pixel_values.height(), pixel_values.width()],
-        values: pixel_values.into_vec(),
+/// What a tower gave for a part.
+fn tensor(outputs: &Outputs, part: Part) -> Option<&Tensor> {
+    match part.kind {
+        TensorKind::LastHiddenState => outputs.last_hidden_state.as_ref(),
+        TensorKind::HiddenStates => outputs.hidden_states.get(&part.layer?),
+        TensorKind::Attentions => outputs.attentions.get(&part.layer?),
+        TensorKind::PoolerOutput => outputs.pooler_output.as_ref(),
+        TensorKind::ImageEmbeds => outputs.image_embeds.as_ref(),
+        TensorKind::PixelValues => None,
     }
+}
+
+/// The tower's input as the reference's processor gives it: (1, 3, height, width), or flattened patches (1, N, 3·p·p), those of padding
+/// zeros.
+pub(super) fn pixel_array(image: PixelValues, request: &Request, patches: Option<Patches>) -> Array {
+    let shape = request.pixel_shape(image.height(), image.width(), patches);
+    let values = match patches {
+        None => image.into_vec(),
+        Some(Patches { patch_size, .. }) => {
+            let mut values = image.to_patches(patch_size);
+            values.resize(shape.iter().product(), 0.0);
+            values
+        }
+    };
+    Array { name: TensorKind::PixelValues.name().to_owned(), shape, values }
 }

@@ -26,6 +26,10 @@ pub(super) fn metadata(
     settings.insert("processor", processor.config().describe());
     settings.insert("processor_backend", processor.config().backend.name());
     settings.insert("fit", options.fit.name());
+    if let Some(patches) = processor.config().patches() {
+        settings.insert("max_num_patches", patches.max_num_patches);
+        settings.insert("pad", request.pad);
+    }
     settings.insert("alpha", options.decode.alpha.name());
     settings.insert("exif_orientation", options.decode.exif_orientation.name());
     settings.insert("compute_dtype", "f32");

@@ -19,6 +19,8 @@ pub struct Options {
     pub fit: Fit,
     /// Size of the tower's input in pixels, where it is not the model's own.
     pub image_size: Option<ImageSize>,
+    /// The most patches that a picture is cut into, where it is not the model's own number.
+    pub max_num_patches: Option<u32>,
     /// Whose image processor is followed; none for Pillow's, or torchvision's where the family has no other.
     pub backend: Option<Backend>,
     /// How exact the tower's products are.
@@ -35,6 +37,7 @@ impl Default for Options {
             decode: DecodeOptions::default(),
             fit: Fit::default(),
             image_size: None,
+            max_num_patches: None,
             backend: None,
             matmul_precision: MatmulPrecision::default(),
             threads: physical_cores(),

@@ -40,9 +40,11 @@ impl Heatmap {
             return Ok(());
         };
         let [rows, columns] = picture.geometry.grid(config.patch_size);
-        // Whatever stands before the patches is left out.
+        // Whatever stands before the patches, or pads them, is left out.
+        let padding = opened.padding(rows * columns) * config.hidden_size;
         let patches = rows * columns * config.hidden_size;
-        let values = &array.values[array.values.len() - patches..];
+        let values = &array.values[..array.values.len() - padding];
+        let values = &values[values.len() - patches..];
         let patches = Patches { values, rows, columns };
         let scores = match self.query {
             None => patches.norms(),

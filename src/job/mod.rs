@@ -65,7 +65,7 @@ use crate::{
 pub use error::JobError;
 pub use failure::{Failure, Stage};
 pub use heatmap::Heatmap;
-pub use prepared::Prepared;
+pub use prepared::{Bound, Prepared};
 pub use report::{
     Ended, Event, FailureFacts, Features, ImageFacts, Record, Seconds, Status, Tally, TokenCounts,
 };

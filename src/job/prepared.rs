@@ -92,18 +92,22 @@ impl Prepared {
         }
     }
 
-    /// The bytes that an image takes of the output's disk: all of them, or at least so many where it depends on the picture; none
-    /// where nothing is known, or no file is written.
-    pub fn image_bytes(&self) -> Option<u64> {
-        let least = Contents { tensors: self.opened.least_tensors(), ..self.contents.clone() };
-        self.job.destination.image_bytes(&self.contents).or_else(|| self.job.destination.image_bytes(&least))
+    /// The bytes that an image takes of the output's disk, or what is known of them where they depend on the picture; none where
+    /// nothing is known, or no file is written.
+    pub fn image_bytes(&self) -> Option<(Bound, u64)> {
+        let bytes =
+            |tensors| self.job.destination.image_bytes(&Contents { tensors, ..self.contents.clone() });
+        let exactly = bytes(self.contents.tensors.clone()).map(|bytes| (Bound::Exactly, bytes));
+        let most = || Some((Bound::AtMost, bytes(self.opened.largest_tensors()?)?));
+        let least = || Some((Bound::AtLeast, bytes(self.opened.least_tensors())?));
+        exactly.or_else(most).or_else(least)
     }
 
     /// The bytes that the output will take, as [`Prepared::image_bytes`] says, and those that are free there, if either can be
     /// told; none where no file is written.
     pub fn space(&self) -> Option<(Option<u64>, Option<u64>)> {
         let path = self.job.destination.path()?;
-        let image = self.image_bytes();
+        let image = self.image_bytes().map(|(_, bytes)| bytes);
         // How many images a shard has is not known before it is read.
         let remaining = self.remaining().filter(|_| !self.job.destination.repeats_shards());
         let needed = image.zip(remaining).map(|(image, remaining)| image * remaining);
@@ -112,6 +116,9 @@ impl Prepared {
 
     /// Refuses a run whose outputs do not fit on the disk.
     pub(super) fn check_space(&self) -> Result<(), JobError> {
+        if let Some((Bound::AtMost, _)) = self.image_bytes() {
+            return Ok(());
+        }
         match (self.job.destination.path(), self.space()) {
             (Some(path), Some((Some(needed), Some(free)))) if free < needed => Err(JobError::NoSpace {
                 path: path.to_owned(),
@@ -121,6 +128,17 @@ impl Prepared {
             _ => Ok(()),
         }
     }
+}
+
+/// What a number of bytes says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// It is this many.
+    Exactly,
+    /// It is no less.
+    AtLeast,
+    /// It is no more.
+    AtMost,
 }
 
 /// Whether an image's output is there already. What could not be read has none.

@@ -121,6 +121,7 @@ impl<'a> Recorder<'a> {
                 tokens: part.kind.has_tokens().then(|| request.kept_tokens().name()),
                 layout: tower.filter(|_| part.kind.has_tokens()).map(|tower| self.layout(tower, picture)),
                 grid: tower.map(|tower| picture.geometry.grid(tower.patch_size)),
+                spatial_shapes: self.spatial_shapes(picture),
                 grid_box: tower.map(|tower| picture.geometry.grid_box(tower.patch_size).edges()),
                 crop_box: picture.geometry.crop_box().edges(),
                 image: ImageFacts::of(picture),
@@ -169,7 +170,15 @@ impl<'a> Recorder<'a> {
             image.insert("grid", format!("{:?}", picture.geometry.grid(config.patch_size)));
             image.insert("grid_box", list(picture.geometry.grid_box(config.patch_size).edges()));
         }
+        if let Some(shapes) = self.spatial_shapes(picture) {
+            image.insert("spatial_shapes", format!("{shapes:?}"));
+        }
         image
+    }
+
+    /// Rows and columns of the patches that the processor cut.
+    fn spatial_shapes(&self, picture: &Picture) -> Option<[usize; 2]> {
+        Some(picture.geometry.grid(self.opened.patches()?.patch_size))
     }
 
     /// The tokens of a token tensor, in order.
@@ -180,6 +189,7 @@ impl<'a> Recorder<'a> {
             cls: if kept == Tokens::Patch { 0 } else { config.class_tokens },
             registers: if kept == Tokens::All { config.register_tokens } else { 0 },
             patches: if kept == Tokens::Cls { 0 } else { rows * columns },
+            padding: self.opened.options().request.pad.then(|| self.opened.padding(rows * columns)),
         }
     }
 

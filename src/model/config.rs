@@ -13,6 +13,8 @@ pub enum Family {
     Clip,
     /// SigLIP, and SigLIP 2 of a fixed resolution, whose checkpoints are SigLIP's.
     Siglip,
+    /// SigLIP 2 of variable resolution: pictures of their own shape.
+    Siglip2,
     /// DINOv2.
     Dinov2,
     /// DINOv2 with register tokens.
@@ -27,6 +29,7 @@ impl Family {
         match self {
             Self::Clip => "CLIP",
             Self::Siglip => "SigLIP",
+            Self::Siglip2 => "SigLIP 2 NaFlex",
             Self::Dinov2 => "DINOv2",
             Self::Dinov2WithRegisters => "DINOv2 with registers",
             Self::Dinov3 => "DINOv3",
@@ -42,7 +45,7 @@ impl Family {
     /// The name of the layer norm after the last block.
     pub fn final_norm(self) -> &'static str {
         match self {
-            Self::Clip | Self::Siglip => "post_layernorm",
+            Self::Clip | Self::Siglip | Self::Siglip2 => "post_layernorm",
             Self::Dinov2 | Self::Dinov2WithRegisters => "layernorm",
             Self::Dinov3 => "norm",
         }
@@ -69,7 +72,7 @@ pub struct VisionConfig {
     /// Edge of the square image that the position embeddings were made for, in pixels.
     pub image_size: usize,
     /// Whether images of other sizes are taken, the position embeddings interpolated: transformers'
-    /// `interpolate_pos_encoding`, which DINOv2 and DINOv3 always have.
+    /// `interpolate_pos_encoding`, which DINOv2, DINOv3 and SigLIP 2 NaFlex always have.
     pub interpolate_pos_encoding: bool,
     /// Base of the rotary position embedding's periods; none where position embeddings are learned.
     pub rope_theta: Option<f64>,
@@ -193,8 +196,8 @@ impl VisionConfig {
             ("projection_dim", self.projection_dim.unwrap_or(1)),
             ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
-            ("image_size", self.image_size),
             ("patch_size", self.patch_size),
+            ("image_size", self.image_size),
             ("num_register_tokens", self.register_tokens + 1),
         ] {
             if value == 0 || value > LARGEST_SIZE {

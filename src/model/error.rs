@@ -90,6 +90,14 @@ pub enum ModelError {
         /// Columns given.
         width: usize,
     },
+    /// A processor that cuts other patches than the tower takes.
+    #[error("the processor's patches are {processor}x{processor}, and the tower's {tower}x{tower}")]
+    PatchSize {
+        /// Edge of the processor's.
+        processor: usize,
+        /// Edge of the tower's.
+        tower: usize,
+    },
     /// An input in which there is no patch.
     #[error(
         "pixel_values of {height}x{width} do not fit the tower, whose patches are {patch_size}x{patch_size}"

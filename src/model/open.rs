@@ -90,18 +90,19 @@ impl Model {
     /// # Errors
     /// The settings are missing, unreadable, or ask for what this processor does not do.
     pub fn processor(&self) -> Result<Processor, ModelError> {
-        self.processor_with(Fit::Crop, None, None)
+        self.processor_with(Fit::Crop, None, None, None)
     }
 
-    /// The same with another fit, for images of another size, or on another backend. A config may name the class of one backend;
-    /// that is left to the caller to choose, and to the family where it does not.
+    /// The same with another fit, for images of another size or cut into another number of patches, or on another backend. A config
+    /// may name the class of one backend; that is left to the caller to choose, and to the family where it does not.
     ///
     /// # Errors
-    /// As [`Model::processor`], or the fit or the backend is none for these settings.
+    /// As [`Model::processor`], or the fit, the size, the number or the backend is none for these settings.
     pub fn processor_with(
         &self,
         fit: Fit,
         image_size: Option<ImageSize>,
+        max_num_patches: Option<u32>,
         backend: Option<Backend>,
     ) -> Result<Processor, ModelError> {
         let file = match &self.parts {
@@ -124,10 +125,21 @@ impl Model {
             }
             None => {
                 let config = self.config()?;
-                config.family.processor(config.image_size as u32)
+                Family::processor(&config)
             }
         };
+        let settings = match max_num_patches {
+            Some(max_num_patches) => settings.in_patches(max_num_patches).map_err(refuse)?,
+            None => settings,
+        };
         let settings = match image_size {
+            Some(_) if settings.patches().is_some() => {
+                return Err(refuse(ConfigError::Field {
+                    field: "size".into(),
+                    found: "not in use".into(),
+                    expected: "in use to be another: max_num_patches says how large pictures become".into(),
+                }));
+            }
             Some(image_size) => settings.at(image_size),
             None => settings,
         };

@@ -24,6 +24,9 @@ pub struct Wanted {
     pub pooler_output: bool,
     /// The pooled output after the visual projection.
     pub image_embeds: bool,
+    /// Beside each, what a patch of padding has there: one that attends to all tokens and that none attends to. Query, key and value
+    /// are read and taken a second time for it.
+    pub padding: bool,
 }
 
 impl Wanted {
@@ -92,12 +95,28 @@ pub struct Outputs {
     pub pooler_output: Option<Tensor>,
     /// (B, projection_dim).
     pub image_embeds: Option<Tensor>,
+    /// What a patch of padding has, (B, 1, width), or (B, heads, 1, T) of attentions.
+    pub padding: Option<Box<Outputs>>,
 }
 
 impl Outputs {
-    pub(super) fn keep_hidden_state(&mut self, index: usize, state: &Tensor, wanted: &Wanted) {
-        if wanted.hidden_states.contains(&index) {
-            self.hidden_states.insert(index, state.clone());
+    pub(super) fn keep_hidden_state(
+        &mut self,
+        index: usize,
+        state: &Tensor,
+        padding: Option<&Tensor>,
+        wanted: &Wanted,
+    ) {
+        if !wanted.hidden_states.contains(&index) {
+            return;
         }
+        self.hidden_states.insert(index, state.clone());
+        if let Some(padding) = padding {
+            self.padding_mut().hidden_states.insert(index, padding.clone());
+        }
+    }
+
+    pub(super) fn padding_mut(&mut self) -> &mut Self {
+        self.padding.get_or_insert_default()
     }
 }

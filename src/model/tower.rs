@@ -124,18 +124,20 @@ impl VisionTower {
             return Err(ModelError::NotLoaded);
         }
         let mut outputs = Outputs::default();
-        let embeddings = self.embeddings(pixel_values)?; // (B, T, width)
         let (_, _, height, width) = pixel_values.dims4()?;
         let patch = self.config.patch_size;
         let rotation =
             self.rotary.as_ref().map(|rotary| rotary.at(height / patch, width / patch)).transpose()?;
-        let x = match &self.pre_norm {
-            Some(norm) => norm.forward(&embeddings)?,
-            None => embeddings,
+        let normed = |embeddings: Tensor| match &self.pre_norm {
+            Some(norm) => norm.forward(&embeddings),
+            None => Ok(embeddings),
         };
-        let x = self.encoder.forward(x, rotation.as_deref(), depth, wanted, &mut outputs)?; // (B, T, width)
+        let x = normed(self.embeddings(pixel_values)?)?; // (B, T, width)
+        let padding = if wanted.padding { Some(normed(self.padding(pixel_values)?)?) } else { None }; // (B, 1, width)
+        let (x, padding) =
+            self.encoder.forward(x, padding, rotation.as_deref(), depth, wanted, &mut outputs)?; // (B, T, width)
         if depth == self.config.num_hidden_layers {
-            self.head.forward(&x, wanted, &mut outputs)?;
+            self.head.forward(&x, padding.as_ref(), wanted, &mut outputs)?;
         }
         Ok(outputs)
     }
@@ -149,5 +151,11 @@ impl VisionTower {
         let (_, _, height, width) = pixel_values.dims4()?;
         self.check(height, width)?;
         Ok(self.embeddings.forward(pixel_values)?)
+    }
+
+    /// A patch of padding for each of these pictures, (B, 1, hidden_size).
+    fn padding(&self, pixel_values: &Tensor) -> Result<Tensor, ModelError> {
+        let padding = self.embeddings.padding(pixel_values)?; // (1, 1, width)
+        Ok(padding.expand((pixel_values.dim(0)?, 1, self.config.hidden_size))?.contiguous()?)
     }
 }

@@ -10,7 +10,9 @@ pub enum ConfigError {
     #[error("not a JSON object: {0}")]
     Json(String),
     /// The config belongs to another model's processor.
-    #[error("{field} is {found}, expected the image processor of CLIP, SigLIP, DINOv2 (Bit) or DINOv3")]
+    #[error(
+        "{field} is {found}, expected the image processor of CLIP, SigLIP, SigLIP 2, DINOv2 (Bit) or DINOv3"
+    )]
     OtherProcessor {
         /// The field that says so.
         field: &'static str,

@@ -49,6 +49,8 @@ impl ProcessorConfig {
         };
         match fit {
             Fit::Crop => Ok(self),
+            // It has no other way.
+            Fit::Keep if self.patches().is_some() => Ok(self),
             Fit::Pad => {
                 let mean = self.normalize.ok_or_else(|| lacks("image_mean", "in use for fit pad"))?.mean;
                 // Python's int() of the mean, which Pillow then holds within a byte.

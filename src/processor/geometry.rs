@@ -5,6 +5,7 @@ use pillow_exact::Window;
 use super::backend::Backend;
 use super::config::ProcessorConfig;
 use super::fit::{canvas, padding};
+use super::patches::size_in_patches;
 use super::size::Size;
 
 /// How a picture of one size passes through a processor.
@@ -171,6 +172,9 @@ fn resized_size(size: Size, width: u32, height: u32) -> Option<(u32, u32)> {
             let scale =
                 (f64::from(max_height) / f64::from(height)).min(f64::from(max_width) / f64::from(width));
             Some((whole(f64::from(width) * scale)?, whole(f64::from(height) * scale)?))
+        }
+        Size::MaxNumPatches { patch_size, max_num_patches } => {
+            size_in_patches(patch_size, max_num_patches, width, height)
         }
     }
 }

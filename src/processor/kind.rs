@@ -13,6 +13,8 @@ pub enum ProcessorKind {
     Clip,
     /// `SiglipImageProcessor`: straight to the square, no crop.
     Siglip,
+    /// `Siglip2ImageProcessor`, of NaFlex: the picture's own shape, in at most so many patches.
+    Siglip2,
     /// `BitImageProcessor`, which DINOv2's checkpoints name. Its defaults are CLIP's.
     Bit,
     /// `DINOv3ViTImageProcessor`: pixels are rescaled first, then resized as floats straight to the square. It has torchvision's
@@ -26,6 +28,7 @@ impl ProcessorKind {
         match name.strip_suffix("Fast").or_else(|| name.strip_suffix("Pil")).unwrap_or(name) {
             "CLIPImageProcessor" | "CLIPFeatureExtractor" => Some(Self::Clip),
             "SiglipImageProcessor" => Some(Self::Siglip),
+            "Siglip2ImageProcessor" => Some(Self::Siglip2),
             "BitImageProcessor" => Some(Self::Bit),
             "DINOv3ViTImageProcessor" => Some(Self::Dinov3),
             _ => None,
@@ -37,6 +40,7 @@ impl ProcessorKind {
         match self {
             Self::Clip | Self::Bit => ProcessorConfig::clip(224),
             Self::Siglip => ProcessorConfig::siglip(224),
+            Self::Siglip2 => ProcessorConfig::siglip2(16),
             Self::Dinov3 => ProcessorConfig::dinov3(224),
         }
     }
@@ -50,6 +54,15 @@ impl ProcessorConfig {
             crop: None,
             normalize: Some(Normalize { mean: [0.5; 3], std: [0.5; 3] }),
             ..Self::clip(image_size)
+        }
+    }
+
+    /// SigLIP 2 NaFlex's: bilinear to the picture's own shape in at most 256 patches, 1/255, mean and deviation one half.
+    pub fn siglip2(patch_size: u32) -> Self {
+        Self {
+            resize: Some(Size::MaxNumPatches { patch_size, max_num_patches: 256 }),
+            resample: Filter::Bilinear,
+            ..Self::siglip(224)
         }
     }
 
@@ -100,6 +113,18 @@ mod tests {
         let dinov3 = ProcessorConfig { backend: Backend::Pil, ..ProcessorConfig::dinov3(224) };
         assert_eq!(parse(text), dinov3);
         assert_eq!(parse(r#"{"image_processor_type": "DINOv3ViTImageProcessor", "size": 224}"#), dinov3);
+    }
+
+    #[test]
+    fn naflex_has_a_number_of_patches_for_a_size() {
+        let parse = |text: &str| ProcessorConfig::from_json_of(text, ProcessorKind::Siglip2).expect(text);
+        assert_eq!(parse("{}"), ProcessorConfig::siglip2(16));
+        // A size or a crop means nothing to this class.
+        let text = r#"{"image_processor_type": "Siglip2ImageProcessor", "patch_size": 14, "max_num_patches": 1024,
+            "size": {"height": 7}, "do_center_crop": true}"#;
+        let found = parse(text);
+        assert_eq!(found.resize, Some(Size::MaxNumPatches { patch_size: 14, max_num_patches: 1024 }));
+        assert_eq!((found.crop, found.resample), (None, Filter::Bilinear));
     }
 
     #[test]

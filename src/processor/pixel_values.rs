@@ -38,6 +38,24 @@ impl PixelValues {
         &self.data
     }
 
+    /// The values as flattened patches, row by row, each in the order (row, column, channel): (rows · columns, 3 · p · p), which is
+    /// what `convert_image_to_patches` of transformers makes of (3, height, width). What is left of a patch at the right and the
+    /// bottom is left out.
+    pub fn to_patches(&self, patch_size: usize) -> Vec<f32> {
+        let (height, width) = (self.height(), self.width());
+        let (rows, columns) = (height / patch_size, width / patch_size);
+        let mut patches = Vec::with_capacity(Self::CHANNELS * rows * columns * patch_size * patch_size);
+        for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+            for y in row * patch_size..(row + 1) * patch_size {
+                for x in column * patch_size..(column + 1) * patch_size {
+                    let pixel = |channel| self.as_slice()[(channel * height + y) * width + x];
+                    patches.extend((0..Self::CHANNELS).map(pixel));
+                }
+            }
+        }
+        patches
+    }
+
     /// The values, `(3, height, width)`, without a copy.
     pub fn into_vec(self) -> Vec<f32> {
         self.data
@@ -167,5 +185,19 @@ mod tests {
     fn a_wrong_length_is_no_pixel_values() {
         assert!(PixelValues::new(2, 2, vec![0.0; 11]).is_none());
         assert!(PixelValues::new(2, 2, vec![0.0; 12]).is_some());
+    }
+
+    #[test]
+    fn patches_are_row_by_row_and_channels_last() {
+        // Two rows of three patches of 2 × 2, and a column that fills none.
+        let values: Vec<f32> = (0..3 * 4 * 7u8).map(f32::from).collect();
+        let patches = PixelValues::new(4, 7, values).expect("3 × 4 × 7").to_patches(2);
+        assert_eq!(patches.len(), 6 * 12);
+        let second_of_the_second_row = &patches[4 * 12..][..12];
+        let first = 2.0 * 7.0 + 2.0;
+        let expected = [first, first + 1.0, first + 7.0, first + 8.0];
+        for (found, expected) in second_of_the_second_row.chunks_exact(3).zip(expected) {
+            assert_eq!(found, [expected, expected + 28.0, expected + 56.0]);
+        }
     }
 }

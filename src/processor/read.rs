@@ -10,7 +10,7 @@ use super::backend::Backend;
 use super::config::{Normalize, ProcessorConfig};
 use super::error::{ConfigError, wrong};
 use super::kind::ProcessorKind;
-use super::size::{Size, crop_size, size};
+use super::size::{Size, crop_size, edge, size};
 
 impl ProcessorConfig {
     /// Parses the text of a `preprocessor_config.json` (or of the object `image_processor` in a `processor_config.json`).
@@ -43,22 +43,18 @@ impl ProcessorConfig {
         if fields.flag("do_pad", false)? {
             return Err(fields.wrong("do_pad", "false"));
         }
-        let square = fields.flag("default_to_square", kind == ProcessorKind::Dinov3)?;
-        let size = if fields.flag("use_square_size", false)? {
-            Some(Size::Exact { height: 224, width: 224 })
-        } else {
-            fields.get("size").map(|value| size(value, square)).transpose()?
+        let (resize, crop) = match default.resize {
+            // This class knows no other sizes, and crops nothing.
+            Some(Size::MaxNumPatches { patch_size, max_num_patches }) => {
+                (Some(fields.patches(patch_size, max_num_patches)?), None)
+            }
+            _ => (fields.resize(default.resize, kind)?, fields.crop(default.crop)?),
         };
         let normalize = default.normalize.unwrap_or_default();
         Ok(Self {
-            resize: if fields.flag("do_resize", true)? { size.or(default.resize) } else { None },
+            resize,
             resample: fields.filter("resample")?.unwrap_or(default.resample),
-            crop: if fields.flag("do_center_crop", default.crop.is_some())? {
-                let crop = fields.get("crop_size").map(crop_size).transpose()?.or(default.crop);
-                Some(crop.ok_or_else(|| fields.wrong("crop_size", "given where do_center_crop is true"))?)
-            } else {
-                None
-            },
+            crop,
             rescale: if fields.flag("do_rescale", true)? {
                 fields.number("rescale_factor")?.or(default.rescale)
             } else {
@@ -115,6 +111,35 @@ impl Fields<'_> {
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(_) => Err(self.wrong(field, "true or false")),
         }
+    }
+
+    fn resize(&self, default: Option<Size>, kind: ProcessorKind) -> Result<Option<Size>, ConfigError> {
+        let square = self.flag("default_to_square", kind == ProcessorKind::Dinov3)?;
+        let size = if self.flag("use_square_size", false)? {
+            Some(Size::Exact { height: 224, width: 224 })
+        } else {
+            self.get("size").map(|value| size(value, square)).transpose()?
+        };
+        Ok(if self.flag("do_resize", true)? { size.or(default) } else { None })
+    }
+
+    fn crop(&self, default: Option<(u32, u32)>) -> Result<Option<(u32, u32)>, ConfigError> {
+        if !self.flag("do_center_crop", default.is_some())? {
+            return Ok(None);
+        }
+        let crop = self.get("crop_size").map(crop_size).transpose()?.or(default);
+        crop.ok_or_else(|| self.wrong("crop_size", "given where do_center_crop is true")).map(Some)
+    }
+
+    fn patches(&self, patch_size: u32, max_num_patches: u32) -> Result<Size, ConfigError> {
+        if !self.flag("do_resize", true)? {
+            return Err(self.wrong("do_resize", "true (the picture is cut into whole patches)"));
+        }
+        let number = |field, default| self.get(field).map_or(Ok(default), |value| edge(field, value));
+        Ok(Size::MaxNumPatches {
+            patch_size: number("patch_size", patch_size)?,
+            max_num_patches: number("max_num_patches", max_num_patches)?,
+        })
     }
 
     fn number(&self, field: &str) -> Result<Option<f64>, ConfigError> {
@@ -226,7 +251,10 @@ mod tests {
             (r#"{"image_std": [0.5, 0.5, "x"]}"#, "image_std"),
             (r#"{"image_std": [0.5, 0.5, 0]}"#, "image_std"),
             (r#"{"rescale_factor": "1/255"}"#, "rescale_factor"),
-            (r#"{"image_processor_type": "Siglip2ImageProcessor"}"#, "Siglip2ImageProcessor"),
+            (r#"{"image_processor_type": "ViTImageProcessor"}"#, "ViTImageProcessor"),
+            (r#"{"image_processor_type": "Siglip2ImageProcessor", "do_resize": false}"#, "do_resize"),
+            (r#"{"image_processor_type": "Siglip2ImageProcessor", "max_num_patches": 0}"#, "max_num_patches"),
+            (r#"{"image_processor_type": "Siglip2ImageProcessor", "patch_size": "16"}"#, "patch_size"),
             (r#"{"image_processor_type": "SiglipImageProcessor", "do_center_crop": true}"#, "crop_size"),
             (r#"{"feature_extractor_type": "ViTFeatureExtractor"}"#, "ViTFeatureExtractor"),
             (r#"{"image_processor_type": 3}"#, "image_processor_type"),

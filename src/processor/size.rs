@@ -46,11 +46,18 @@ pub enum Size {
         /// Columns at most.
         width: u32,
     },
+    /// As large as the picture's aspect allows, in whole patches and no more of them than this: SigLIP 2 NaFlex's.
+    MaxNumPatches {
+        /// Edge of a patch in pixels.
+        patch_size: u32,
+        /// Patches at most.
+        max_num_patches: u32,
+    },
 }
 
-fn edge(field: &str, value: &Value) -> Result<u32, ConfigError> {
+pub(super) fn edge(field: &str, value: &Value) -> Result<u32, ConfigError> {
     match value.as_u64() {
-        Some(pixels @ 1..=MAX_EDGE) => Ok(pixels as u32),
+        Some(number @ 1..=MAX_EDGE) => Ok(number as u32),
         _ => Err(wrong(field, value, &format!("a whole number from 1 to {MAX_EDGE}"))),
     }
 }

@@ -11,7 +11,11 @@ use super::{
 use crate::kernels::Activation;
 use crate::model::{
     config::{Biases, Family, Mlp, VisionConfig},
-    layers::{block_names::BlockNames, embeddings::Embeddings},
+    layers::{
+        block_names::BlockNames,
+        embeddings::{Embeddings, PatchOrder},
+        positions::Interpolation,
+    },
     weights::Source,
 };
 
@@ -89,5 +93,12 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let positions = source.get((1 + config.patches(), width), "position_embedding.weight")?;
     let (class, positions) = place_class_token(&class, &positions)?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embedding"), false)?;
-    Embeddings::new(config, patch_embedding, Some(class), positions, false)
+    Embeddings::new(
+        config,
+        patch_embedding,
+        PatchOrder::ChannelsFirst,
+        Some(class),
+        positions,
+        Interpolation::Bicubic,
+    )
 }

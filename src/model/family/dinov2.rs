@@ -11,7 +11,11 @@ use super::{
 use crate::kernels::Activation;
 use crate::model::{
     config::{Biases, Family, Mlp, VisionConfig},
-    layers::{block_names::BlockNames, embeddings::Embeddings},
+    layers::{
+        block_names::BlockNames,
+        embeddings::{Embeddings, PatchOrder},
+        positions::Interpolation,
+    },
     weights::Source,
 };
 
@@ -130,5 +134,7 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     };
     let patch_embedding = patch_embedding(config, &source.pp("patch_embeddings.projection"), true)?;
     // transformers interpolates the positions of the one with antialiasing, those of the other without.
-    Embeddings::new(config, patch_embedding, Some(prefix), positions, registers)
+    let interpolation = if registers { Interpolation::BicubicAntialiased } else { Interpolation::Bicubic };
+    let order = PatchOrder::ChannelsFirst;
+    Embeddings::new(config, patch_embedding, order, Some(prefix), positions, interpolation)
 }

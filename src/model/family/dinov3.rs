@@ -12,7 +12,10 @@ use super::{
 use crate::kernels::Activation;
 use crate::model::{
     config::{Biases, Family, Mlp, VisionConfig},
-    layers::{block_names::BlockNames, embeddings::Embeddings},
+    layers::{
+        block_names::BlockNames,
+        embeddings::{Embeddings, PatchOrder},
+    },
     weights::Source,
 };
 
@@ -137,5 +140,5 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
         class
     };
     let patch_embedding = patch_embedding(config, &source.pp("patch_embeddings"), true)?;
-    Embeddings::unplaced(config, patch_embedding, Some(prefix))
+    Embeddings::unplaced(config, patch_embedding, PatchOrder::ChannelsFirst, Some(prefix))
 }

@@ -9,6 +9,7 @@ mod dinov3;
 mod fields;
 mod read;
 mod siglip;
+mod siglip2;
 
 use candle_core::{Result, Tensor};
 
@@ -25,16 +26,19 @@ impl Family {
         match self {
             Self::Clip => ProcessorKind::Clip,
             Self::Siglip => ProcessorKind::Siglip,
+            Self::Siglip2 => ProcessorKind::Siglip2,
             Self::Dinov2 | Self::Dinov2WithRegisters => ProcessorKind::Bit,
             Self::Dinov3 => ProcessorKind::Dinov3,
         }
     }
 
     /// The image processor that its checkpoints come with.
-    pub(crate) fn processor(self, image_size: u32) -> ProcessorConfig {
-        match self {
+    pub(crate) fn processor(config: &VisionConfig) -> ProcessorConfig {
+        let image_size = config.image_size as u32;
+        match config.family {
             Self::Clip => ProcessorConfig::clip(image_size),
             Self::Siglip => ProcessorConfig::siglip(image_size),
+            Self::Siglip2 => ProcessorConfig::siglip2(config.patch_size as u32),
             // Made for larger images than its processor gives it.
             Self::Dinov2 | Self::Dinov2WithRegisters => ProcessorConfig::dinov2(),
             Self::Dinov3 => ProcessorConfig::dinov3(image_size),
@@ -50,7 +54,7 @@ impl Family {
     /// How the blocks' tensors are spelt at `source`.
     pub(crate) fn block_names(config: &VisionConfig, source: &Source) -> BlockNames {
         match (config.family, config.mlp) {
-            (Self::Clip | Self::Siglip, _) => clip::BLOCK,
+            (Self::Clip | Self::Siglip | Self::Siglip2, _) => clip::BLOCK,
             (Self::Dinov2 | Self::Dinov2WithRegisters, Mlp::Gated(_)) => dinov2::GATED_BLOCK,
             (Self::Dinov2 | Self::Dinov2WithRegisters, Mlp::Plain(_)) => dinov2::BLOCK,
             (Self::Dinov3, _) => dinov3::block_names(config, source),
@@ -62,6 +66,7 @@ impl Family {
         match config.family {
             Self::Clip => clip::embeddings(config, source),
             Self::Siglip => siglip::embeddings(config, source),
+            Self::Siglip2 => siglip2::embeddings(config, source),
             Self::Dinov2 | Self::Dinov2WithRegisters => dinov2::embeddings(config, source),
             Self::Dinov3 => dinov3::embeddings(config, source),
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{clip, dinov2, dinov3, siglip};
+use super::{clip, dinov2, dinov3, siglip, siglip2};
 use crate::model::{
     config::{Family, VisionConfig},
     error::ModelError,
@@ -43,13 +43,11 @@ fn config(root: Value) -> Result<VisionConfig, String> {
         Some("dinov2") => dinov2::config(root, Family::Dinov2),
         Some("dinov2_with_registers") => dinov2::config(root, Family::Dinov2WithRegisters),
         Some("dinov3_vit") => dinov3::config(root),
-        Some(other @ ("siglip2" | "siglip2_vision_model")) => Err(format!(
-            "model_type {other:?} is SigLIP 2 of variable resolution (NaFlex), which is not supported; \
-             its checkpoints of a fixed resolution have model_type \"siglip\""
-        )),
+        Some("siglip2") => siglip2::config(nested(root, "siglip2_vision_model")?),
+        Some("siglip2_vision_model") => siglip2::config(root),
         Some(other) => Err(format!(
-            "model_type {other:?} is not supported, expected clip, siglip, dinov2, dinov2_with_registers, \
-             dinov3_vit, clip_vision_model or siglip_vision_model"
+            "model_type {other:?} is not supported, expected clip, siglip, siglip2, dinov2, dinov2_with_registers, \
+             dinov3_vit, clip_vision_model, siglip_vision_model or siglip2_vision_model"
         )),
     }
 }
@@ -122,6 +120,10 @@ mod tests {
         assert_eq!((siglip.family, siglip.tokens(), siglip.prefix_tokens()), (Family::Siglip, 196, 0));
         assert!(siglip.attention_pool);
 
+        let naflex = VisionConfig::from_json(r#"{"model_type": "siglip2"}"#).unwrap();
+        assert_eq!(naflex, VisionConfig::from_json(r#"{"model_type": "siglip2_vision_model"}"#).unwrap());
+        assert_eq!((naflex.family, naflex.patches(), naflex.image_size), (Family::Siglip2, 256, 256));
+
         let dinov2 = VisionConfig::from_json(r#"{"model_type": "dinov2", "image_size": 518}"#).unwrap();
         assert_eq!((dinov2.family, dinov2.intermediate_size, dinov2.tokens()), (Family::Dinov2, 3072, 1370));
         let text = r#"{"model_type": "dinov2_with_registers", "patch_size": 14, "use_swiglu_ffn": true, "hidden_size": 1536}"#;
@@ -142,7 +144,8 @@ mod tests {
     fn what_the_tower_cannot_do_is_refused_by_name() {
         for (text, part) in [
             (r#"{"model_type": "vit"}"#, "model_type \"vit\""),
-            (r#"{"model_type": "siglip2"}"#, "NaFlex"),
+            (r#"{"model_type": "siglip2_vision_model", "num_patches": 255}"#, "num_patches is 255"),
+            (r#"{"model_type": "siglip2", "vision_config": {"num_patches": 0}}"#, "num_patches is 0"),
             (
                 r#"{"model_type": "siglip", "vision_config": {"model_type": "clip_vision_model"}}"#,
                 "siglip_vision",

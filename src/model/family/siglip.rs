@@ -11,7 +11,10 @@ use super::{
 use crate::kernels::Activation;
 use crate::model::{
     config::{Biases, Family, Mlp, VisionConfig},
-    layers::embeddings::Embeddings,
+    layers::{
+        embeddings::{Embeddings, PatchOrder},
+        positions::Interpolation,
+    },
     weights::Source,
 };
 
@@ -76,5 +79,6 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let source = source.pp("embeddings");
     let positions = source.get((config.patches(), config.hidden_size), "position_embedding.weight")?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embedding"), true)?;
-    Embeddings::new(config, patch_embedding, None, positions, false)
+    let (order, interpolation) = (PatchOrder::ChannelsFirst, Interpolation::Bicubic);
+    Embeddings::new(config, patch_embedding, order, None, positions, interpolation)
 }

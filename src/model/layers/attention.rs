@@ -1,4 +1,4 @@
-//! Multi-head self-attention over all tokens, without a mask.
+//! Multi-head self-attention over all tokens, without a mask; and of padding, which attends to them and is not attended to.
 
 use candle_core::{Result, Tensor};
 
@@ -57,7 +57,7 @@ impl Attention {
             return cpu::apply(x, width, |x| attention_half(x, norm, &qkv, shape, rotation, &out));
         }
         let qkv = self.qkv_proj.forward(&norm.forward(x)?)?; // (B, T, 3·width)
-        self.out_proj.forward_added(&self.mix(&qkv, rotation)?, x)
+        self.out_proj.forward_added(&self.mix(&self.weights(&qkv, &qkv, rotation)?, &qkv)?, x)
     }
 
     /// The attention of `norm(x)` after its softmax, (B, heads, T, T).
@@ -67,26 +67,41 @@ impl Attention {
         x: &Tensor,
         rotation: Option<&Rotation>,
     ) -> Result<Tensor> {
-        self.weights(&self.qkv_proj.forward(&norm.forward(x)?)?, rotation)
+        let qkv = self.qkv_proj.forward(&norm.forward(x)?)?; // (B, T, 3·width)
+        self.weights(&qkv, &qkv, rotation)
     }
 
-    /// `qkv` (B, T, 3·width) → softmax(q kᵀ / √head_dim), (B, heads, T, T).
-    fn weights(&self, qkv: &Tensor, rotation: Option<&Rotation>) -> Result<Tensor> {
+    /// The same of padding, (B, P, width), which has no place to turn by, attends to `x`, (B, T, width), and not to itself: its
+    /// attention (B, heads, P, T), and `padding + out_proj(…)`, (B, P, width). It takes q, k and v of `x` anew, so that `x` goes the
+    /// same way beside it.
+    pub(crate) fn pad(&self, norm: &LayerNorm, padding: &Tensor, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let qkv = self.qkv_proj.forward(&norm.forward(x)?)?; // (B, T, 3·width)
+        let queries = self.qkv_proj.forward(&norm.forward(padding)?)?; // (B, P, 3·width)
+        let weights = self.weights(&queries, &qkv, None)?; // (B, H, P, T)
+        let mixed = self.mix(&weights, &qkv)?; // (B, P, width)
+        Ok((weights, self.out_proj.forward_added(&mixed, padding)?))
+    }
+
+    /// q (part 0), k (1) or v (2) of `qkv` (B, T, 3·width), (B, heads, T, head_dim).
+    fn part(&self, qkv: &Tensor, part: usize) -> Result<Tensor> {
         let (batch, tokens, _) = qkv.dims3()?;
         let qkv = qkv.reshape((batch, tokens, 3, self.heads, self.head_dim))?;
-        let part = |index| -> Result<Tensor> {
-            let part = qkv.narrow(2, index, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous()?; // (B, H, T, d)
-            rotation.map_or_else(|| Ok(part.clone()), |rotation| rotation.turn(&part))
-        };
-        let q = (part(0)? * (self.head_dim as f64).powf(-0.5))?;
-        candle_nn::ops::softmax_last_dim(&q.matmul(&part(1)?.t()?)?) // (B, H, T, T)
+        qkv.narrow(2, part, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous()
     }
 
-    /// `qkv` (B, T, 3·width) → the mixed values of all heads side by side, (B, T, width).
-    fn mix(&self, qkv: &Tensor, rotation: Option<&Rotation>) -> Result<Tensor> {
-        let (batch, tokens, _) = qkv.dims3()?;
-        let parts = qkv.reshape((batch, tokens, 3, self.heads, self.head_dim))?;
-        let v = parts.narrow(2, 2, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous()?; // (B, H, T, d)
-        self.weights(qkv, rotation)?.matmul(&v)?.transpose(1, 2)?.flatten_from(2) // (B, T, width)
+    /// q of `queries` (B, Q, 3·width) and k of `qkv` (B, T, 3·width) → softmax(q kᵀ / √head_dim), (B, heads, Q, T).
+    fn weights(&self, queries: &Tensor, qkv: &Tensor, rotation: Option<&Rotation>) -> Result<Tensor> {
+        let turned = |part: Tensor| match rotation {
+            Some(rotation) => rotation.turn(&part),
+            None => Ok(part),
+        };
+        let (q, k) = (turned(self.part(queries, 0)?)?, turned(self.part(qkv, 1)?)?);
+        let q = (q * (self.head_dim as f64).powf(-0.5))?; // (B, H, Q, d)
+        candle_nn::ops::softmax_last_dim(&q.matmul(&k.t()?)?)
+    }
+
+    /// `weights` (B, heads, Q, T) of v of `qkv` (B, T, 3·width) → the mixed values of all heads side by side, (B, Q, width).
+    fn mix(&self, weights: &Tensor, qkv: &Tensor) -> Result<Tensor> {
+        weights.matmul(&self.part(qkv, 2)?)?.transpose(1, 2)?.flatten_from(2)
     }
 }

@@ -64,8 +64,14 @@ impl Head {
             && (!wanted.image_embeds || self.visual_projection.is_some())
     }
 
-    /// Takes the last block's output (B, T, width) to what is wanted of it.
-    pub(crate) fn forward(&self, x: &Tensor, wanted: &Wanted, outputs: &mut Outputs) -> Result<()> {
+    /// Takes the last block's output (B, T, width), and padding beside it, (B, P, width), to what is wanted of it.
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        padding: Option<&Tensor>,
+        wanted: &Wanted,
+        outputs: &mut Outputs,
+    ) -> Result<()> {
         if !wanted.last_hidden_state && !wanted.pools() {
             return Ok(());
         }
@@ -78,6 +84,12 @@ impl Head {
         if wanted.last_hidden_state {
             outputs.last_hidden_state =
                 Some(if self.normalizes_output { normalized.clone() } else { x.clone() });
+            if let Some(padding) = padding {
+                outputs.padding_mut().last_hidden_state = Some(match &self.final_norm {
+                    Some(norm) if self.normalizes_output => norm.forward(padding)?,
+                    _ => padding.clone(),
+                });
+            }
         }
         let pooled = match &self.pool {
             _ if !wanted.pools() => return Ok(()),

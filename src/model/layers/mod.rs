@@ -15,5 +15,5 @@ pub(super) mod layer_norm;
 mod layer_scale;
 pub(super) mod linear;
 mod mlp;
-mod positions;
+pub(super) mod positions;
 pub(super) mod rotary;
