@@ -175,11 +175,11 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Output")]
     pub(super) overwrite: bool,
 
-    /// Report each image as a JSON object on a line, also beside -o
+    /// Report each image as a JSON object on a line, also beside -o; after several, a last line {"summary":{…}}
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
 
-    /// Print no warnings, no progress and no summary
+    /// Print no warnings, no progress and no summary on standard error
     #[arg(short, long, help_heading = "Output")]
     pub(super) quiet: bool,
 

@@ -208,19 +208,24 @@ impl Choice for Dtype {
 }
 
 impl Choice for ProgressMode {
-    const CHOICES: &'static [Self] = &[Self::Auto, Self::Always, Self::Never];
+    const CHOICES: &'static [Self] = &[Self::Auto, Self::Always, Self::Never, Self::Json];
 
     fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::Always => "always",
             Self::Never => "never",
+            Self::Json => "json",
         }
     }
 
     fn help(self) -> &'static str {
         match self {
             Self::Always => "Also a line at the start where standard error is no terminal",
+            Self::Json => {
+                "For a program: all of standard error is JSON objects, one a line, under what they are: progress (first at the \
+                 start, then once a second), warning, error, at the end a summary"
+            }
             Self::Auto | Self::Never => "",
         }
     }

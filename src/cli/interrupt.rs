@@ -6,12 +6,12 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use super::{exit::Exit, print::say};
+use super::{exit::Exit, print::Voice};
 use crate::job::Stop;
 
 /// Takes over the two signals for the rest of the process. Where there are none, Ctrl-C ends the process at once,
 /// which costs the images in flight and tears no output.
-pub(super) fn listen(stop: &Stop) {
+pub(super) fn listen(stop: &Stop, voice: Voice) {
     #[cfg(unix)]
     if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) {
         let stop = stop.clone();
@@ -20,7 +20,7 @@ pub(super) fn listen(stop: &Stop) {
                 if stop.is_asked() {
                     std::process::exit(Exit::Interrupted.code().into());
                 }
-                say("interrupted", "finishing the images in flight; once more to end at once");
+                voice.say("interrupted", "finishing the images in flight; once more to end at once");
                 stop.stop();
             }
         });

@@ -17,6 +17,7 @@ mod progress;
 mod reporter;
 mod request;
 mod settled;
+mod summary;
 
 use std::ffi::OsString;
 
@@ -35,7 +36,7 @@ pub use parsed::{Parsed, Refusal};
 use args::Args;
 use download::Downloads;
 use parts::Parts;
-use print::{print_line, say};
+use print::print_line;
 use reporter::Reporter;
 use settled::Settled;
 
@@ -54,7 +55,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let refused = |message: String| {
-        say("error", &message);
+        arguments.progress.voice().say("error", &message);
         Exit::Refused
     };
     if arguments.inputs.iter().any(|input| input.as_os_str() == "-") {
@@ -72,7 +73,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 fn execute(settled: Settled, arguments: &Args) -> Result<Exit, String> {
     let wanted =
         if settled.options.request.needs_tower() { hub::Wanted::Weights } else { hub::Wanted::Configs };
-    let downloads = Downloads::new(settled.shows_downloads);
+    let downloads = Downloads::new(settled.shows_downloads, arguments.progress.voice());
     let model =
         settled.model.obtain(wanted, &|event| downloads.report(event)).map_err(|error| told(&error))?;
     let (job, show) = settled.with_model(model.clone());
@@ -90,11 +91,11 @@ fn execute(settled: Settled, arguments: &Args) -> Result<Exit, String> {
         };
     }
     let stop = Stop::new();
-    interrupt::listen(&stop);
+    interrupt::listen(&stop, show.voice);
     let resumes = prepared.job().destination.resumes();
     let mut reporter = Reporter::new(&show);
     let ran = prepared.run(&stop, &mut |event| reporter.take(event));
-    reporter.end(ran.as_ref().ok().map(|(ended, _)| *ended), stop.is_asked(), resumes);
+    reporter.end(ran.as_ref().ok().map(|(ended, _)| *ended), resumes);
     if let Some(error) = reporter.unprintable() {
         return print::cannot_print(error);
     }

@@ -6,7 +6,7 @@ use anyhow::{Error, Result, bail};
 use pillow_exact::DecodeOptions;
 
 use super::{
-    args::Args, choices::FormatChoice, hints::told, print::say, progress::ProgressMode, request::request,
+    args::Args, choices::FormatChoice, hints::told, print::Voice, progress::ProgressMode, request::request,
 };
 use crate::{
     extractor::Options,
@@ -45,6 +45,7 @@ pub(super) struct Show {
     pub(super) json: bool,
     pub(super) quiet: bool,
     pub(super) progress: ProgressMode,
+    pub(super) voice: Voice,
     /// Whether shapes are printed, as nothing is written.
     pub(super) shapes: bool,
     /// Whether there may be several images.
@@ -104,6 +105,7 @@ impl Settled {
                 ProgressMode::Auto if args.quiet || is_one => ProgressMode::Never,
                 mode => mode,
             },
+            voice: args.progress.voice(),
             shapes: args.output.is_none(),
             is_batch: !is_one,
             overwrites: args.overwrite,
@@ -165,7 +167,10 @@ impl Show {
     /// Warns of directories that hold no images.
     pub(super) fn empty_inputs(&self, images: &Images) {
         if let (Images::Known { empty, .. }, false) = (images, self.quiet) {
-            empty.iter().for_each(|path| say("warning", &format!("{}: holds no images", path.display())));
+            let warn = |path: &PathBuf| {
+                self.voice.say_of("warning", &path.display().to_string(), "holds no images");
+            };
+            empty.iter().for_each(warn);
         }
     }
 }
