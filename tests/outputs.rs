@@ -122,7 +122,7 @@ fn an_archive_holds_several_tensors_of_an_image_and_knows_when_it_is_complete() 
         command.args(["--tensor", "hidden_states", "--layer", "-2,-1", "--tensor", "pooler_output"]);
         command.arg("-o").arg(out.path().join(target)).arg("-q").output().unwrap().into()
     };
-    assert_eq!(run("x.safetensors").done().text().lines().count(), 9);
+    assert_eq!(run("x.safetensors").done().text().lines().count(), 9 + 1, "and the summary");
     let bytes = fs::read(out.path().join("x.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(file.len(), 9);

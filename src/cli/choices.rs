@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use pillow_exact::{Alpha, ExifOrientation};
 
-use super::progress::ProgressMode;
+use super::{generate::Generated, progress::ProgressMode};
 use crate::{
     extractor::{TensorKind, Tokens},
     kernels::MatmulPrecision,
@@ -203,6 +203,31 @@ impl Choice for Dtype {
             Self::F32 => "IEEE binary32",
             Self::F16 => "IEEE binary16; values beyond ±65504 become infinite",
             Self::Bf16 => "bfloat16, which only safetensors can name",
+        }
+    }
+}
+
+impl Choice for Generated {
+    const CHOICES: &'static [Self] =
+        &[Self::CompleteBash, Self::CompleteZsh, Self::CompleteFish, Self::CompletePowershell, Self::Man];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::CompleteBash => "complete-bash",
+            Self::CompleteZsh => "complete-zsh",
+            Self::CompleteFish => "complete-fish",
+            Self::CompletePowershell => "complete-powershell",
+            Self::Man => "man",
+        }
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::CompleteBash => "For ~/.local/share/bash-completion/completions/clip-features",
+            Self::CompleteZsh => "For a file _clip-features in a directory of $fpath",
+            Self::CompleteFish => "For ~/.config/fish/completions/clip-features.fish",
+            Self::CompletePowershell => "For the file that $PROFILE names",
+            Self::Man => "For ~/.local/share/man/man1/clip-features.1",
         }
     }
 }

@@ -7,8 +7,10 @@ mod args;
 mod choices;
 mod download;
 mod exit;
+mod generate;
 mod hints;
 mod interrupt;
+mod manual;
 mod parsed;
 mod parts;
 mod preview;
@@ -21,7 +23,7 @@ mod summary;
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::{
     hub,
@@ -58,6 +60,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         arguments.progress.voice().say("error", &message);
         Exit::Refused
     };
+    if let Some(wanted) = arguments.generate {
+        return match print_line(wanted.text(Args::command()).trim_end()) {
+            Ok(()) => Exit::Done,
+            Err(error) => print::cannot_print(&error).unwrap_or_else(refused),
+        };
+    }
     if arguments.inputs.iter().any(|input| input.as_os_str() == "-") {
         // Whether it is an image or a tar is told by its content.
         look_at_stdin();
