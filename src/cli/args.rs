@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     extractor::{Layers, TensorKind, Tokens},
-    heatmap::Cell,
+    figure::Cell,
     hub::Revision,
     kernels::MatmulPrecision,
     output::{Dtype, Part},
@@ -84,13 +84,17 @@ pub(super) struct Args {
     #[arg(long, help_heading = "What")]
     pub(super) grid: bool,
 
-    /// Draw the norm of each patch token over the picture, as a PNG file
-    #[arg(long, value_name = "FILE", help_heading = "What")]
+    /// Draw the norm of each patch token over the picture, as a PNG file; of several images, one each into a directory
+    #[arg(long, value_name = "FILE|DIR", help_heading = "What")]
     pub(super) heatmap: Option<PathBuf>,
 
     /// Draw the cosine of each patch token to this one instead
     #[arg(long, value_name = "ROW,COLUMN", requires = "heatmap", help_heading = "What")]
     pub(super) query: Option<Cell>,
+
+    /// Draw the first three principal components of the patch tokens as red, green and blue, as a PNG file or into a directory
+    #[arg(long, value_name = "FILE|DIR", help_heading = "What")]
+    pub(super) pca: Option<PathBuf>,
 
     /// Image processor of transformers 5 whose pixel_values to give, bit for bit [default: pil; torchvision for DINOv3, which has
     /// no other]

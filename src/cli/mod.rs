@@ -6,6 +6,7 @@
 mod args;
 mod choices;
 mod download;
+mod drawings;
 mod exit;
 mod generate;
 mod hints;
@@ -100,7 +101,7 @@ fn execute(settled: Settled, arguments: &Args) -> Result<Exit, String> {
     }
     let stop = Stop::new();
     interrupt::listen(&stop, show.voice);
-    let resumes = prepared.job().destination.resumes();
+    let resumes = prepared.resumes();
     let mut reporter = Reporter::new(&show);
     let ran = prepared.run(&stop, &mut |event| reporter.take(event));
     reporter.end(ran.as_ref().ok().map(|(ended, _)| *ended), resumes);
