@@ -1,18 +1,18 @@
 //! Ctrl-C and SIGTERM: the first ends the run after the batch in flight, the second at once.
 
-#[cfg(unix)]
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    iterator::Signals,
-};
-
-use super::{exit::Exit, print::Voice};
+use super::print::Voice;
 use crate::job::Stop;
 
-/// Takes over the two signals for the rest of the process. Where there are none, Ctrl-C ends the process at once,
-/// which costs the images in flight and tears no output.
+/// Takes over the two signals for the rest of the process.
+#[cfg(unix)]
 pub(super) fn listen(stop: &Stop, voice: Voice) {
-    #[cfg(unix)]
+    use signal_hook::{
+        consts::{SIGINT, SIGTERM},
+        iterator::Signals,
+    };
+
+    use super::exit::Exit;
+
     if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) {
         let stop = stop.clone();
         std::thread::spawn(move || {
@@ -26,3 +26,7 @@ pub(super) fn listen(stop: &Stop, voice: Voice) {
         });
     }
 }
+
+/// Where there are no signals, Ctrl-C ends the process at once, which costs the images in flight and tears no output.
+#[cfg(not(unix))]
+pub(super) fn listen(_: &Stop, _: Voice) {}

@@ -68,6 +68,9 @@ impl Job {
     }
 }
 
+/// Where something of an image goes, if nothing of another image may go there.
+type Place = dyn Fn(&Item) -> Option<PathBuf> + Send;
+
 impl Job {
     /// Refuses pictures that would get in the way of something else.
     fn check_drawings(&self) -> Result<(), JobError> {
@@ -114,9 +117,9 @@ impl Job {
     }
 
     /// The places of an image that no other may have.
-    fn places(&self, contents: &Contents) -> Vec<Box<dyn Fn(&Item) -> Option<PathBuf> + Send>> {
+    fn places(&self, contents: &Contents) -> Vec<Box<Place>> {
         let (destination, contents) = (self.destination.clone(), contents.clone());
-        let mut places: Vec<Box<dyn Fn(&Item) -> Option<PathBuf> + Send>> =
+        let mut places: Vec<Box<Place>> =
             vec![Box::new(move |item| destination.place(&contents, &item.name))];
         for drawing in &self.drawings {
             let drawing = drawing.clone();
