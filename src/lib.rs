@@ -8,7 +8,7 @@ pub mod cli;
 
 pub mod job;
 
-pub mod heatmap;
+pub mod figure;
 
 pub mod extractor;
 

@@ -95,8 +95,9 @@ fn every_good_image_is_extracted_and_every_bad_one_named_once() {
     }
     assert!(!outcome.stderr.contains("notes.txt"));
 
-    let reports: Vec<Value> =
+    let mut reports: Vec<Value> =
         outcome.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(reports.pop().unwrap()["summary"].is_object());
     let paths: Vec<&str> = reports.iter().map(|report| report["path"].as_str().unwrap()).collect();
     let mut sorted: Vec<PathBuf> = good.iter().chain(&bad).map(|name| photos.join(name)).collect();
     sorted.sort();

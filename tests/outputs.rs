@@ -122,7 +122,7 @@ fn an_archive_holds_several_tensors_of_an_image_and_knows_when_it_is_complete() 
         command.args(["--tensor", "hidden_states", "--layer", "-2,-1", "--tensor", "pooler_output"]);
         command.arg("-o").arg(out.path().join(target)).arg("-q").output().unwrap().into()
     };
-    assert_eq!(run("x.safetensors").done().text().lines().count(), 9);
+    assert_eq!(run("x.safetensors").done().text().lines().count(), 9 + 1, "and the summary");
     let bytes = fs::read(out.path().join("x.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(file.len(), 9);
@@ -365,25 +365,6 @@ fn what_a_tower_does_not_have_is_refused_with_a_way_out() {
     ] {
         extract("vision", asked, out.path()).failed(2, part);
     }
-}
-
-#[test]
-fn a_heatmap_is_drawn_over_the_picture() {
-    let out = tempfile::tempdir().unwrap();
-    let drawn = |line: &str, name: &str| {
-        extract("dinov2-registers", &format!("{line} --heatmap OUT/{name}.png"), out.path()).done();
-        image::open(out.path().join(format!("{name}.png"))).unwrap().to_rgb8()
-    };
-    let norms = drawn("", "norms");
-    assert_eq!(norms.dimensions(), (600, 400));
-    assert_eq!(norms, drawn("--grid", "grid"), "the same patches in another layout");
-    let likeness = drawn("--tokens patch --query 2,3", "likeness");
-    assert_ne!(norms, likeness);
-    assert!(likeness.pixels().any(|pixel| pixel.0 == [255; 3]), "the query is framed");
-    extract("dinov3-gated", "--heatmap OUT/y.png --query 3,5", out.path()).done();
-    extract("vision", "--heatmap OUT/x.png --query 5,0", out.path())
-        .failed(2, "5 rows and 5 columns of patches");
-    assert!(!out.path().join("x.png").exists());
 }
 
 #[test]

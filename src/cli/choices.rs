@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use pillow_exact::{Alpha, ExifOrientation};
 
-use super::progress::ProgressMode;
+use super::{generate::Generated, progress::ProgressMode};
 use crate::{
     extractor::{TensorKind, Tokens},
     kernels::MatmulPrecision,
@@ -209,20 +209,50 @@ impl Choice for Dtype {
     }
 }
 
+impl Choice for Generated {
+    const CHOICES: &'static [Self] =
+        &[Self::CompleteBash, Self::CompleteZsh, Self::CompleteFish, Self::CompletePowershell, Self::Man];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::CompleteBash => "complete-bash",
+            Self::CompleteZsh => "complete-zsh",
+            Self::CompleteFish => "complete-fish",
+            Self::CompletePowershell => "complete-powershell",
+            Self::Man => "man",
+        }
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::CompleteBash => "For ~/.local/share/bash-completion/completions/clip-features",
+            Self::CompleteZsh => "For a file _clip-features in a directory of $fpath",
+            Self::CompleteFish => "For ~/.config/fish/completions/clip-features.fish",
+            Self::CompletePowershell => "For the file that $PROFILE names",
+            Self::Man => "For ~/.local/share/man/man1/clip-features.1",
+        }
+    }
+}
+
 impl Choice for ProgressMode {
-    const CHOICES: &'static [Self] = &[Self::Auto, Self::Always, Self::Never];
+    const CHOICES: &'static [Self] = &[Self::Auto, Self::Always, Self::Never, Self::Json];
 
     fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::Always => "always",
             Self::Never => "never",
+            Self::Json => "json",
         }
     }
 
     fn help(self) -> &'static str {
         match self {
             Self::Always => "Also a line at the start where standard error is no terminal",
+            Self::Json => {
+                "For a program: all of standard error is JSON objects, one a line, under what they are: progress (first at the \
+                 start, then once a second), warning, error, at the end a summary"
+            }
             Self::Auto | Self::Never => "",
         }
     }

@@ -40,6 +40,9 @@ pub(super) fn describe(prepared: &Prepared, parts: Option<&Parts>) -> String {
     line("model", contents.settings.get("model").unwrap_or_default().to_owned());
     line("compute", format!("{} threads, batches of {}", job.options.threads, job.batch));
     line("output", job.destination.describe(contents));
+    for drawing in &job.drawings {
+        line("drawing", format!("{}, .png", drawing.path().display()));
+    }
     if let (Some((Some(needed), free)), Some((bound, image))) = (prepared.space(), prepared.image_bytes()) {
         let free = free.map_or("unknown".into(), readable_size);
         let bound = match bound {

@@ -6,16 +6,22 @@ use anyhow::{Error, Result, bail};
 use pillow_exact::DecodeOptions;
 
 use super::{
-    args::Args, choices::FormatChoice, hints::told, print::say, progress::ProgressMode, request::request,
+    args::Args,
+    choices::FormatChoice,
+    drawings::{drawings, names_drawings},
+    hints::told,
+    print::Voice,
+    progress::ProgressMode,
+    request::request,
 };
 use crate::{
     extractor::Options,
     hub::{HubError, ModelChoice, Settings},
     input::{self, Images, Input, List, Separator},
-    job::{Heatmap, Job},
+    job::{Drawing, Job},
     kernels::physical_cores,
     model::ModelSpec,
-    output::{self, Asked, Destination, Dtype, Part},
+    output::{self, Asked, Destination, Dtype, OutputError, Part, Setting},
     processor::{Fit, ImageSize},
     shard::Selection,
 };
@@ -31,7 +37,7 @@ pub(super) struct Settled {
     pub(super) batch: usize,
     max_failures: Option<u64>,
     failures: Option<PathBuf>,
-    heatmap: Option<Heatmap>,
+    drawings: Vec<Drawing>,
     selection: Selection,
     part: Option<Part>,
     /// Whether a download is shown.
@@ -45,6 +51,7 @@ pub(super) struct Show {
     pub(super) json: bool,
     pub(super) quiet: bool,
     pub(super) progress: ProgressMode,
+    pub(super) voice: Voice,
     /// Whether shapes are printed, as nothing is written.
     pub(super) shapes: bool,
     /// Whether there may be several images.
@@ -80,14 +87,19 @@ impl Settled {
             dtype: args.dtype,
             overwrite: args.overwrite,
         };
-        let destination = output::choose(&asked).map_err(|error| Error::msg(told(&error)))?;
+        let drawings = drawings(&args, is_one)?;
+        let destination = match output::choose(&asked) {
+            // The names of pictures may be what it is for.
+            Err(OutputError::Unused { setting: Setting::KeepExtension }) if names_drawings(&drawings) => {
+                output::choose(&Asked { keep_extension: false, ..asked })
+            }
+            chosen => chosen,
+        };
+        let destination = destination.map_err(|error| Error::msg(told(&error)))?;
         let request = request(&args)?;
         let model = model(&args).map_err(|error| Error::msg(told(&error)))?;
         if args.json && args.output.as_deref().is_some_and(is_dash) {
             bail!("--json and -o - both need standard output\nhint: write the tensor to a file");
-        }
-        if args.heatmap.is_some() && !is_one {
-            bail!("--heatmap draws one image\nhint: give one image file");
         }
         if let (Fit::Keep, Some(size @ ImageSize::Exact { height, width })) = (args.fit, args.image_size) {
             bail!(
@@ -104,6 +116,7 @@ impl Settled {
                 ProgressMode::Auto if args.quiet || is_one => ProgressMode::Never,
                 mode => mode,
             },
+            voice: args.progress.voice(),
             shapes: args.output.is_none(),
             is_batch: !is_one,
             overwrites: args.overwrite,
@@ -134,7 +147,7 @@ impl Settled {
             batch: args.batch_size.map_or_else(|| threads.div_ceil(4).min(16), usize::from),
             max_failures: if args.fail_fast { Some(1) } else { args.max_failures },
             failures: args.failures,
-            heatmap: args.heatmap.map(|path| Heatmap { path, query: args.query }),
+            drawings,
             selection: Selection { image_keys: args.image_key, keep: args.keep },
             part: args.shard,
             shows_downloads: !args.quiet && args.progress != ProgressMode::Never,
@@ -154,7 +167,7 @@ impl Settled {
             batch: self.batch,
             max_failures: self.max_failures,
             failures: self.failures,
-            heatmap: self.heatmap,
+            drawings: self.drawings,
             selection: self.selection,
             part: self.part,
         };
@@ -166,7 +179,10 @@ impl Show {
     /// Warns of directories that hold no images.
     pub(super) fn empty_inputs(&self, images: &Images) {
         if let (Images::Known { empty, .. }, false) = (images, self.quiet) {
-            empty.iter().for_each(|path| say("warning", &format!("{}: holds no images", path.display())));
+            let warn = |path: &PathBuf| {
+                self.voice.say_of("warning", &path.display().to_string(), "holds no images");
+            };
+            empty.iter().for_each(warn);
         }
     }
 }
@@ -240,7 +256,9 @@ mod tests {
             ("a.png --format npy", "--format says how to write, and nothing is written"),
             ("a.png -o x.npy --dtype bf16", "--dtype bf16: .npy has no bfloat16"),
             ("src -o x/ --dtype bf16", "no bfloat16"),
-            ("src --heatmap x.png", "draws one image"),
+            ("src --heatmap x.png", "one file for several images"),
+            ("src --pca x.PNG", "one file for several images"),
+            ("a.png --pca x.jpg", "pictures are PNG files"),
             ("a.png -o x.npy --shard-size 1GB", "--shard-size splits an archive"),
             ("src -o x.npy --keep-extension", "--keep-extension names the files of a directory"),
             ("src --overwrite", "none are written"),
