@@ -572,7 +572,7 @@ fn pictures_of_many_shapes_are_what_they_are_alone() {
     let many = run(&photos, "tree/", &["--batch-size", "5", "--threads", "2", "--json"]);
     assert_eq!(many.code, Some(0), "{}", many.stderr);
     let grids = [[4, 5], [6, 4], [4, 4]];
-    for (place, line) in many.text().lines().enumerate() {
+    for (place, line) in many.text().lines().filter(|line| !line.contains("\"summary\"")).enumerate() {
         let report: Value = serde_json::from_str(line).unwrap();
         let grid = if place == 0 { [4, 6] } else { grids[place % 3] };
         assert_eq!(report["shape"], serde_json::json!([1, grid[0], grid[1], 36]), "{place}");
