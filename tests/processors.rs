@@ -66,6 +66,46 @@ fn variant(name: &str) -> (ProcessorConfig, Alpha) {
     (config.fitted(fit, None).unwrap(), if fit == Fit::Pad { Alpha::Drop } else { Alpha::White })
 }
 
+/// The SHA-256 of a picture's pixel values.
+fn digest(processor: &Processor, rgb: &image::RgbImage) -> String {
+    let mut hasher = Sha256::new();
+    let values = processor.process(rgb).unwrap();
+    // NaFlex's are patches, and as many as there may be.
+    let values = match processor.config().patches() {
+        None => values.as_slice().to_vec(),
+        Some(Patches { patch_size, max_num_patches }) => {
+            let mut patches = values.to_patches(patch_size);
+            patches.resize(3 * patch_size * patch_size * max_num_patches, 0.0);
+            patches
+        }
+    };
+    values.iter().for_each(|value| hasher.update(value.to_le_bytes()));
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The transforms of open_clip and timm, on pictures that Pillow's `convert("RGB")` has made RGB.
+#[test]
+fn every_transform_of_other_libraries_gives_their_bytes() {
+    #[derive(serde::Deserialize)]
+    struct Transform {
+        config: serde_json::Value,
+        pictures: BTreeMap<String, String>,
+    }
+    let text = std::fs::read_to_string(fixture("golden/transforms.json")).unwrap();
+    let golden: BTreeMap<String, Transform> = serde_json::from_str(&text).unwrap();
+    assert_eq!(golden.len(), 10);
+    let options = DecodeOptions { alpha: Alpha::Drop, ..DecodeOptions::default() };
+    for (name, Transform { config, pictures }) in golden {
+        let processor = Processor::new(ProcessorConfig::from_json(&config.to_string()).unwrap());
+        assert!(pictures.len() > 100);
+        for (picture, expected) in pictures {
+            let bytes = std::fs::read(fixture("images").join(&picture)).unwrap();
+            let rgb = decode(&bytes, &options).unwrap_or_else(|error| panic!("{picture}: {error}")).rgb;
+            assert_eq!(digest(&processor, &rgb), expected, "{name}: {picture}");
+        }
+    }
+}
+
 #[test]
 fn every_processor_and_fit_gives_the_references_bytes() {
     let text = std::fs::read_to_string(fixture("golden/processors.json")).unwrap();
@@ -79,20 +119,7 @@ fn every_processor_and_fit_gives_the_references_bytes() {
         for (picture, expected) in pictures {
             let bytes = std::fs::read(fixture("images").join(&picture)).unwrap();
             let rgb = decode(&bytes, &options).unwrap_or_else(|error| panic!("{picture}: {error}")).rgb;
-            let values = processor.process(&rgb).unwrap();
-            // NaFlex's are patches, and as many as there may be.
-            let values = match processor.config().patches() {
-                None => values.as_slice().to_vec(),
-                Some(Patches { patch_size, max_num_patches }) => {
-                    let mut patches = values.to_patches(patch_size);
-                    patches.resize(3 * patch_size * patch_size * max_num_patches, 0.0);
-                    patches
-                }
-            };
-            let mut hasher = Sha256::new();
-            values.iter().for_each(|value| hasher.update(value.to_le_bytes()));
-            let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(found, expected, "{name}: {picture}");
+            assert_eq!(digest(&processor, &rgb), expected, "{name}: {picture}");
         }
     }
 }

@@ -109,6 +109,9 @@ impl Choice for Backend {
             Self::Torchvision => {
                 "CLIPImageProcessor, SiglipImageProcessor, BitImageProcessor, DINOv3ViTImageProcessor: what transformers 5 runs by default"
             }
+            Self::Transforms => {
+                "torchvision's transforms on Pillow's pictures: goes with checkpoints of open_clip and timm"
+            }
         }
     }
 }

@@ -51,15 +51,15 @@ pub(super) fn metadata(
         settings.insert("token_layout", layout);
         settings.insert("class_tokens", config.class_tokens);
         settings.insert("register_tokens", config.register_tokens);
-        // What transformers applies to last_hidden_state; hidden_states have none in any family.
-        let normalized = has(TensorKind::LastHiddenState) && config.family.normalizes_output();
+        // What is applied to last_hidden_state; hidden_states have none in any family.
+        let normalized = has(TensorKind::LastHiddenState) && config.normalizes_output();
         settings.insert(
             "norm",
             match (normalized, has(TensorKind::HiddenStates)) {
                 (false, _) => "none".to_owned(),
-                (true, false) => config.family.final_norm().to_owned(),
+                (true, false) => config.final_norm().to_owned(),
                 (true, true) => {
-                    format!("{} on last_hidden_state, none on hidden_states", config.family.final_norm())
+                    format!("{} on last_hidden_state, none on hidden_states", config.final_norm())
                 }
             },
         );

@@ -111,7 +111,7 @@ pub enum HubError {
     },
     /// The model lacks a file that every model has.
     #[error(
-        "{model}: there is no {file} at revision {revision}, so this is no model that transformers saved"
+        "{model}: there is no {file} at revision {revision}, so this is no model that transformers, open_clip or timm saved"
     )]
     FileNotFound {
         /// The model.
@@ -124,13 +124,15 @@ pub enum HubError {
     /// The model offers its weights as a pickle only.
     #[error(
         "{model}: offers only {file}, a pickle, which is not read because it can run code\nhint: look for a revision \
-         with model.safetensors (often refs/pr/N), or convert it with transformers' save_pretrained"
+         with safetensors (often refs/pr/N), or convert it, and give the directory: {line}"
     )]
     OnlyPickle {
         /// The model.
         model: ModelId,
         /// The pickle.
         file: String,
+        /// The line of Python that converts it.
+        line: String,
     },
     /// The hub answered something else than a file.
     #[error("{model}: {host} answered {status} for {file}{message}")]

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::error::ModelError;
+use super::{
+    error::ModelError,
+    traits::{FinalNorm, Pooling, PrefixPositions, Traits},
+};
 use crate::kernels::Activation;
 
 /// A family of vision towers.
@@ -21,6 +24,8 @@ pub enum Family {
     Dinov2WithRegisters,
     /// DINOv3's vision transformers.
     Dinov3,
+    /// timm's VisionTransformer, in its many variants.
+    Timm,
 }
 
 impl Family {
@@ -33,21 +38,7 @@ impl Family {
             Self::Dinov2 => "DINOv2",
             Self::Dinov2WithRegisters => "DINOv2 with registers",
             Self::Dinov3 => "DINOv3",
-        }
-    }
-
-    /// Whether transformers applies the final norm to every token of `last_hidden_state`. CLIP's applies it to
-    /// the pooled token alone.
-    pub fn normalizes_output(self) -> bool {
-        self != Self::Clip
-    }
-
-    /// The name of the layer norm after the last block.
-    pub fn final_norm(self) -> &'static str {
-        match self {
-            Self::Clip | Self::Siglip | Self::Siglip2 => "post_layernorm",
-            Self::Dinov2 | Self::Dinov2WithRegisters => "layernorm",
-            Self::Dinov3 => "norm",
+            Self::Timm => "timm ViT",
         }
     }
 }
@@ -88,6 +79,9 @@ pub struct VisionConfig {
     pub attention_pool: bool,
     /// Width of `image_embeds`, after the visual projection, in families that have one.
     pub projection_dim: Option<usize>,
+    /// What the checkpoint decides that transformers leaves to the class; none where it is as in the family's class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traits: Option<Traits>,
 }
 
 /// What an MLP does between its two layers.
@@ -140,12 +134,60 @@ impl VisionConfig {
             layer_norm_eps: 1e-5,
             attention_pool: false,
             projection_dim: Some(768),
+            traits: None,
         }
     }
 
     /// All sizes as one line of JSON, for the metadata of an output.
     pub fn describe(&self) -> String {
         serde_json::to_string(self).expect("a config has only string keys")
+    }
+
+    /// What the tower does around its blocks.
+    pub fn traits(&self) -> Traits {
+        self.traits.clone().unwrap_or_else(|| self.class_traits())
+    }
+
+    /// What the family's transformers class does.
+    fn class_traits(&self) -> Traits {
+        let is_clip = self.family == Family::Clip;
+        Traits {
+            pre_norm: is_clip,
+            layer_scale: matches!(self.family, Family::Dinov2 | Family::Dinov2WithRegisters | Family::Dinov3),
+            final_norm: if is_clip { FinalNorm::Pooling } else { FinalNorm::Tokens },
+            pooling: match (self.attention_pool, self.class_tokens) {
+                (true, _) => Pooling::Attention,
+                (false, 0) => {
+                    Pooling::Absent("the config says vision_use_head false, so nothing pools the tokens")
+                }
+                (false, _) => Pooling::ClassToken,
+            },
+            pools_prefix: false,
+            prefix_positions: PrefixPositions::ClassToken,
+            // transformers interpolates the positions of the one DINOv2 with antialiasing, those of the other without.
+            antialias: self.family == Family::Dinov2WithRegisters,
+        }
+    }
+
+    /// Whether the final norm is applied to every token of `last_hidden_state`. CLIP's is to the pooled token alone.
+    pub fn normalizes_output(&self) -> bool {
+        self.traits().final_norm == FinalNorm::Tokens
+    }
+
+    /// Whether there is a `pooler_output`.
+    pub fn pools(&self) -> bool {
+        !matches!(self.traits().pooling, Pooling::Absent(_))
+    }
+
+    /// The name of the layer norm after the last block.
+    pub fn final_norm(&self) -> &'static str {
+        match self.family {
+            Family::Clip | Family::Siglip | Family::Siglip2 => "post_layernorm",
+            Family::Dinov2 | Family::Dinov2WithRegisters => "layernorm",
+            Family::Dinov3 => "norm",
+            Family::Timm if self.traits().final_norm == FinalNorm::Pooled => "fc_norm",
+            Family::Timm => "post_layernorm",
+        }
     }
 
     /// Whether `pixel_values` of this size fit the tower.

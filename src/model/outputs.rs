@@ -7,6 +7,7 @@ use candle_core::Tensor;
 use super::{
     config::VisionConfig,
     error::ModelError,
+    traits::Pooling,
     weights::{PROJECTION, Weights},
 };
 
@@ -58,9 +59,8 @@ impl Wanted {
             let (layer, last) = (self.depth(config) as i64, last as i64);
             return Err(ModelError::NoSuchLayer { tensor: "hidden_states", layer, first: -last - 1, last });
         }
-        if self.pools() && config.class_tokens == 0 && !config.attention_pool {
-            let reason = "the config says vision_use_head false, so nothing pools the tokens".into();
-            return refuse("pooler_output", reason, "ask for last_hidden_state");
+        if let (true, Pooling::Absent(reason)) = (self.pools(), config.traits().pooling) {
+            return refuse("pooler_output", reason.into(), "ask for last_hidden_state");
         }
         if self.image_embeds {
             if config.projection_dim.is_none() {
@@ -68,7 +68,7 @@ impl Wanted {
                 return refuse("image_embeds", reason, "pooler_output is what stands for its images");
             }
             if !weights.contains(PROJECTION) {
-                let reason = format!("the checkpoint has no {PROJECTION}");
+                let reason = format!("the checkpoint has no {}", weights.spell(PROJECTION));
                 let hint = "CLIPModel and CLIPVisionModelWithProjection save it; pooler_output needs none";
                 return refuse("image_embeds", reason, hint);
             }

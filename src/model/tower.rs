@@ -77,10 +77,11 @@ impl VisionTower {
         wanted.check(&config, root.weights())?;
         let depth = wanted.depth(&config);
         let source = root.pp("vision_model");
+        // The checkpoints really spell it so.
         let pre_norm = config
-            .family
-            .pre_norm()
-            .map(|name| LayerNorm::load(config.hidden_size, config.layer_norm_eps, &source.pp(name)));
+            .traits()
+            .pre_norm
+            .then(|| LayerNorm::load(config.hidden_size, config.layer_norm_eps, &source.pp("pre_layrnorm")));
         Ok(Self {
             embeddings: Family::embeddings(&config, &source)?,
             rotary: Rotary::new(&config, source.device()),

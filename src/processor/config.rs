@@ -16,6 +16,9 @@ pub struct ProcessorConfig {
     pub resample: Filter,
     /// Height and width of the center crop; none when `do_center_crop` is false.
     pub crop: Option<(u32, u32)>,
+    /// Colour around a picture that is smaller than the crop.
+    #[serde(skip_serializing_if = "is_black")]
+    pub fill: [u8; 3],
     /// Factor on the 0..=255 values; none when `do_rescale` is false.
     pub rescale: Option<f64>,
     /// Mean and standard deviation per channel; none when `do_normalize` is false.
@@ -29,6 +32,10 @@ pub struct ProcessorConfig {
     /// Whose arithmetic it is. Outputs name it apart from the settings that a config file has.
     #[serde(skip)]
     pub backend: Backend,
+}
+
+fn is_black(colour: &[u8; 3]) -> bool {
+    *colour == [0; 3]
 }
 
 fn filter_name<S: serde::Serializer>(filter: &Filter, serializer: S) -> Result<S::Ok, S::Error> {
@@ -85,6 +92,7 @@ impl ProcessorConfig {
             resize: Some(Size::ShortestEdge { edge: image_size, longest: None }),
             resample: Filter::Bicubic,
             crop: Some((image_size, image_size)),
+            fill: [0; 3],
             rescale: Some(1.0 / 255.0),
             normalize: Some(Normalize::default()),
             pad: None,
@@ -98,20 +106,26 @@ impl ProcessorConfig {
     /// The same settings as another backend follows them.
     ///
     /// # Errors
-    /// torchvision does not do what they ask for.
+    /// torchvision does not do what they ask for, or they are open_clip's or timm's, for which there is one backend only.
     pub fn on(self, backend: Backend) -> Result<Self, ConfigError> {
-        match backend {
-            Backend::Torchvision => self.check_torchvision()?,
-            Backend::Pil if self.rescale_first => {
-                return Err(ConfigError::Field {
-                    field: "the backend".into(),
-                    found: backend.name().into(),
-                    expected: "torchvision, the only one that DINOv3ViTImageProcessor has".into(),
-                });
+        match (self.backend, backend) {
+            (Backend::Transforms, Backend::Pil | Backend::Transforms) => Ok(self),
+            (Backend::Transforms, Backend::Torchvision) => Err(ConfigError::Field {
+                field: "processor".into(),
+                found: backend.name().into(),
+                expected: "pil, since the transforms of open_clip and timm resize with Pillow".into(),
+            }),
+            (_, Backend::Torchvision) => {
+                self.check_torchvision()?;
+                Ok(Self { backend, ..self })
             }
-            Backend::Pil => {}
+            (_, Backend::Pil) if self.rescale_first => Err(ConfigError::Field {
+                field: "the backend".into(),
+                found: backend.name().into(),
+                expected: "torchvision, the only one that DINOv3ViTImageProcessor has".into(),
+            }),
+            (_, backend) => Ok(Self { backend, ..self }),
         }
-        Ok(Self { backend, ..self })
     }
 
     /// The backend where none is asked for: Pillow's wherever there is such a class.

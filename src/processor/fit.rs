@@ -95,6 +95,7 @@ impl ProcessorConfig {
             ImageSize::Exact { height, width } => (height, width),
         };
         let resize = self.resize.map(|size| match size {
+            Size::KeepRatio { longest, .. } => Size::KeepRatio { height, width, longest },
             Size::Exact { .. } => Size::Exact { height, width },
             Size::Within { .. } => Size::Within { height, width },
             _ if height == width => Size::ShortestEdge { edge: height, longest: None },

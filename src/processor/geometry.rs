@@ -70,6 +70,9 @@ impl Geometry {
                 // An output larger than the picture is padded, here with the larger half first, there with the smaller.
                 Backend::Pil => spare.div_euclid(2),
                 Backend::Torchvision => spare / 2,
+                // Python's round() of the half, but for padding, whose smaller half comes first.
+                Backend::Transforms if spare > 0 => (spare as f64 / 2.0).round_ties_even() as i64,
+                Backend::Transforms => spare / 2,
             }
         };
         let origin = (start(resized.0, output.0), start(resized.1, output.1));
@@ -167,6 +170,13 @@ fn resized_size(size: Size, width: u32, height: u32) -> Option<(u32, u32)> {
             let patches = u64::from(long) * u64::from(edge) / (u64::from(short) * u64::from(patch));
             let (short, long) = (edge / patch * patch, whole((patches * u64::from(patch)) as f64)?);
             Some(if width <= height { (short, long) } else { (long, short) })
+        }
+        Size::KeepRatio { height: target_height, width: target_width, longest } => {
+            let ratio_height = f64::from(height) / f64::from(target_height);
+            let ratio_width = f64::from(width) / f64::from(target_width);
+            let ratio = if longest { ratio_height.max(ratio_width) } else { ratio_height.min(ratio_width) };
+            let edge = |edge: u32| whole((f64::from(edge) / ratio).round_ties_even());
+            Some((edge(width)?, edge(height)?))
         }
         Size::Within { height: max_height, width: max_width } => {
             let scale =

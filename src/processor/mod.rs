@@ -2,7 +2,9 @@
 //!
 //! The values are those of transformers 5.23.0, bit for bit, as one of its two [`Backend`]s makes them: `CLIPImageProcessorPil`,
 //! `SiglipImageProcessorPil` and `BitImageProcessorPil` on Pillow 13.0.0, or `CLIPImageProcessor`, `SiglipImageProcessor` and
-//! `BitImageProcessor` on torchvision 0.29 with torch 2.15.0, on a CPU with AVX2. `DINOv3ViTImageProcessor` has the latter alone.
+//! `BitImageProcessor` on torchvision 0.29 with torch 2.15.0, on a CPU with AVX2. `DINOv3ViTImageProcessor` has the latter alone. For
+//! checkpoints of open_clip 3.3 and timm 1.0 they are those of the transforms that these libraries make for evaluation, given the
+//! picture in RGB.
 //!
 //! ```
 //! use clip_features::processor::Processor;
@@ -16,15 +18,18 @@
 mod backend;
 mod config;
 mod error;
+mod fields;
 mod fit;
 mod floats;
 mod geometry;
 mod image_size;
 mod kind;
+mod open_clip;
 mod patches;
 mod pixel_values;
 mod read;
 mod size;
+mod timm;
 mod torchvision;
 
 use image::RgbImage;
@@ -137,7 +142,7 @@ impl Processor {
             return Ok(floats::process(&self.config, rgb, &geometry));
         }
         let resize = match self.config.backend {
-            Backend::Pil => pillow_exact::resize,
+            Backend::Pil | Backend::Transforms => pillow_exact::resize,
             Backend::Torchvision => torchvision::resize,
         };
         let visible = resize(rgb, resized.0, resized.1, self.config.resample, &geometry.window());

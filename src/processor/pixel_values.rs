@@ -64,19 +64,29 @@ impl PixelValues {
 
 /// Rescaling and normalization as one table of 256 values for each channel.
 #[derive(Clone, Debug)]
-pub(super) struct Tables([[f32; 256]; 3]);
+pub(super) struct Tables {
+    values: [[f32; 256]; 3],
+    /// The values of the colour around a picture.
+    fill: [f32; 3],
+}
 
 impl Tables {
     pub(super) fn new(config: &ProcessorConfig) -> Self {
         let value = match config.backend {
             Backend::Pil => pil_value,
             Backend::Torchvision => torchvision_value,
+            Backend::Transforms => transforms_value,
         };
-        Self(std::array::from_fn(|channel| std::array::from_fn(|pixel| value(config, channel, pixel as u8))))
+        let values = |channel| std::array::from_fn(|pixel| value(config, channel, pixel as u8));
+        let values: [[f32; 256]; 3] = std::array::from_fn(values);
+        Self {
+            values,
+            fill: std::array::from_fn(|channel| values[channel][usize::from(config.fill[channel])]),
+        }
     }
 
-    /// Looks up every pixel of an output of `height` × `width`: those of `visible` at `placement`, zero elsewhere. Zero padding
-    /// happens before the lookup, as in the reference, so the padding is a black pixel's value, not 0.0.
+    /// Looks up every pixel of an output of `height` × `width`: those of `visible` at `placement`, the fill elsewhere. The
+    /// padding happens before the lookup, as in the reference, so a black one is a black pixel's value, not 0.0.
     pub(super) fn apply(
         &self,
         visible: &RgbImage,
@@ -86,9 +96,9 @@ impl Tables {
     ) -> PixelValues {
         let row_bytes = visible.width() as usize * 3;
         let mut data = Vec::with_capacity(3 * height * width);
-        for (channel, table) in self.0.iter().enumerate() {
+        for (channel, table) in self.values.iter().enumerate() {
             let plane = data.len();
-            data.resize(plane + height * width, table[0]);
+            data.resize(plane + height * width, self.fill[channel]);
             let first_rows = data[plane..].chunks_exact_mut(width.max(1)).skip(placement.top);
             for (out, row) in first_rows.zip(visible.as_raw().chunks_exact(row_bytes.max(1))) {
                 for (out, pixel) in out[placement.left..].iter_mut().zip(row.chunks_exact(3)) {
@@ -124,6 +134,15 @@ fn torchvision_value(config: &ProcessorConfig, channel: usize, pixel: u8) -> f32
     }
 }
 
+/// `ToTensor` divides by 255 and `Normalize` subtracts and divides, all in f32.
+fn transforms_value(config: &ProcessorConfig, channel: usize, pixel: u8) -> f32 {
+    let pixel = f32::from(pixel) / if config.rescale.is_some() { 255.0 } else { 1.0 };
+    match &config.normalize {
+        Some(Normalize { mean, std }) => (pixel - mean[channel] as f32) / std[channel] as f32,
+        None => pixel,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,7 +153,7 @@ mod tests {
         let (mean, std) = (0.457_827_5_f64 as f32, 0.261_302_58_f64 as f32);
         for value in 0..256usize {
             let rescaled = (value as f64 * (1.0 / 255.0)) as f32;
-            assert_eq!(tables.0[1][value].to_bits(), ((rescaled - mean) / std).to_bits());
+            assert_eq!(tables.values[1][value].to_bits(), ((rescaled - mean) / std).to_bits());
         }
     }
 
@@ -145,21 +164,21 @@ mod tests {
         let (mean, std) = (0.457_827_5_f64 as f32 * 255.0, 0.261_302_58_f64 as f32 * 255.0);
         for value in 0..256u16 {
             assert_eq!(
-                tables.0[1][usize::from(value)].to_bits(),
+                tables.values[1][usize::from(value)].to_bits(),
                 ((f32::from(value) - mean) / std).to_bits()
             );
         }
         let unnormalized = Tables::new(&ProcessorConfig { normalize: None, ..config });
-        assert_eq!(unnormalized.0[0][3].to_bits(), (3.0 * (1.0 / 255.0_f64) as f32).to_bits());
+        assert_eq!(unnormalized.values[0][3].to_bits(), (3.0 * (1.0 / 255.0_f64) as f32).to_bits());
     }
 
     #[test]
     fn steps_can_be_switched_off() {
         let mut config = ProcessorConfig::clip(224);
         config.normalize = None;
-        assert_eq!(Tables::new(&config).0[0][255], 1.0);
+        assert_eq!(Tables::new(&config).values[0][255], 1.0);
         config.rescale = None;
-        assert_eq!(Tables::new(&config).0[2][200], 200.0);
+        assert_eq!(Tables::new(&config).values[2][200], 200.0);
     }
 
     #[test]
@@ -173,7 +192,7 @@ mod tests {
                     let want = if x == 2 && (1..3).contains(&y) { value } else { 0 };
                     assert_eq!(
                         values.as_slice()[channel * 12 + y * 3 + x],
-                        tables.0[channel][want],
+                        tables.values[channel][want],
                         "{channel} {y} {x}"
                     );
                 }

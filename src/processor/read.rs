@@ -3,17 +3,19 @@
 //! Absent fields (and nulls) take the defaults of the transformers class that the config names (see [`ProcessorKind`]); fields that
 //! it ignores are ignored here too; a value that cannot be honoured is refused by the name of its field.
 
-use pillow_exact::Filter;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::backend::Backend;
 use super::config::{Normalize, ProcessorConfig};
-use super::error::{ConfigError, wrong};
+use super::error::ConfigError;
+use super::fields::Fields;
 use super::kind::ProcessorKind;
 use super::size::{Size, crop_size, edge, size};
+use super::{open_clip, timm};
 
 impl ProcessorConfig {
-    /// Parses the text of a `preprocessor_config.json` (or of the object `image_processor` in a `processor_config.json`).
+    /// Parses the text of a `preprocessor_config.json` (or of the object `image_processor` in a `processor_config.json`), of an
+    /// `open_clip_config.json`, or of timm's `config.json`.
     ///
     /// # Errors
     /// When the text is not a JSON object, the config is another model's, or a field cannot be honoured.
@@ -29,6 +31,8 @@ impl ProcessorConfig {
         let value: Value =
             serde_json::from_str(text).map_err(|error| ConfigError::Json(error.to_string()))?;
         match value {
+            Value::Object(object) if object.contains_key("model_cfg") => open_clip::config(&object),
+            Value::Object(object) if object.contains_key("architecture") => timm::config(&object),
             Value::Object(object) => Self::from_object(&Fields(&object), unnamed),
             other => Err(ConfigError::Json(format!("found {other}"))),
         }
@@ -62,57 +66,20 @@ impl ProcessorConfig {
             },
             normalize: if fields.flag("do_normalize", true)? {
                 let mean = fields.channels("image_mean")?.unwrap_or(normalize.mean);
-                let std = fields.channels("image_std")?.unwrap_or(normalize.std);
-                if std.iter().any(|&value| value as f32 == 0.0) {
-                    return Err(fields.wrong("image_std", "other than zero"));
-                }
+                let std = fields.deviations("image_std")?.unwrap_or(normalize.std);
                 Some(Normalize { mean, std })
             } else {
                 None
             },
             pad: None,
+            fill: [0; 3],
             rescale_first: default.rescale_first,
             backend: Backend::Pil,
         })
     }
 }
 
-/// The fields of the config; a null is the same as an absent field.
-struct Fields<'a>(&'a Map<String, Value>);
-
 impl Fields<'_> {
-    fn get(&self, field: &str) -> Option<&Value> {
-        self.0.get(field).filter(|value| !value.is_null())
-    }
-
-    fn wrong(&self, field: &str, expected: &str) -> ConfigError {
-        wrong(field, self.get(field).unwrap_or(&Value::Null), expected)
-    }
-
-    /// The class that the config names, if it names one.
-    fn kind(&self) -> Result<Option<ProcessorKind>, ConfigError> {
-        // A config that names a processor names it in the first of these; the second is its older spelling, often left behind.
-        for field in ["image_processor_type", "feature_extractor_type"] {
-            match self.get(field) {
-                None => {}
-                Some(Value::String(name)) => match ProcessorKind::named(name) {
-                    Some(kind) => return Ok(Some(kind)),
-                    None => return Err(ConfigError::OtherProcessor { field, found: name.clone() }),
-                },
-                Some(_) => return Err(self.wrong(field, "a name")),
-            }
-        }
-        Ok(None)
-    }
-
-    fn flag(&self, field: &str, default: bool) -> Result<bool, ConfigError> {
-        match self.get(field) {
-            None => Ok(default),
-            Some(Value::Bool(flag)) => Ok(*flag),
-            Some(_) => Err(self.wrong(field, "true or false")),
-        }
-    }
-
     fn resize(&self, default: Option<Size>, kind: ProcessorKind) -> Result<Option<Size>, ConfigError> {
         let square = self.flag("default_to_square", kind == ProcessorKind::Dinov3)?;
         let size = if self.flag("use_square_size", false)? {
@@ -141,36 +108,6 @@ impl Fields<'_> {
             max_num_patches: number("max_num_patches", max_num_patches)?,
         })
     }
-
-    fn number(&self, field: &str) -> Result<Option<f64>, ConfigError> {
-        self.get(field).map(|value| finite(value).ok_or_else(|| self.wrong(field, "a number"))).transpose()
-    }
-
-    fn filter(&self, field: &str) -> Result<Option<Filter>, ConfigError> {
-        let parse = |value: &Value| value.as_u64().and_then(Filter::from_number);
-        self.get(field)
-            .map(|value| {
-                let expected = "0 (nearest), 1 (lanczos), 2 (bilinear), 3 (bicubic), 4 (box) or 5 (hamming)";
-                parse(value).ok_or_else(|| self.wrong(field, expected))
-            })
-            .transpose()
-    }
-
-    /// Three numbers, or one for all three channels.
-    fn channels(&self, field: &str) -> Result<Option<[f64; 3]>, ConfigError> {
-        let parse = |value: &Value| match value {
-            Value::Array(items) => {
-                let numbers: Vec<f64> = items.iter().map(finite).collect::<Option<_>>()?;
-                numbers.try_into().ok()
-            }
-            single => finite(single).map(|number| [number; 3]),
-        };
-        self.get(field).map(|value| parse(value).ok_or_else(|| self.wrong(field, "3 numbers"))).transpose()
-    }
-}
-
-fn finite(value: &Value) -> Option<f64> {
-    value.as_f64().filter(|number| number.is_finite())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::error::{ConfigError, wrong};
 
 /// The longest edge that a config may ask for: Pillow's own pictures end there.
-const MAX_EDGE: u64 = 65_535;
+pub(super) const MAX_EDGE: u64 = 65_535;
 
 /// What a picture is resized to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -39,6 +39,16 @@ pub enum Size {
         /// Pixels of a patch's edge.
         patch: u32,
     },
+    /// The picture's aspect, one edge that of a size and the other rounded: the edge that leaves the other within it, or the one that
+    /// lets the other exceed it. open_clip's and timm's `ResizeKeepRatio`.
+    KeepRatio {
+        /// Rows of the size.
+        height: u32,
+        /// Columns of the size.
+        width: u32,
+        /// Whether the picture stays within.
+        longest: bool,
+    },
     /// The largest size with the picture's aspect inside these limits.
     Within {
         /// Rows at most.
@@ -67,6 +77,14 @@ fn pair(field: &str, value: &Value) -> Result<Option<(u32, u32)>, ConfigError> {
     match value.as_array().map(Vec::as_slice) {
         Some([height, width]) => Ok(Some((edge(field, height)?, edge(field, width)?))),
         _ => Ok(None),
+    }
+}
+
+/// A number for both, or height and width.
+pub(super) fn square_or_pair(field: &str, value: &Value) -> Result<(u32, u32), ConfigError> {
+    match pair(field, value)? {
+        Some(pair) => Ok(pair),
+        None => edge(field, value).map(|edge| (edge, edge)),
     }
 }
 

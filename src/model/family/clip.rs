@@ -28,6 +28,8 @@ pub(super) const BLOCK: BlockNames = BlockNames {
     gate: None,
     layer_scales: None,
 };
+pub(super) const SCALED_BLOCK: BlockNames =
+    BlockNames { layer_scales: Some(["layer_scale1.lambda1", "layer_scale2.lambda1"]), ..BLOCK };
 
 /// transformers' `CLIPVisionConfig`, its defaults those of ViT-B/32.
 #[derive(Deserialize)]
@@ -82,6 +84,7 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
         layer_norm_eps: fields.layer_norm_eps,
         attention_pool: false,
         projection_dim: Some(fields.projection_dim),
+        traits: None,
     }
     .checked()
 }
@@ -93,12 +96,7 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let positions = source.get((1 + config.patches(), width), "position_embedding.weight")?;
     let (class, positions) = place_class_token(&class, &positions)?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embedding"), false)?;
-    Embeddings::new(
-        config,
-        patch_embedding,
-        PatchOrder::ChannelsFirst,
-        Some(class),
-        positions,
-        Interpolation::Bicubic,
-    )
+    let interpolation = Interpolation::bicubic(config.traits().antialias);
+    let order = PatchOrder::ChannelsFirst;
+    Embeddings::new(config, patch_embedding, order, Some(class), positions, interpolation)
 }

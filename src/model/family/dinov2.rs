@@ -107,6 +107,7 @@ pub(super) fn config(fields: Value, family: Family) -> std::result::Result<Visio
         layer_norm_eps: fields.layer_norm_eps,
         attention_pool: false,
         projection_dim: None,
+        traits: None,
     }
     .checked()?;
     match fields.head_dim {
@@ -124,7 +125,6 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let class = source.get((1, 1, width), "cls_token")?.squeeze(0)?; // (1, width)
     let positions = source.get((1, 1 + config.patches(), width), "position_embeddings")?.squeeze(0)?;
     let (class, positions) = place_class_token(&class, &positions)?;
-    let registers = config.family == Family::Dinov2WithRegisters;
     let prefix = if config.register_tokens > 0 {
         // Registers stand between the class token and the patches and have no position.
         let registers = source.get((1, config.register_tokens, width), "register_tokens")?.squeeze(0)?;
@@ -133,8 +133,7 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
         class
     };
     let patch_embedding = patch_embedding(config, &source.pp("patch_embeddings.projection"), true)?;
-    // transformers interpolates the positions of the one with antialiasing, those of the other without.
-    let interpolation = if registers { Interpolation::BicubicAntialiased } else { Interpolation::Bicubic };
+    let interpolation = Interpolation::bicubic(config.traits().antialias);
     let order = PatchOrder::ChannelsFirst;
     Embeddings::new(config, patch_embedding, order, Some(prefix), positions, interpolation)
 }

@@ -115,6 +115,7 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
         layer_norm_eps: fields.layer_norm_eps,
         attention_pool: false,
         projection_dim: None,
+        traits: None,
     }
     .checked()?;
     if !config.head_dim().is_multiple_of(4) {

@@ -7,9 +7,11 @@ mod clip;
 mod dinov2;
 mod dinov3;
 mod fields;
+mod open_clip;
 mod read;
 mod siglip;
 mod siglip2;
+mod timm;
 
 use candle_core::{Result, Tensor};
 
@@ -27,7 +29,7 @@ impl Family {
             Self::Clip => ProcessorKind::Clip,
             Self::Siglip => ProcessorKind::Siglip,
             Self::Siglip2 => ProcessorKind::Siglip2,
-            Self::Dinov2 | Self::Dinov2WithRegisters => ProcessorKind::Bit,
+            Self::Dinov2 | Self::Dinov2WithRegisters | Self::Timm => ProcessorKind::Bit,
             Self::Dinov3 => ProcessorKind::Dinov3,
         }
     }
@@ -42,19 +44,16 @@ impl Family {
             // Made for larger images than its processor gives it.
             Self::Dinov2 | Self::Dinov2WithRegisters => ProcessorConfig::dinov2(),
             Self::Dinov3 => ProcessorConfig::dinov3(image_size),
+            // timm's checkpoints say theirs in their config.json.
+            Self::Timm => ProcessorConfig::siglip(image_size),
         }
-    }
-
-    /// The name of the layer norm before the first block.
-    pub(crate) fn pre_norm(self) -> Option<&'static str> {
-        // The checkpoints really spell it so.
-        (self == Self::Clip).then_some("pre_layrnorm")
     }
 
     /// How the blocks' tensors are spelt at `source`.
     pub(crate) fn block_names(config: &VisionConfig, source: &Source) -> BlockNames {
         match (config.family, config.mlp) {
-            (Self::Clip | Self::Siglip | Self::Siglip2, _) => clip::BLOCK,
+            (Self::Clip | Self::Siglip | Self::Timm, _) if config.traits().layer_scale => clip::SCALED_BLOCK,
+            (Self::Clip | Self::Siglip | Self::Siglip2 | Self::Timm, _) => clip::BLOCK,
             (Self::Dinov2 | Self::Dinov2WithRegisters, Mlp::Gated(_)) => dinov2::GATED_BLOCK,
             (Self::Dinov2 | Self::Dinov2WithRegisters, Mlp::Plain(_)) => dinov2::BLOCK,
             (Self::Dinov3, _) => dinov3::block_names(config, source),
@@ -69,6 +68,7 @@ impl Family {
             Self::Siglip2 => siglip2::embeddings(config, source),
             Self::Dinov2 | Self::Dinov2WithRegisters => dinov2::embeddings(config, source),
             Self::Dinov3 => dinov3::embeddings(config, source),
+            Self::Timm => timm::embeddings(config, source),
         }
     }
 }

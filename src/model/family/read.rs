@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{clip, dinov2, dinov3, siglip, siglip2};
+use super::{clip, dinov2, dinov3, open_clip, siglip, siglip2, timm};
 use crate::model::{
     config::{Family, VisionConfig},
     error::ModelError,
@@ -12,7 +12,7 @@ use crate::model::{
 
 impl VisionConfig {
     /// Reads a `config.json` of a full model (the tower is under `vision_config`) or of a vision model; its
-    /// `model_type` names the family.
+    /// `model_type` names the family, or its `architecture` a model of timm. Or an `open_clip_config.json`.
     ///
     /// # Errors
     /// The file cannot be read, is not JSON, belongs to another model type, or holds a field whose value this
@@ -30,9 +30,13 @@ impl VisionConfig {
 }
 
 /// Reads the root of a `config.json`; the error is the reason alone.
-fn config(root: Value) -> Result<VisionConfig, String> {
+fn config(mut root: Value) -> Result<VisionConfig, String> {
+    if let Some(model_cfg) = root.get_mut("model_cfg").map(Value::take) {
+        return open_clip::config(model_cfg);
+    }
     let model_type = root.get("model_type").and_then(Value::as_str).map(str::to_owned);
     match model_type.as_deref() {
+        None | Some("timm_wrapper") if root.get("architecture").is_some() => timm::config(root),
         None if vision_config(&root).is_none() => {
             Err("has neither model_type nor vision_config, so it is no config of a vision tower".into())
         }

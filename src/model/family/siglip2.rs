@@ -75,6 +75,7 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
         layer_norm_eps: fields.layer_norm_eps,
         attention_pool: fields.vision_use_head,
         projection_dim: None,
+        traits: None,
     }
     .checked()
 }

@@ -15,5 +15,6 @@ pub(super) mod layer_norm;
 mod layer_scale;
 pub(super) mod linear;
 mod mlp;
+mod pooling;
 pub(super) mod positions;
 pub(super) mod rotary;

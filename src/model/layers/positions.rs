@@ -12,6 +12,13 @@ pub(crate) enum Interpolation {
     BilinearAntialiased,
 }
 
+impl Interpolation {
+    /// Bicubic, smoothed where positions become fewer or not.
+    pub(crate) fn bicubic(antialias: bool) -> Self {
+        if antialias { Self::BicubicAntialiased } else { Self::Bicubic }
+    }
+}
+
 /// One output position: weights on neighbouring inputs, `(index, weight)`.
 type Taps = Vec<(usize, f64)>;
 

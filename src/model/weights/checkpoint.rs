@@ -4,7 +4,7 @@
 //! memory beside the copy that the tower keeps, and a file that is cut short while mapped kills the process.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map},
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -15,6 +15,10 @@ use rayon::prelude::*;
 use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
+use super::{
+    entry::{Entry, Part, Stored},
+    spelling::{Form, Spelling, transpose},
+};
 use crate::model::error::ModelError;
 
 /// The weight of the projection to `image_embeds`, which stands beside the tower.
@@ -41,18 +45,45 @@ pub struct Checkpoint {
     files: Vec<(PathBuf, File)>,
     /// Vision tensors by their name in a full CLIPModel.
     pub(in crate::model) tensors: BTreeMap<String, Entry>,
-    /// What the files have in the place of [`VISION`].
-    prefix: &'static str,
+    names: Names,
 }
 
-/// Where a tensor lies.
-#[derive(Debug)]
-pub(in crate::model) struct Entry {
-    file: usize,
-    pub(in crate::model) dtype: Dtype,
-    pub(in crate::model) shape: Vec<usize>,
-    offset: u64,
-    pub(in crate::model) len: u64,
+/// What the files call the tower's tensors.
+#[derive(Clone, Copy, Debug)]
+enum Names {
+    /// What transformers does, with this in the place of [`VISION`].
+    Transformers(&'static str),
+    /// What another library does.
+    Other(&'static Spelling),
+}
+
+impl Names {
+    fn of<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Self {
+        // A CLIPVisionModel saved by transformers 5 has no prefix; every other CLIP class, and 4, writes it.
+        Spelling::of(names.clone()).map_or_else(|| Self::Transformers(prefix_of(names)), Self::Other)
+    }
+
+    /// The tensors of the tower that lie in the files' of this name.
+    fn in_tower(self, name: &str) -> Vec<(String, Form)> {
+        match self {
+            Self::Other(spelling) => spelling.in_tower(name),
+            Self::Transformers(_) if name == PROJECTION => vec![(name.to_owned(), Form::Whole)],
+            Self::Transformers(prefix) => {
+                let tower = |name| (format!("{VISION}{name}"), Form::Whole);
+                name.strip_prefix(prefix).map(tower).into_iter().collect()
+            }
+        }
+    }
+
+    /// The files' tensors in which the tower's of this name lies.
+    fn in_files(self, name: &str) -> Vec<(String, Form)> {
+        let found = match (self, name.strip_prefix(VISION)) {
+            (Self::Other(spelling), _) => spelling.in_files(name),
+            (Self::Transformers(prefix), Some(name)) => vec![(format!("{prefix}{name}"), Form::Whole)],
+            (Self::Transformers(_), None) => Vec::new(),
+        };
+        if found.is_empty() { vec![(name.to_owned(), Form::Whole)] } else { found }
+    }
 }
 
 impl Checkpoint {
@@ -63,8 +94,8 @@ impl Checkpoint {
     /// # Errors
     /// A file is missing, its header is corrupt, or it is shorter than its header says.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let mut checkpoint =
-            Self { path: path.to_owned(), files: Vec::new(), tensors: BTreeMap::new(), prefix: VISION };
+        let (files, names) = (Vec::new(), Names::Transformers(VISION));
+        let mut checkpoint = Self { path: path.to_owned(), files, tensors: BTreeMap::new(), names };
         let mut tensors = BTreeMap::new();
         if path.extension().is_some_and(|extension| extension == "json") {
             for shard in vision_shards(path)? {
@@ -73,13 +104,14 @@ impl Checkpoint {
         } else {
             checkpoint.add_file(path.to_owned(), &mut tensors)?;
         }
-        // A CLIPVisionModel saved by transformers 5 has no prefix; every other CLIP class, and 4, writes it.
-        checkpoint.prefix = prefix_of(tensors.keys());
-        for (name, entry) in tensors {
-            if name == PROJECTION {
-                checkpoint.tensors.insert(name, entry);
-            } else if let Some(name) = name.strip_prefix(checkpoint.prefix) {
-                checkpoint.tensors.insert(format!("{VISION}{name}"), entry);
+        checkpoint.names = Names::of(tensors.keys());
+        for (name, stored) in tensors {
+            for (name, form) in checkpoint.names.in_tower(&name) {
+                let entry = Entry::new(stored.clone(), form);
+                match checkpoint.tensors.entry(name) {
+                    btree_map::Entry::Vacant(place) => drop(place.insert(entry)),
+                    btree_map::Entry::Occupied(mut place) => place.get_mut().join(entry),
+                }
             }
         }
         Ok(checkpoint)
@@ -88,6 +120,11 @@ impl Checkpoint {
     /// Whether there is such a tensor; `name` is spelled as in a full CLIPModel.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
+    }
+
+    /// What the files call a tensor; the first of several that it lies in.
+    pub(in crate::model) fn spell(&self, name: &str) -> String {
+        self.names.in_files(name).swap_remove(0).0
     }
 
     /// Reads a tensor of the expected shape, in row-major order, widened to float32. All threads do: a cached file is
@@ -106,22 +143,23 @@ impl Checkpoint {
 
     /// The tensor of the expected shape.
     pub(in crate::model) fn find(&self, name: &str, expected: &[usize]) -> Result<&Entry, ModelError> {
-        let tensor = || self.spell(name);
-        let Some(entry) = self.tensors.get(name) else {
-            let (path, expected) = (self.path.clone(), expected.to_vec());
-            return Err(ModelError::MissingTensor { path, tensor: tensor(), expected });
-        };
-        let path = || self.files[entry.file].0.clone();
-        if entry.shape != expected {
-            let (expected, found) = (expected.to_vec(), entry.shape.clone());
-            return Err(ModelError::TensorShape { path: path(), tensor: tensor(), expected, found });
-        }
-        match entry.dtype {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(entry),
-            other => {
-                Err(ModelError::TensorDtype { path: path(), tensor: tensor(), dtype: other.to_string() })
+        let entry = self.tensors.get(name);
+        for (tensor, form) in self.names.in_files(name) {
+            let expected = form.in_file(expected);
+            let Some(Part { stored, .. }) = entry.and_then(|entry| entry.part(form)) else {
+                return Err(ModelError::MissingTensor { path: self.path.clone(), tensor, expected });
+            };
+            let path = || self.files[stored.file].0.clone();
+            if stored.shape != expected {
+                let found = stored.shape.clone();
+                return Err(ModelError::TensorShape { path: path(), tensor, expected, found });
+            }
+            if !matches!(stored.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+                let dtype = stored.dtype.to_string();
+                return Err(ModelError::TensorDtype { path: path(), tensor, dtype });
             }
         }
+        Ok(entry.expect("a tensor lies somewhere"))
     }
 
     /// Reads as many of a tensor's elements as there is room for, from the one at `first` on.
@@ -131,16 +169,28 @@ impl Checkpoint {
         first: usize,
         into: &mut [f32],
     ) -> Result<(), ModelError> {
-        let start = first as u64 * (entry.dtype.bitsize() / 8) as u64;
-        if entry.dtype == Dtype::F32 {
-            self.read_raw(entry, start, bytemuck::cast_slice_mut(into))?;
+        let size = |part: &Part| (part.stored.dtype.bitsize() / 8) as u64;
+        let elements = |part: &Part| (part.bytes().end - part.bytes().start) / size(part);
+        let mut rest = into;
+        for (part, here) in entry.over(first as u64..(first + rest.len()) as u64, elements) {
+            let (values, others) = rest.split_at_mut((here.end - here.start) as usize);
+            self.read_floats(part, here.start * size(part), values)?;
+            rest = others;
+        }
+        Ok(())
+    }
+
+    /// Reads as many of a part's elements as there is room for, from the byte `start` on.
+    fn read_floats(&self, part: &Part, start: u64, into: &mut [f32]) -> Result<(), ModelError> {
+        if part.stored.dtype == Dtype::F32 {
+            self.read_part(part, start, bytemuck::cast_slice_mut(into))?;
             into.iter_mut().for_each(|value| *value = f32::from_bits(u32::from_le(value.to_bits())));
             return Ok(());
         }
         let mut bits = vec![0u16; into.len()];
-        self.read_raw(entry, start, bytemuck::cast_slice_mut(&mut bits))?;
+        self.read_part(part, start, bytemuck::cast_slice_mut(&mut bits))?;
         bits.iter_mut().for_each(|bits| *bits = u16::from_le(*bits));
-        match entry.dtype {
+        match part.stored.dtype {
             Dtype::BF16 => bytemuck::cast_slice::<u16, bf16>(&bits).convert_to_f32_slice(into),
             _ => bytemuck::cast_slice::<u16, f16>(&bits).convert_to_f32_slice(into),
         }
@@ -154,29 +204,50 @@ impl Checkpoint {
         start: u64,
         buffer: &mut [u8],
     ) -> Result<(), ModelError> {
-        let (path, file) = &self.files[entry.file];
-        read_exact_at(file, buffer, entry.offset + start)
-            .map_err(|source| ModelError::Io { path: path.clone(), source })
+        let mut rest = buffer;
+        let bytes = |part: &Part| part.bytes().end - part.bytes().start;
+        for (part, here) in entry.over(start..start + rest.len() as u64, bytes) {
+            let (buffer, others) = rest.split_at_mut((here.end - here.start) as usize);
+            self.read_part(part, here.start, buffer)?;
+            rest = others;
+        }
+        Ok(())
     }
 
-    /// A tensor's name as these files spell it.
-    fn spell(&self, name: &str) -> String {
-        name.strip_prefix(VISION).map_or_else(|| name.to_owned(), |name| format!("{}{name}", self.prefix))
+    /// Reads raw bytes of a part, from `start` within it.
+    fn read_part(&self, part: &Part, start: u64, buffer: &mut [u8]) -> Result<(), ModelError> {
+        let stored = &part.stored;
+        let (path, file) = &self.files[stored.file];
+        let io_error = |source| ModelError::Io { path: path.clone(), source };
+        let size = stored.dtype.bitsize() / 8;
+        let (Form::Transposed, &[rows, columns], 1..) = (part.form, stored.shape.as_slice(), size) else {
+            let start = stored.offset + part.bytes().start + start;
+            return read_exact_at(file, buffer, start).map_err(io_error);
+        };
+        // Small, and not to be had otherwise.
+        if part.transposed.get().is_none() {
+            let mut bytes = vec![0; stored.len as usize];
+            read_exact_at(file, &mut bytes, stored.offset).map_err(io_error)?;
+            let _ = part.transposed.set(transpose(&bytes, [rows, columns], size));
+        }
+        let bytes = part.transposed.get().expect("just set, by this thread or another");
+        buffer.copy_from_slice(&bytes[start as usize..start as usize + buffer.len()]);
+        Ok(())
     }
 
-    fn add_file(&mut self, path: PathBuf, tensors: &mut BTreeMap<String, Entry>) -> Result<(), ModelError> {
+    fn add_file(&mut self, path: PathBuf, tensors: &mut BTreeMap<String, Stored>) -> Result<(), ModelError> {
         let file = File::open(&path).map_err(|source| ModelError::Io { path: path.clone(), source })?;
         let (metadata, data_start) = read_header(&file, &path)?;
         for (name, info) in metadata.tensors() {
             let (start, end) = info.data_offsets;
-            let entry = Entry {
+            let stored = Stored {
                 file: self.files.len(),
                 dtype: info.dtype,
                 shape: info.shape.clone(),
                 offset: data_start + start as u64,
                 len: (end - start) as u64,
             };
-            tensors.insert(name, entry);
+            tensors.insert(name, stored);
         }
         self.files.push((path, file));
         Ok(())
@@ -234,11 +305,11 @@ pub fn vision_shards(path: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
     let index: Index =
         serde_json::from_str(&text).map_err(|error| corrupt(format!("not an index of shards: {error}")))?;
-    let prefix = prefix_of(index.weight_map.keys());
+    let spelling = Names::of(index.weight_map.keys());
     let mut names: Vec<&String> = index
         .weight_map
         .iter()
-        .filter(|(name, _)| name.starts_with(prefix) || *name == PROJECTION)
+        .filter(|(name, _)| !spelling.in_tower(name).is_empty())
         .map(|(_, file)| file)
         .collect();
     names.sort_unstable();
