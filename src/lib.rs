@@ -26,6 +26,8 @@ pub mod processor;
 
 pub mod kernels;
 
+mod bounded;
+
 pub use extractor::{Extractor, Request, Tokens};
 /// Bytes to pixels, and pixels to another size, as Pillow has them: its types are part of the interface here.
 pub use pillow_exact;

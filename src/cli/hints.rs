@@ -34,6 +34,10 @@ fn of_job(error: &JobError) -> Option<String> {
     let hint = match error {
         JobError::Output(error) => of_output(error)?,
         JobError::Model(ModelError::Corrupt { path, .. }) => return refetch_hint(path),
+        JobError::Model(ModelError::Cut { path, .. }) => {
+            let elsewhere = "another process has written to it; copy it anew, and run the same command again";
+            return Some(refetch_hint(path).unwrap_or_else(|| elsewhere.to_owned()));
+        }
         JobError::Model(error) => of_model(error)?,
         JobError::Clash { by_extension: true, .. } => {
             "--keep-extension names them apart if only that differs"

@@ -7,6 +7,7 @@ mod args;
 mod choices;
 mod download;
 mod drawings;
+mod early;
 mod exit;
 mod generate;
 mod hints;
@@ -79,7 +80,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 /// Does what was settled. The error is what to say.
-fn execute(settled: Settled, arguments: &Args) -> Result<Exit, String> {
+fn execute(mut settled: Settled, arguments: &Args) -> Result<Exit, String> {
+    if let Some(exit) = early::look(&mut settled)? {
+        return Ok(exit);
+    }
     let wanted =
         if settled.options.request.needs_tower() { hub::Wanted::Weights } else { hub::Wanted::Configs };
     let downloads = Downloads::new(settled.shows_downloads, arguments.progress.voice());

@@ -97,7 +97,7 @@ fn show_image(
     records: &[Record<'_>],
 ) -> ControlFlow<io::Error> {
     for record in records {
-        if let Some(failure) = &record.failure {
+        if let Some(failure) = record.failure.as_ref().filter(|_| !show.told.contains(record.path)) {
             progress.aside(|| show.voice.say_of("error", record.path, failure.reason));
         }
     }

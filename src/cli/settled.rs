@@ -1,6 +1,9 @@
 //! What was typed → what it means: every rule that spans several options, once.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Error, Result, bail};
 use pillow_exact::DecodeOptions;
@@ -31,18 +34,18 @@ use crate::{
 pub(super) struct Settled {
     pub(super) model: ModelChoice,
     pub(super) options: Options,
-    inputs: Vec<Box<dyn Input>>,
-    destination: Box<dyn Destination>,
+    pub(super) inputs: Vec<Box<dyn Input>>,
+    pub(super) destination: Box<dyn Destination>,
     pub(super) dtype: Dtype,
     pub(super) batch: usize,
     max_failures: Option<u64>,
-    failures: Option<PathBuf>,
-    drawings: Vec<Drawing>,
+    pub(super) failures: Option<PathBuf>,
+    pub(super) drawings: Vec<Drawing>,
     selection: Selection,
-    part: Option<Part>,
+    pub(super) part: Option<Part>,
     /// Whether a download is shown.
     pub(super) shows_downloads: bool,
-    show: Show,
+    pub(super) show: Show,
 }
 
 /// What a person, or a program on the other end of a pipe, gets to see.
@@ -59,6 +62,8 @@ pub(super) struct Show {
     pub(super) overwrites: bool,
     pub(super) warns_of_random_weights: bool,
     pub(super) dry_run: bool,
+    /// The images of which the reason was said beforehand.
+    pub(super) told: HashSet<String>,
 }
 
 impl Settled {
@@ -122,6 +127,7 @@ impl Settled {
             overwrites: args.overwrite,
             warns_of_random_weights: args.random_weights.is_some() && request.needs_tower() && !args.quiet,
             dry_run: args.dry_run,
+            told: HashSet::new(),
         };
         let options = Options {
             request,

@@ -195,6 +195,20 @@ pub enum HubError {
         /// As it arrived.
         got: String,
     },
+    /// More bytes than any such file has.
+    #[error(
+        "{model}: {file} is of {size} bytes or more, expected at most {limit}\nhint: check HF_ENDPOINT and the name of the model"
+    )]
+    TooLarge {
+        /// The model.
+        model: ModelId,
+        /// The file.
+        file: String,
+        /// The bytes that were announced, or that have arrived.
+        size: u64,
+        /// The most that are taken.
+        limit: u64,
+    },
     /// A file of the cache that cannot be right.
     #[error("{}: {reason}{}", path.display(), refetch(path))]
     Corrupt {

@@ -38,9 +38,10 @@ use std::path::PathBuf;
 use cache::{Cached, ModelCache, damage};
 use remote::Remote;
 
+use crate::bounded;
 use crate::model::{
-    OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, by_torch, from_hub, names_architecture, nested_image_processor,
-    vision_shards,
+    LARGEST_CONFIG, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, by_torch, from_hub, names_architecture,
+    nested_image_processor, vision_shards,
 };
 
 pub use cache::refetch_hint;
@@ -147,7 +148,8 @@ impl<'a> Session<'a> {
         let plain = if is_open_clips { Ok(None) } else { self.obtain(CONFIG) };
         match plain {
             Ok(Some(path)) => {
-                let is_timms = std::fs::read_to_string(path).is_ok_and(|text| names_architecture(&text));
+                let is_timms = bounded::read_to_string(&path, LARGEST_CONFIG)
+                    .is_ok_and(|text| names_architecture(&text));
                 Ok(if is_timms { Library::Timm } else { Library::Transformers })
             }
             Ok(None) => match self.obtain(OPEN_CLIP_CONFIG)? {
@@ -166,7 +168,8 @@ impl<'a> Session<'a> {
     fn processor(&mut self) -> Result<(), HubError> {
         // As with a local model, settings nested in processor_config.json come first.
         if let Cached::Present(path) = self.find(PROCESSORS[0])
-            && std::fs::read_to_string(path).is_ok_and(|text| nested_image_processor(&text).is_some())
+            && bounded::read_to_string(&path, LARGEST_CONFIG)
+                .is_ok_and(|text| nested_image_processor(&text).is_some())
         {
             return Ok(());
         }

@@ -87,7 +87,7 @@ impl Drawing {
     }
 
     /// Sees that one file can be written.
-    pub(super) fn probe(&self) -> Result<(), OutputError> {
+    pub(crate) fn probe(&self) -> Result<(), OutputError> {
         match &self.place {
             DrawingPlace::File(path) => OutputFile::probe(path),
             DrawingPlace::Directory(_) => Ok(()),

@@ -42,6 +42,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod absent;
 mod drawing;
 mod error;
 mod failure;
@@ -62,6 +63,7 @@ use crate::{
     shard::Selection,
 };
 
+pub use absent::{absent, fail};
 pub use drawing::{Drawing, DrawingKind, DrawingPlace};
 pub use error::JobError;
 pub use failure::{Failure, Stage};

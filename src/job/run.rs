@@ -116,7 +116,7 @@ impl Prepared {
 }
 
 /// Opens the file for failures, empty.
-fn create(path: &Path) -> Result<File, JobError> {
+pub(super) fn create(path: &Path) -> Result<File, JobError> {
     let io_error = |source: io::Error| OutputError::Io { path: path.to_owned(), source };
     Ok(File::create(path).map_err(io_error)?)
 }

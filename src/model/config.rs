@@ -232,18 +232,18 @@ impl VisionConfig {
 
     /// Refuses sizes that no tower has or that contradict each other.
     pub(super) fn checked(self) -> Result<Self, String> {
-        for (field, value) in [
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("projection_dim", self.projection_dim.unwrap_or(1)),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("patch_size", self.patch_size),
-            ("image_size", self.image_size),
-            ("num_register_tokens", self.register_tokens + 1),
+        for (field, value, largest) in [
+            ("hidden_size", self.hidden_size, LARGEST_WIDTH),
+            ("intermediate_size", self.intermediate_size, LARGEST_WIDTH),
+            ("projection_dim", self.projection_dim.unwrap_or(1), LARGEST_WIDTH),
+            ("num_hidden_layers", self.num_hidden_layers, MOST_LAYERS),
+            ("num_attention_heads", self.num_attention_heads, LARGEST_WIDTH),
+            ("image_size", self.image_size, LARGEST_EDGE),
+            ("patch_size", self.patch_size, LARGEST_EDGE),
+            ("num_register_tokens", self.register_tokens.saturating_add(1), MOST_TOKENS),
         ] {
-            if value == 0 || value > LARGEST_SIZE {
-                return Err(format!("{field} is {value}, expected 1 to {LARGEST_SIZE}"));
+            if value == 0 || value > largest {
+                return Err(format!("{field} is {value}, expected 1 to {largest}"));
             }
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
@@ -258,9 +258,19 @@ impl VisionConfig {
                 self.patch_size, self.image_size
             ));
         }
+        if self.tokens() > MOST_TOKENS {
+            return Err(format!(
+                "image_size {} and patch_size {} make {} tokens, expected at most {MOST_TOKENS}",
+                self.image_size,
+                self.patch_size,
+                self.tokens()
+            ));
+        }
         // Sizes that are each possible can together be more than any machine holds.
         let (width, inner) = (self.hidden_size as f64, self.intermediate_size as f64);
-        let weights = self.num_hidden_layers as f64 * width * (4.0 * width + 3.0 * inner);
+        let patch = 3.0 * (self.patch_size as f64).powi(2);
+        let weights = self.num_hidden_layers as f64 * width * (4.0 * width + 3.0 * inner)
+            + width * (patch + self.tokens() as f64 + self.projection_dim.unwrap_or(0) as f64);
         if weights > LARGEST_TOWER {
             return Err(format!(
                 "its sizes make a tower of {weights:.1e} weights, more than {LARGEST_TOWER:.0e}"
@@ -279,5 +289,13 @@ impl VisionConfig {
 /// More weights than the largest vision tower has, several times over.
 const LARGEST_TOWER: f64 = 5e10;
 
-/// Larger values than any tower has are taken for a damaged file, before they become an allocation.
-const LARGEST_SIZE: usize = 1 << 20;
+// Larger values than any tower has are taken for a damaged file, before they become an allocation.
+
+/// The widest layer: several times that of the largest towers, whose MLPs have 25,600.
+const LARGEST_WIDTH: usize = 1 << 18;
+/// The most blocks: many times those of the deepest towers, which have 64.
+const MOST_LAYERS: usize = 1 << 10;
+/// The longest edge of an image or a patch.
+const LARGEST_EDGE: usize = 1 << 14;
+/// The most tokens of an image: attention over more fits no machine.
+const MOST_TOKENS: usize = 1 << 20;

@@ -48,6 +48,14 @@ pub enum ModelError {
         /// What does not hold together.
         reason: String,
     },
+    /// A safetensors file that was whole when it was opened, and is not any more.
+    #[error("{}: was cut short while it was read: tensor {tensor} is not whole any more", path.display())]
+    Cut {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's full name in the file.
+        tensor: String,
+    },
     /// A tensor that the tower needs and the checkpoint lacks.
     #[error("{}: tensor {tensor} is missing, expected shape {expected:?}", path.display())]
     MissingTensor {

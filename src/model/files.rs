@@ -8,6 +8,13 @@ use super::{
     error::ModelError,
     pickle::{self, REFUSED, is_pickle, pickle_in},
 };
+use crate::bounded;
+
+/// Configs of classifiers name their classes; those of 20,000 take 2 MB.
+pub(crate) const LARGEST_CONFIG: u64 = 16 << 20;
+
+/// The index of the largest models, of 90,000 tensors, takes 9 MB.
+pub(crate) const LARGEST_INDEX: u64 = 64 << 20;
 
 const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
@@ -86,7 +93,8 @@ impl ModelFiles {
 
     fn new(directory: &Path, is_open_clips: bool, weights: Option<PathBuf>) -> Self {
         let config = directory.join(if is_open_clips { OPEN_CLIP_CONFIG } else { CONFIG });
-        let is_timms = || std::fs::read_to_string(&config).is_ok_and(|text| names_architecture(&text));
+        let is_timms =
+            || bounded::read_to_string(&config, LARGEST_CONFIG).is_ok_and(|text| names_architecture(&text));
         let processor = if is_open_clips || is_timms() { Some(config) } else { processor_file(directory) };
         let config = if is_open_clips { OPEN_CLIP_CONFIG } else { CONFIG };
         Self { processor, weights, directory: directory.to_owned(), config }
@@ -181,7 +189,9 @@ pub(crate) fn names_architecture(text: &str) -> bool {
 /// transformers 5 nests the image processor's settings in `processor_config.json` and looks there first.
 fn processor_file(directory: &Path) -> Option<PathBuf> {
     let nested = directory.join("processor_config.json");
-    if std::fs::read_to_string(&nested).is_ok_and(|text| nested_image_processor(&text).is_some()) {
+    if bounded::read_to_string(&nested, LARGEST_CONFIG)
+        .is_ok_and(|text| nested_image_processor(&text).is_some())
+    {
         return Some(nested);
     }
     let plain = directory.join("preprocessor_config.json");

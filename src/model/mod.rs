@@ -19,7 +19,10 @@ pub use crate::kernels::Activation;
 pub use config::{Biases, Family, Mlp, VisionConfig};
 pub use error::ModelError;
 pub use files::ModelFiles;
-pub(crate) use files::{OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, names_architecture, nested_image_processor};
+pub(crate) use files::{
+    LARGEST_CONFIG, LARGEST_INDEX, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, names_architecture,
+    nested_image_processor,
+};
 pub use open::{Model, ModelSpec};
 pub use outputs::{Outputs, Wanted};
 pub(crate) use pickle::{by_torch, from_hub};

@@ -7,11 +7,12 @@ use candle_core::Device;
 use super::{
     config::{Family, VisionConfig},
     error::ModelError,
-    files::{ModelFiles, nested_image_processor},
+    files::{LARGEST_CONFIG, ModelFiles, nested_image_processor},
     outputs::Wanted,
     tower::VisionTower,
     weights::{Checkpoint, RandomWeights, Weights},
 };
+use crate::bounded;
 use crate::kernels::Compute;
 use crate::processor::{Backend, ConfigError, Fit, ImageSize, Processor, ProcessorConfig};
 
@@ -115,7 +116,7 @@ impl Model {
         };
         let settings = match file {
             Some(path) => {
-                let text = std::fs::read_to_string(path)
+                let text = bounded::read_to_string(path, LARGEST_CONFIG)
                     .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
                 let nested = nested_image_processor(&text).map(|value| value.to_string());
                 // The pixels of a model can be had without its config.json.

@@ -63,6 +63,9 @@ impl Geometry {
             Some(size) => resized_size(size, width, height)?,
             None => (width, height),
         };
+        if resized.0 == 0 || resized.1 == 0 {
+            return None;
+        }
         let output = config.crop.map_or(resized, |(height, width)| (width, height));
         let start = |edge: u32, output: u32| {
             let spare = i64::from(edge) - i64::from(output);

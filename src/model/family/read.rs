@@ -5,9 +5,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{clip, dinov2, dinov3, open_clip, siglip, siglip2, timm};
-use crate::model::{
-    config::{Family, VisionConfig},
-    error::ModelError,
+use crate::{
+    bounded,
+    model::{
+        config::{Family, VisionConfig},
+        error::ModelError,
+        files::LARGEST_CONFIG,
+    },
 };
 
 impl VisionConfig {
@@ -18,7 +22,7 @@ impl VisionConfig {
     /// The file cannot be read, is not JSON, belongs to another model type, or holds a field whose value this
     /// tower does not support; the error names the file and the field.
     pub fn from_file(path: &Path) -> Result<Self, ModelError> {
-        let text = std::fs::read_to_string(path)
+        let text = bounded::read_to_string(path, LARGEST_CONFIG)
             .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
         Self::from_json(&text).map_err(|reason| ModelError::Config { path: path.to_owned(), reason })
     }

@@ -19,7 +19,10 @@ use super::{
     entry::{Entry, Part, Stored},
     spelling::{Form, Spelling, transpose},
 };
-use crate::model::error::ModelError;
+use crate::{
+    bounded,
+    model::{LARGEST_INDEX, error::ModelError},
+};
 
 /// The weight of the projection to `image_embeds`, which stands beside the tower.
 pub(in crate::model) const PROJECTION: &str = "visual_projection.weight";
@@ -218,7 +221,13 @@ impl Checkpoint {
     fn read_part(&self, part: &Part, start: u64, buffer: &mut [u8]) -> Result<(), ModelError> {
         let stored = &part.stored;
         let (path, file) = &self.files[stored.file];
-        let io_error = |source| ModelError::Io { path: path.clone(), source };
+        let io_error = |source: io::Error| match source.kind() {
+            // It was as long as its header says when it was opened.
+            io::ErrorKind::UnexpectedEof => {
+                ModelError::Cut { path: path.clone(), tensor: stored.name.clone() }
+            }
+            _ => ModelError::Io { path: path.clone(), source },
+        };
         let size = stored.dtype.bitsize() / 8;
         let (Form::Transposed, &[rows, columns], 1..) = (part.form, stored.shape.as_slice(), size) else {
             let start = stored.offset + part.bytes().start + start;
@@ -242,6 +251,7 @@ impl Checkpoint {
             let (start, end) = info.data_offsets;
             let stored = Stored {
                 file: self.files.len(),
+                name: name.clone(),
                 dtype: info.dtype,
                 shape: info.shape.clone(),
                 offset: data_start + start as u64,
@@ -254,12 +264,29 @@ impl Checkpoint {
     }
 }
 
+/// The format allows 100 MB. Of the checkpoints there are, none comes near: 1000 tensors take 0.1 MB.
+const LARGEST_HEADER: u64 = 25 << 20;
+
+/// More than the largest language models have in all their shards together.
+const MOST_TENSORS: usize = 250_000;
+
+/// More than any checkpoint has.
+const MOST_SHARDS: usize = 1000;
+
+/// Refuses a header or an index of more tensors than any checkpoint has, before they are put together in memory. A tensor takes so
+/// many `colons`; what is no such JSON at all is left to whoever parses it.
+fn check_count(text: &[u8], colons: usize) -> Result<(), String> {
+    let count = text.iter().filter(|&&byte| byte == b':').count() / colons;
+    match count > MOST_TENSORS {
+        true => Err(format!("holds {count} tensors, expected at most {MOST_TENSORS}")),
+        false => Ok(()),
+    }
+}
+
 /// The header and the offset at which the tensors begin.
 fn read_header(file: &File, path: &Path) -> Result<(Metadata, u64), ModelError> {
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
     let io_error = |source| ModelError::Io { path: path.to_owned(), source };
-    /// The format's own limit.
-    const LARGEST_HEADER: u64 = 100_000_000;
     let kind = file.metadata().map_err(io_error)?;
     if !kind.is_file() {
         return Err(corrupt("not a regular file".into()));
@@ -271,13 +298,18 @@ fn read_header(file: &File, path: &Path) -> Result<(Metadata, u64), ModelError> 
     }
     read_exact_at(file, &mut len, 0).map_err(io_error)?;
     let len = u64::from_le_bytes(len);
-    if len > LARGEST_HEADER || len > file_len - 8 {
+    if len <= file_len - 8 && len > LARGEST_HEADER {
+        return Err(corrupt(format!("has a header of {len} bytes, expected at most {LARGEST_HEADER}")));
+    }
+    if len > file_len - 8 {
         return Err(corrupt(format!(
             "not a safetensors file, or a damaged one: it announces a header of {len} bytes"
         )));
     }
     let mut header = vec![0u8; len as usize];
     read_exact_at(file, &mut header, 8).map_err(io_error)?;
+    // The name's, and those of dtype, shape and data_offsets.
+    check_count(&header, 4).map_err(corrupt)?;
     // Deserializing checks that offsets are contiguous and fit the shapes.
     let metadata: Metadata = serde_json::from_slice(&header)
         .map_err(|error| corrupt(format!("corrupt safetensors header: {error}")))?;
@@ -300,11 +332,12 @@ pub fn vision_shards(path: &Path) -> Result<Vec<PathBuf>, ModelError> {
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+    let text = bounded::read(path, LARGEST_INDEX)
+        .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
+    check_count(&text, 1).map_err(corrupt)?;
     let index: Index =
-        serde_json::from_str(&text).map_err(|error| corrupt(format!("not an index of shards: {error}")))?;
+        serde_json::from_slice(&text).map_err(|error| corrupt(format!("not an index of shards: {error}")))?;
     let spelling = Names::of(index.weight_map.keys());
     let mut names: Vec<&String> = index
         .weight_map
@@ -314,6 +347,9 @@ pub fn vision_shards(path: &Path) -> Result<Vec<PathBuf>, ModelError> {
         .collect();
     names.sort_unstable();
     names.dedup();
+    if names.len() > MOST_SHARDS {
+        return Err(corrupt(format!("names {} shards, expected at most {MOST_SHARDS}", names.len())));
+    }
     let directory = path.parent().unwrap_or(Path::new(""));
     names
         .into_iter()

@@ -28,6 +28,8 @@ pub(super) struct Part {
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
     pub(super) file: usize,
+    /// As the file spells it.
+    pub(super) name: String,
     pub(super) dtype: Dtype,
     pub(super) shape: Vec<usize>,
     pub(super) offset: u64,

@@ -29,6 +29,16 @@ pub struct Directory {
     pub part: Option<Part>,
 }
 
+/// Refuses something else in a directory's place.
+pub(super) fn check_root(root: &Path) -> Result<(), OutputError> {
+    // Nothing is at `file/` where `file` is no directory.
+    if root.components().as_path().exists() && !root.is_dir() {
+        let reason = "is not a directory, and several images are to be written".into();
+        return Err(OutputError::Misplaced { path: root.to_owned(), reason });
+    }
+    Ok(())
+}
+
 impl Directory {
     /// The files of an image, given its relative name.
     pub fn files(&self, name: &Path) -> Vec<PathBuf> {
@@ -47,11 +57,7 @@ impl Directory {
     /// # Errors
     /// Something else is there.
     pub fn check(&self) -> Result<(), OutputError> {
-        if self.root.exists() && !self.root.is_dir() {
-            let reason = "is not a directory, and several images are to be written".into();
-            return Err(OutputError::Misplaced { path: self.root.clone(), reason });
-        }
-        Ok(())
+        check_root(&self.root)
     }
 
     /// The images of which an earlier run has completed all files.

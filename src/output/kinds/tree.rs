@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Asked, Claim, Directory, OpenDirectory};
+use super::{Asked, Claim, Directory, OpenDirectory, directory::check_root};
 use crate::output::{
     Array, Complete, Contents, Described, Destination, Format, OutputError, Part, Setting, Sink,
+    disk::probe_tree,
 };
 
 /// A directory of tensors.
@@ -67,6 +68,11 @@ impl Destination for Tree {
 
     fn resumes(&self) -> bool {
         true
+    }
+
+    fn probe(&self) -> Result<(), OutputError> {
+        check_root(&self.root)?;
+        probe_tree(&self.root)
     }
 
     fn check(&self, contents: &Contents) -> Result<(), OutputError> {
