@@ -151,7 +151,8 @@ class Ours:
         self.starter.stdin.write(json.dumps(job) + "\n")
         self.starter.stdin.flush()
         code, seconds, size = json.loads(self.starter.stdout.readline())
-        records = [json.loads(line) for line in (self.directory / "stdout").read_text().splitlines()]
+        lines = [json.loads(line) for line in (self.directory / "stdout").read_text().splitlines()]
+        records = [line for line in lines if "path" in line]  # the last line is the run's summary
         return {
             "code": code, "records": {record["path"]: record for record in records}, "count": len(records), "cpu": seconds,
             "bytes": size, "stderr": (self.directory / "stderr").read_text(errors="replace"), "out": out,
