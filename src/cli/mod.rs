@@ -23,7 +23,6 @@ use std::ffi::OsString;
 use clap::Parser;
 
 use crate::{
-    hub,
     input::look_at_stdin,
     job::{Ended, JobError, Stop},
 };
@@ -70,11 +69,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 
 /// Does what was settled. The error is what to say.
 fn execute(settled: Settled, arguments: &Args) -> Result<Exit, String> {
-    let wanted =
-        if settled.options.request.needs_tower() { hub::Wanted::Weights } else { hub::Wanted::Configs };
     let downloads = Downloads::new(settled.shows_downloads);
-    let model =
-        settled.model.obtain(wanted, &|event| downloads.report(event)).map_err(|error| told(&error))?;
+    let model = settled
+        .model
+        .obtain(settled.wanted(), &|event| downloads.report(event))
+        .map_err(|error| told(&error))?;
     let (job, show) = settled.with_model(model.clone());
     let prepared = job.prepare().map_err(|error| told(&error))?;
     show.empty_inputs(prepared.images());

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     extractor::Options,
-    hub::{HubError, ModelChoice, Settings},
+    hub::{self, HubError, ModelChoice, Settings},
     input::{self, Images, Input, List, Separator},
     job::{Heatmap, Job},
     kernels::physical_cores,
@@ -54,6 +54,16 @@ pub(super) struct Show {
 }
 
 impl Settled {
+    /// Which of the model's files are wanted.
+    pub(super) fn wanted(&self) -> hub::Wanted {
+        let request = &self.options.request;
+        match (request.needs_projector(), request.needs_tower()) {
+            (true, _) => hub::Wanted::Projector,
+            (false, true) => hub::Wanted::Weights,
+            (false, false) => hub::Wanted::Configs,
+        }
+    }
+
     /// Settles the arguments.
     pub(super) fn new(args: Args) -> Result<Self> {
         let inputs = inputs(&args);

@@ -52,6 +52,7 @@ fn arrays(
             TensorKind::Attentions => part.layer.and_then(|layer| outputs.attentions.get(&layer)),
             TensorKind::PoolerOutput => outputs.pooler_output.as_ref(),
             TensorKind::ImageEmbeds => outputs.image_embeds.as_ref(),
+            TensorKind::ImageFeatures => outputs.image_features.as_ref(),
             TensorKind::PixelValues => return Ok(pixel_array(image.clone())),
         };
         let mut tensor = tensor.ok_or(ModelError::NotLoaded)?.narrow(0, index, 1)?; // (1, …)

@@ -41,6 +41,9 @@ pub(super) fn metadata(
     } else if has(TensorKind::LastHiddenState) {
         settings.insert("layer", "-1");
     }
+    if let (true, Ok(features)) = (has(TensorKind::ImageFeatures), &config.image_features) {
+        settings.insert("image_features", features.describe());
+    }
     if request.tensors.iter().any(|kind| kind.has_tokens()) {
         let layout = if request.grid { "grid" } else { "list" };
         settings.insert("tokens", request.kept_tokens().name());

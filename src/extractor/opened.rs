@@ -54,7 +54,9 @@ impl Opened {
         if let Some((height, width)) = processor.output_size() {
             config.check(height as usize, width as usize)?;
         }
-        let tower = UnloadedTower::new(request.wanted(&config)?, config, model.weights()?)?;
+        let wanted = request.wanted(&config)?;
+        let weights = model.weights_in(wanted.scope())?;
+        let tower = UnloadedTower::new(wanted, config, weights)?;
         let parts = request.parts(&tower.config)?;
         let metadata = metadata(&options, &model, &processor, Some(&tower))?;
         Ok(Self { options, processor, tower: Some(tower), parts, metadata, pool })

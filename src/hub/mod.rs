@@ -37,7 +37,7 @@ use std::path::PathBuf;
 use cache::{Cached, ModelCache, damage};
 use remote::Remote;
 
-use crate::model::{nested_image_processor, vision_shards};
+use crate::model::{Scope, nested_image_processor, vision_shards};
 
 pub use cache::refetch_hint;
 pub use choice::ModelChoice;
@@ -60,6 +60,8 @@ pub enum Wanted {
     Configs,
     /// The vision tower's weights as well.
     Weights,
+    /// Those, and the weights of the projector to the language model.
+    Projector,
 }
 
 /// A model's files at one commit.
@@ -116,8 +118,10 @@ impl<'a> Session<'a> {
     fn run(mut self, wanted: Wanted) -> Result<Snapshot, HubError> {
         self.require(CONFIG)?;
         self.processor()?;
-        if wanted == Wanted::Weights {
-            self.weights()?;
+        match wanted {
+            Wanted::Configs => {}
+            Wanted::Weights => self.weights(Scope::Tower)?,
+            Wanted::Projector => self.weights(Scope::Projector)?,
         }
         let commit = self.known_commit().to_owned();
         Ok(Snapshot { directory: self.cache.snapshot(&commit), model: self.model.clone(), commit })
@@ -141,14 +145,14 @@ impl<'a> Session<'a> {
         if is_found { Ok(()) } else { Err(self.file_not_found(PROCESSORS[1])) }
     }
 
-    fn weights(&mut self) -> Result<(), HubError> {
+    fn weights(&mut self, scope: Scope) -> Result<(), HubError> {
         // An index in the cache says enough: there is no need to ask for a single file as well.
         let is_sharded = self.is_cached(INDEX) && !self.is_cached(WEIGHTS);
         if !is_sharded && self.obtain(WEIGHTS)?.is_some() {
             return Ok(());
         }
         let Some(index) = self.obtain(INDEX)? else { return Err(self.no_weights()?) };
-        for shard in vision_shards(&index)? {
+        for shard in vision_shards(&index, scope)? {
             let name =
                 shard.file_name().and_then(|name| name.to_str()).filter(|name| names::is_file_name(name));
             let Some(name) = name else {

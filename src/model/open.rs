@@ -10,7 +10,7 @@ use super::{
     files::{ModelFiles, nested_image_processor},
     outputs::Wanted,
     tower::VisionTower,
-    weights::{Checkpoint, RandomWeights, Weights},
+    weights::{Checkpoint, RandomWeights, Scope, Weights},
 };
 use crate::kernels::Compute;
 use crate::processor::{Backend, ConfigError, Fit, Processor, ProcessorConfig};
@@ -145,14 +145,22 @@ impl Model {
         }
     }
 
-    /// Opens the weights; of a checkpoint only the headers are read.
+    /// Opens the tower's weights; of a checkpoint only the headers are read.
     ///
     /// # Errors
     /// See [`ModelFiles::weights`] and [`Checkpoint::open`].
     pub fn weights(&self) -> Result<Weights, ModelError> {
+        self.weights_in(Scope::Tower)
+    }
+
+    /// Opens the weights in a scope; of a checkpoint only the headers are read.
+    ///
+    /// # Errors
+    /// As [`Model::weights`].
+    pub fn weights_in(&self, scope: Scope) -> Result<Weights, ModelError> {
         match &self.parts {
             Parts::Random(random, _) => Ok(Weights::Random(*random)),
-            Parts::Files(files) => Ok(Weights::Checkpoint(Checkpoint::open(files.weights()?)?.into())),
+            Parts::Files(files) => Ok(Weights::Checkpoint(Checkpoint::open(files.weights()?, scope)?.into())),
         }
     }
 
@@ -166,6 +174,7 @@ impl Model {
         compute: Compute,
         device: &Device,
     ) -> Result<VisionTower, ModelError> {
-        VisionTower::load_for(wanted, self.config()?, &self.weights()?, compute, device)
+        let weights = self.weights_in(wanted.scope())?;
+        VisionTower::load_for(wanted, self.config()?, &weights, compute, device)
     }
 }

@@ -12,6 +12,7 @@ use super::{
     layers::encoder::Encoder,
     layers::head::Head,
     layers::layer_norm::LayerNorm,
+    layers::projector::Projector,
     outputs::{Outputs, Wanted},
     weights::Source,
     weights::Spares,
@@ -26,6 +27,8 @@ pub struct VisionTower {
     pre_norm: Option<LayerNorm>,
     encoder: Encoder,
     head: Head,
+    /// What takes tokens to a language model, if that was asked for.
+    projector: Option<Projector>,
     config: VisionConfig,
 }
 
@@ -72,17 +75,23 @@ impl VisionTower {
 
     fn build(wanted: &Wanted, config: VisionConfig, root: &Source) -> Result<Self, ModelError> {
         wanted.check(&config, root.weights())?;
+        let wanted = &wanted.with_sources(&config);
         let depth = wanted.depth(&config);
         let source = root.pp("vision_model");
         let pre_norm = config
             .family
             .pre_norm()
             .map(|name| LayerNorm::load(config.hidden_size, config.layer_norm_eps, &source.pp(name)));
+        let projector = match &config.image_features {
+            Ok(features) if wanted.image_features => Some(Projector::load(&config, features, root)?),
+            _ => None,
+        };
         Ok(Self {
             embeddings: Family::embeddings(&config, &source)?,
             pre_norm: pre_norm.transpose()?,
             encoder: Encoder::load(&config, Family::block_names(&config), depth, &source)?,
             head: Head::load(&config, wanted, root, &source)?,
+            projector,
             config,
         })
     }
@@ -115,8 +124,10 @@ impl VisionTower {
     /// `pixel_values` has a shape that the tower does not take, the tower was loaded for less, its weights are streamed
     /// and cannot be read, or candle fails.
     pub fn outputs(&self, pixel_values: &Tensor, wanted: &Wanted) -> Result<Outputs, ModelError> {
-        let depth = wanted.depth(&self.config);
-        if depth > self.encoder.depth() || !self.head.gives(wanted) {
+        let needed = &wanted.with_sources(&self.config);
+        let depth = needed.depth(&self.config);
+        let is_projected = !wanted.image_features || self.projector.is_some();
+        if depth > self.encoder.depth() || !self.head.gives(needed) || !is_projected {
             return Err(ModelError::NotLoaded);
         }
         let mut outputs = Outputs::default();
@@ -125,10 +136,14 @@ impl VisionTower {
             Some(norm) => norm.forward(&embeddings)?,
             None => embeddings,
         };
-        let x = self.encoder.forward(x, depth, wanted, &mut outputs)?; // (B, T, width)
+        let x = self.encoder.forward(x, depth, needed, &mut outputs)?; // (B, T, width)
         if depth == self.config.num_hidden_layers {
-            self.head.forward(&x, wanted, &mut outputs)?;
+            self.head.forward(&x, needed, &mut outputs)?;
         }
+        if let (true, Some(projector)) = (wanted.image_features, &self.projector) {
+            outputs.image_features = projector.forward(&outputs)?; // (B, T', width of the language model)
+        }
+        outputs.keep(wanted);
         Ok(outputs)
     }
 

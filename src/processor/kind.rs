@@ -1,5 +1,7 @@
 //! The transformers classes whose configs are read, and the defaults of each.
 
+use pillow_exact::Filter;
+
 use super::config::{Normalize, ProcessorConfig};
 use super::size::Size;
 
@@ -12,15 +14,28 @@ pub enum ProcessorKind {
     Siglip,
     /// `BitImageProcessor`, which DINOv2's checkpoints name. Its defaults are CLIP's.
     Bit,
+    /// `LlavaImageProcessor`: CLIP's, which can centre a picture on a square first.
+    Llava,
+    /// `LlavaNextImageProcessor`: straight to the square, and tiles beside it.
+    LlavaNext,
+    /// `LlavaOnevisionImageProcessor`: the same with other defaults.
+    LlavaOnevision,
+    /// `Gemma3ImageProcessor`: SigLIP's with a bilinear filter.
+    Gemma3,
 }
 
 impl ProcessorKind {
     /// The class of a name, whatever its backend.
     pub(super) fn named(name: &str) -> Option<Self> {
         match name.strip_suffix("Fast").or_else(|| name.strip_suffix("Pil")).unwrap_or(name) {
-            "CLIPImageProcessor" | "CLIPFeatureExtractor" => Some(Self::Clip),
+            // Video-LLaVA's is an older CLIP's, with the same arithmetic.
+            "CLIPImageProcessor" | "CLIPFeatureExtractor" | "VideoLlavaImageProcessor" => Some(Self::Clip),
             "SiglipImageProcessor" => Some(Self::Siglip),
             "BitImageProcessor" => Some(Self::Bit),
+            "LlavaImageProcessor" => Some(Self::Llava),
+            "LlavaNextImageProcessor" => Some(Self::LlavaNext),
+            "LlavaOnevisionImageProcessor" => Some(Self::LlavaOnevision),
+            "Gemma3ImageProcessor" => Some(Self::Gemma3),
             _ => None,
         }
     }
@@ -28,8 +43,14 @@ impl ProcessorKind {
     /// What holds where a config is silent.
     pub(super) fn defaults(self) -> ProcessorConfig {
         match self {
-            Self::Clip | Self::Bit => ProcessorConfig::clip(224),
+            Self::Clip | Self::Bit | Self::Llava | Self::LlavaNext => ProcessorConfig::clip(224),
+            Self::LlavaOnevision => ProcessorConfig {
+                resize: Some(Size::Exact { height: 384, width: 384 }),
+                crop: None,
+                ..ProcessorConfig::clip(384)
+            },
             Self::Siglip => ProcessorConfig::siglip(224),
+            Self::Gemma3 => ProcessorConfig { resample: Filter::Bilinear, ..ProcessorConfig::siglip(224) },
         }
     }
 }

@@ -11,6 +11,7 @@ use super::{
 use crate::kernels::Activation;
 use crate::model::{
     config::{Family, Mlp, VisionConfig},
+    image_features::NoImageFeatures,
     layers::{block_names::BlockNames, embeddings::Embeddings},
     weights::Source,
 };
@@ -76,6 +77,7 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
         layer_norm_eps: fields.layer_norm_eps,
         attention_pool: false,
         projection_dim: Some(fields.projection_dim),
+        image_features: Err(NoImageFeatures::NoLanguageModel),
     }
     .checked()
 }

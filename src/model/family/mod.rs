@@ -6,6 +6,7 @@
 mod clip;
 mod dinov2;
 mod fields;
+mod language;
 mod read;
 mod siglip;
 

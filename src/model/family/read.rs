@@ -4,10 +4,15 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{clip, dinov2, siglip};
+use super::{
+    clip, dinov2,
+    language::{self, LanguageModel},
+    siglip,
+};
 use crate::model::{
     config::{Family, VisionConfig},
     error::ModelError,
+    image_features::NoImageFeatures,
 };
 
 impl VisionConfig {
@@ -46,11 +51,47 @@ fn config(root: Value) -> Result<VisionConfig, String> {
             "model_type {other:?} is SigLIP 2 of variable resolution (NaFlex), which is not supported; \
              its checkpoints of a fixed resolution have model_type \"siglip\""
         )),
-        Some(other) => Err(format!(
-            "model_type {other:?} is not supported, expected clip, siglip, dinov2, dinov2_with_registers, \
-             clip_vision_model or siglip_vision_model"
-        )),
+        Some(other) => match LanguageModel::named(other) {
+            Some(model) => inside(root, model),
+            None => Err(refusal(other, &root)),
+        },
     }
+}
+
+/// Reads a vision-language model's config: the tower's, and what the language model reads of it.
+fn inside(root: Value, model: &LanguageModel) -> Result<VisionConfig, String> {
+    let fields = vision_config(&root).cloned().unwrap_or_else(|| model.default_tower());
+    let found = fields.get("model_type").and_then(Value::as_str).unwrap_or(model.tower).to_owned();
+    let tower = match found.as_str() {
+        "clip_vision_model" => clip::config(fields),
+        "siglip_vision_model" => siglip::config(fields),
+        "dinov2" => dinov2::config(fields, Family::Dinov2),
+        "dinov2_with_registers" => dinov2::config(fields, Family::Dinov2WithRegisters),
+        other => Err(format!(
+            "the vision tower of this {} is a {other:?}, which is not supported, expected clip_vision_model, \
+             siglip_vision_model, dinov2 or dinov2_with_registers",
+            model.model_type
+        )),
+    }?;
+    // A tower can be had whatever follows it.
+    let image_features = model.image_features(&root, &tower).map_err(NoImageFeatures::Unsupported);
+    Ok(VisionConfig { image_features, ..tower })
+}
+
+/// Why a `model_type` is not supported: what was found, and what could have been.
+fn refusal(model_type: &str, root: &Value) -> String {
+    let tower = vision_config(root).map(|tower| tower.get("model_type").and_then(Value::as_str));
+    let found = match tower {
+        Some(Some(tower)) => format!("is not supported; its vision_config is a {tower:?}"),
+        Some(None) => "is not supported; its vision_config names no model_type".to_owned(),
+        None => "is not supported; it has no vision_config, as a model of text alone has none".to_owned(),
+    };
+    let models: Vec<&str> = language::MODELS.iter().map(|model| model.model_type).collect();
+    format!(
+        "model_type {model_type:?} {found}; supported are clip, siglip, dinov2, dinov2_with_registers, clip_vision_model, \
+         siglip_vision_model, and the towers of {}",
+        models.join(", ")
+    )
 }
 
 /// The vision half of a full model's config; the first CLIP configs wrote it under another name.

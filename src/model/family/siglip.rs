@@ -11,6 +11,7 @@ use super::{
 use crate::kernels::Activation;
 use crate::model::{
     config::{Family, Mlp, VisionConfig},
+    image_features::NoImageFeatures,
     layers::embeddings::Embeddings,
     weights::Source,
 };
@@ -67,6 +68,7 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
         layer_norm_eps: fields.layer_norm_eps,
         attention_pool: fields.vision_use_head,
         projection_dim: None,
+        image_features: Err(NoImageFeatures::NoLanguageModel),
     }
     .checked()
 }

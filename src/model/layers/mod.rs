@@ -16,3 +16,4 @@ mod layer_scale;
 pub(super) mod linear;
 mod mlp;
 mod positions;
+pub(super) mod projector;

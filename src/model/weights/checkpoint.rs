@@ -15,23 +15,8 @@ use rayon::prelude::*;
 use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
+use super::names::{Names, Scope};
 use crate::model::error::ModelError;
-
-/// The weight of the projection to `image_embeds`, which stands beside the tower.
-pub(in crate::model) const PROJECTION: &str = "visual_projection.weight";
-
-/// The prefix of the vision tower's tensors in a full CLIPModel.
-const VISION: &str = "vision_model.";
-
-/// The prefixes under which classes with more than the tower save it: a full CLIPModel or SiglipModel, a DINOv2
-/// with a classifier.
-const PREFIXES: [&str; 3] = [VISION, "dinov2.", "dinov2_with_registers."];
-
-/// The prefix that the names of a checkpoint's vision tensors have; empty for a class that is only the tower.
-fn prefix_of<'a>(mut names: impl Iterator<Item = &'a String>) -> &'static str {
-    let found = |name: &String| PREFIXES.into_iter().find(|prefix| name.starts_with(prefix));
-    names.find_map(found).unwrap_or("")
-}
 
 /// The opened files of a checkpoint and the place of each vision tensor in them.
 #[derive(Debug)]
@@ -41,8 +26,8 @@ pub struct Checkpoint {
     files: Vec<(PathBuf, File)>,
     /// Vision tensors by their name in a full CLIPModel.
     pub(in crate::model) tensors: BTreeMap<String, Entry>,
-    /// What the files have in the place of [`VISION`].
-    prefix: &'static str,
+    /// How the files spell the names.
+    names: Names,
 }
 
 /// Where a tensor lies.
@@ -58,28 +43,25 @@ pub(in crate::model) struct Entry {
 impl Checkpoint {
     /// Opens `model.safetensors` or, where `path` ends in `.json`, the shards that the index names.
     ///
-    /// Of the tensors only the headers are read. The text tower's shards are not opened.
+    /// Of the tensors only the headers are read. Shards without a tensor in `scope` are not opened.
     ///
     /// # Errors
     /// A file is missing, its header is corrupt, or it is shorter than its header says.
-    pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let mut checkpoint =
-            Self { path: path.to_owned(), files: Vec::new(), tensors: BTreeMap::new(), prefix: VISION };
+    pub fn open(path: &Path, scope: Scope) -> Result<Self, ModelError> {
+        let (files, names) = (Vec::new(), Names::default());
+        let mut checkpoint = Self { path: path.to_owned(), files, tensors: BTreeMap::new(), names };
         let mut tensors = BTreeMap::new();
         if path.extension().is_some_and(|extension| extension == "json") {
-            for shard in vision_shards(path)? {
+            for shard in vision_shards(path, scope)? {
                 checkpoint.add_file(shard, &mut tensors)?;
             }
         } else {
             checkpoint.add_file(path.to_owned(), &mut tensors)?;
         }
-        // A CLIPVisionModel saved by transformers 5 has no prefix; every other CLIP class, and 4, writes it.
-        checkpoint.prefix = prefix_of(tensors.keys());
+        checkpoint.names = Names::of(tensors.keys(), scope);
         for (name, entry) in tensors {
-            if name == PROJECTION {
+            if let Some(name) = checkpoint.names.canonical(&name) {
                 checkpoint.tensors.insert(name, entry);
-            } else if let Some(name) = name.strip_prefix(checkpoint.prefix) {
-                checkpoint.tensors.insert(format!("{VISION}{name}"), entry);
             }
         }
         Ok(checkpoint)
@@ -106,7 +88,7 @@ impl Checkpoint {
 
     /// The tensor of the expected shape.
     pub(in crate::model) fn find(&self, name: &str, expected: &[usize]) -> Result<&Entry, ModelError> {
-        let tensor = || self.spell(name);
+        let tensor = || self.names.spell(name);
         let Some(entry) = self.tensors.get(name) else {
             let (path, expected) = (self.path.clone(), expected.to_vec());
             return Err(ModelError::MissingTensor { path, tensor: tensor(), expected });
@@ -157,11 +139,6 @@ impl Checkpoint {
         let (path, file) = &self.files[entry.file];
         read_exact_at(file, buffer, entry.offset + start)
             .map_err(|source| ModelError::Io { path: path.clone(), source })
-    }
-
-    /// A tensor's name as these files spell it.
-    fn spell(&self, name: &str) -> String {
-        name.strip_prefix(VISION).map_or_else(|| name.to_owned(), |name| format!("{}{name}", self.prefix))
     }
 
     fn add_file(&mut self, path: PathBuf, tensors: &mut BTreeMap<String, Entry>) -> Result<(), ModelError> {
@@ -220,11 +197,11 @@ fn read_header(file: &File, path: &Path) -> Result<(Metadata, u64), ModelError> 
     Ok((metadata, 8 + len))
 }
 
-/// The shards of an index (`model.safetensors.index.json`) that hold vision tensors, in order.
+/// The shards of an index (`model.safetensors.index.json`) that hold tensors in `scope`, in order.
 ///
 /// # Errors
 /// The index cannot be read, or names files that do not lie beside it.
-pub fn vision_shards(path: &Path) -> Result<Vec<PathBuf>, ModelError> {
+pub fn vision_shards(path: &Path, scope: Scope) -> Result<Vec<PathBuf>, ModelError> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
@@ -234,11 +211,11 @@ pub fn vision_shards(path: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
     let index: Index =
         serde_json::from_str(&text).map_err(|error| corrupt(format!("not an index of shards: {error}")))?;
-    let prefix = prefix_of(index.weight_map.keys());
+    let spelling = Names::of(index.weight_map.keys(), scope);
     let mut names: Vec<&String> = index
         .weight_map
         .iter()
-        .filter(|(name, _)| name.starts_with(prefix) || *name == PROJECTION)
+        .filter(|(name, _)| spelling.canonical(name).is_some())
         .map(|(_, file)| file)
         .collect();
     names.sort_unstable();

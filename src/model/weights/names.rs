@@ -1,0 +1,139 @@
+//! What a checkpoint calls its tensors, and what they are called here: as in a full CLIPModel.
+
+/// The weight of the projection to `image_embeds`, which stands beside the tower.
+pub(in crate::model) const PROJECTION: &str = "visual_projection.weight";
+
+/// The prefix of the vision tower's tensors in a full CLIPModel.
+const VISION: &str = "vision_model.";
+
+/// Modules that hold a vision tower, alone or one inside the other: of a full CLIPModel or SiglipModel, of a DINOv2 with a
+/// classifier, of vision-language models. Of Video-LLaVA's two towers it is the images' that is meant.
+const TOWERS: [&str; 5] = ["vision_model", "vision_tower", "image_tower", "dinov2", "dinov2_with_registers"];
+
+/// Modules between a vision tower and a language model.
+const PROJECTORS: [&str; 3] = ["multi_modal_projector", "aligner", "mm_projector"];
+
+/// The module that models with a head keep all else in.
+const BASE: &str = "model";
+
+/// Which of a checkpoint's tensors are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Those of the vision tower, and its projection to `image_embeds`.
+    #[default]
+    Tower,
+    /// Those of the projector to the language model too.
+    Projector,
+}
+
+/// How a checkpoint spells the names in its scope.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    /// What it has in the place of [`VISION`]; empty for a class that is only the tower.
+    tower: String,
+    /// What stands before the projector's name.
+    base: String,
+    scope: Scope,
+}
+
+impl Names {
+    /// The spelling of a checkpoint with these names.
+    pub(super) fn of<'a>(names: impl Iterator<Item = &'a String>, scope: Scope) -> Self {
+        let (mut tower, mut base) = (None, None);
+        for name in names {
+            tower = tower.or_else(|| tower_prefix(name));
+            base = base.or_else(|| projector_base(name));
+        }
+        let owned = |prefix: Option<&str>| prefix.unwrap_or_default().to_owned();
+        Self { tower: owned(tower), base: owned(base), scope }
+    }
+
+    /// What a tensor of the checkpoint is called here; none if it is not in the scope.
+    pub(super) fn canonical(&self, name: &str) -> Option<String> {
+        if name == PROJECTION {
+            return Some(name.to_owned());
+        }
+        if let Some(base) = projector_base(name) {
+            return (self.scope == Scope::Projector).then(|| name[base.len()..].to_owned());
+        }
+        name.strip_prefix(&self.tower).map(|name| format!("{VISION}{name}"))
+    }
+
+    /// What the checkpoint calls a tensor that is called `name` here.
+    pub(super) fn spell(&self, name: &str) -> String {
+        match name.strip_prefix(VISION) {
+            Some(name) => format!("{}{name}", self.tower),
+            None if projector_base(name).is_some() => format!("{}{name}", self.base),
+            None => name.to_owned(),
+        }
+    }
+}
+
+/// The modules that a name begins with, as long as they only hold a tower: `model.vision_tower.vision_model.`.
+fn tower_prefix(name: &str) -> Option<&str> {
+    let (mut len, mut found) = (0, false);
+    for module in name.split_inclusive('.') {
+        let is_tower = module.strip_suffix('.').is_some_and(|module| TOWERS.contains(&module));
+        if !is_tower && module.strip_suffix('.') != Some(BASE) {
+            break;
+        }
+        found |= is_tower;
+        len += module.len();
+    }
+    found.then_some(&name[..len])
+}
+
+/// What stands before the projector in the name of one of its tensors.
+fn projector_base(name: &str) -> Option<&str> {
+    let mut rest = name;
+    while let Some(inner) = rest.strip_prefix(BASE).and_then(|inner| inner.strip_prefix('.')) {
+        rest = inner;
+    }
+    let module = rest.split('.').next().unwrap_or_default();
+    PROJECTORS.contains(&module).then_some(&name[..name.len() - rest.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Names {
+        let list: Vec<String> = list.iter().map(|&name| name.to_owned()).collect();
+        Names::of(list.iter(), Scope::Projector)
+    }
+
+    #[test]
+    fn a_tower_is_found_in_every_class_that_holds_one() {
+        for prefix in [
+            "",
+            "vision_model.",
+            "dinov2.",
+            "dinov2_with_registers.",
+            "vision_tower.",
+            "vision_tower.vision_model.",
+            "model.vision_tower.",
+            "model.vision_tower.vision_model.",
+            "model.model.vision_tower.",
+            "model.image_tower.",
+            "model.vision_model.",
+            "model.vision_tower.vision_tower.vision_model.",
+        ] {
+            let (name, here) = (format!("{prefix}encoder.a"), "vision_model.encoder.a");
+            let names = names(&["lm_head.weight", "model.layers.0.a", "model.video_tower.encoder.a", &name]);
+            assert_eq!(names.canonical(&name).as_deref(), Some(here), "{name}");
+            assert_eq!(names.spell(here), name);
+            assert_eq!(names.canonical("model.layers.0.a").is_some(), prefix.is_empty(), "{prefix}");
+        }
+    }
+
+    #[test]
+    fn a_projector_is_in_its_scope_alone() {
+        let list = ["model.vision_tower.a", "model.multi_modal_projector.linear_1.bias"];
+        let (all, here) = (names(&list), "multi_modal_projector.linear_1.bias");
+        assert_eq!(all.canonical(list[1]).as_deref(), Some(here));
+        assert_eq!(all.spell(here), list[1]);
+        let tower = Names { scope: Scope::Tower, ..all };
+        assert_eq!(tower.canonical(list[1]), None);
+        assert_eq!(tower.canonical(PROJECTION).as_deref(), Some(PROJECTION));
+    }
+}

@@ -1,0 +1,93 @@
+//! Towers out of vision-language models, and what their language models read, against the reference's float64 run.
+
+mod support;
+
+use candle_core::{Device, Tensor};
+use clip_features::kernels::{Compute, MatmulPrecision};
+use clip_features::model::{Model, ModelSpec, VisionTower, Wanted};
+use support::{Golden, difference, fixture, golden};
+
+/// As for towers alone.
+const BOUND: f64 = 1e-6;
+
+const BOTH: Wanted = Wanted {
+    last_hidden_state: true,
+    hidden_states: std::collections::BTreeSet::new(),
+    attentions: std::collections::BTreeSet::new(),
+    pooler_output: false,
+    image_embeds: false,
+    image_features: true,
+};
+
+/// The kinds of checkpoint, each in a directory of its own.
+fn kinds() -> Vec<String> {
+    let entries = std::fs::read_dir(fixture("language")).unwrap();
+    let mut kinds: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    kinds.sort();
+    assert!(kinds.len() >= 15, "{kinds:?}");
+    kinds
+}
+
+fn open(kind: &str) -> Model {
+    Model::open(&ModelSpec::Local(fixture("language").join(kind))).unwrap()
+}
+
+/// Pixel values (1, 3, H, W) or (1, tiles, 3, H, W) → (tiles, 3, H, W).
+fn pixels(golden: &Golden) -> Tensor {
+    let values: Vec<f32> = golden.values.iter().map(|&value| value as f32).collect();
+    let inner = &golden.shape[golden.shape.len() - 3..];
+    let shape = [&[values.len() / inner.iter().product::<usize>()], inner].concat();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+fn flat(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn towers_and_image_features_are_the_references() {
+    for kind in kinds() {
+        let expected = golden(format!("../language/{kind}/golden.safetensors"));
+        let model = open(&kind);
+        let tower = model.tower(&BOTH, Compute::default(), &Device::Cpu).unwrap();
+        let found = tower.outputs(&pixels(&expected["pixel_values"]), &BOTH).unwrap();
+        for (name, found) in
+            [("last_hidden_state", found.last_hidden_state), ("image_features", found.image_features)]
+        {
+            let (found, expected) = (found.unwrap(), &expected[name]);
+            assert_eq!(found.dims(), expected.shape, "{kind}: {name}");
+            let difference = difference(&flat(&found), &expected.values);
+            println!("{kind} {name}: {difference}");
+            assert!(difference.relative < BOUND, "{kind} {name}: {difference}");
+        }
+    }
+}
+
+/// What is asked for alone, or of a tower whose layers stay in their files, or for one tile, or in a precision that this machine
+/// does not gain from, has the same bytes.
+#[test]
+fn image_features_do_not_depend_on_what_is_beside_them() {
+    let bits = |tensor: &Tensor| flat(tensor).into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    let alone = Wanted { last_hidden_state: false, ..BOTH };
+    for kind in kinds() {
+        let expected = golden(format!("../language/{kind}/golden.safetensors"));
+        let (model, pixels) = (open(&kind), pixels(&expected["pixel_values"]));
+        let both = model.tower(&BOTH, Compute::default(), &Device::Cpu).unwrap();
+        let both = bits(&both.outputs(&pixels, &BOTH).unwrap().image_features.unwrap());
+        let config = model.config().unwrap();
+        let weights = model.weights_in(alone.scope()).unwrap();
+        let streamed = VisionTower::stream_for(&alone, config.clone(), &weights, Compute::default()).unwrap();
+        let mut tiles = Vec::new();
+        for tile in 0..pixels.dim(0).unwrap() {
+            let outputs = streamed.outputs(&pixels.narrow(0, tile, 1).unwrap(), &alone).unwrap();
+            assert!(outputs.last_hidden_state.is_none() && outputs.hidden_states.is_empty());
+            tiles.extend(bits(&outputs.image_features.unwrap()));
+        }
+        assert_eq!(tiles, both, "{kind}");
+        let rough = Compute::emulated(MatmulPrecision::Medium);
+        let rough = VisionTower::load_for(&alone, config, &weights, rough, &Device::Cpu).unwrap();
+        let rough = flat(&rough.outputs(&pixels, &alone).unwrap().image_features.unwrap());
+        let difference = difference(&rough, &expected["image_features"].values);
+        assert!(difference.relative < 3e-2, "{kind}: {difference}");
+    }
+}
