@@ -2,9 +2,14 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use candle_core::{Device, Tensor};
 use clip_features::kernels::{Compute, MatmulPrecision};
 use clip_features::model::{Model, ModelSpec, VisionTower, Wanted};
+use clip_features::processor::{Backend, Fit, Processor, ProcessorConfig};
+use pillow_exact::{DecodeOptions, decode};
+use sha2::{Digest, Sha256};
 use support::{Golden, difference, fixture, golden};
 
 /// As for towers alone.
@@ -21,8 +26,9 @@ const BOTH: Wanted = Wanted {
 
 /// The kinds of checkpoint, each in a directory of its own.
 fn kinds() -> Vec<String> {
-    let entries = std::fs::read_dir(fixture("language")).unwrap();
-    let mut kinds: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let entries = std::fs::read_dir(fixture("language")).unwrap().map(|entry| entry.unwrap());
+    let entries = entries.filter(|entry| entry.path().is_dir());
+    let mut kinds: Vec<_> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
     kinds.sort();
     assert!(kinds.len() >= 15, "{kinds:?}");
     kinds
@@ -42,6 +48,17 @@ fn pixels(golden: &Golden) -> Tensor {
 
 fn flat(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn digest(values: &[f32]) -> String {
+    let mut hasher = Sha256::new();
+    values.iter().for_each(|value| hasher.update(value.to_le_bytes()));
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn picture(name: &str) -> image::RgbImage {
+    let bytes = std::fs::read(fixture("images").join(name)).unwrap();
+    decode(&bytes, &DecodeOptions::default()).unwrap().rgb
 }
 
 #[test]
@@ -89,5 +106,54 @@ fn image_features_do_not_depend_on_what_is_beside_them() {
         let rough = flat(&rough.outputs(&pixels, &alone).unwrap().image_features.unwrap());
         let difference = difference(&rough, &expected["image_features"].values);
         assert!(difference.relative < 3e-2, "{kind}: {difference}");
+    }
+}
+
+/// What the processor of every kind makes of a picture is the input that its golden values were made of.
+#[test]
+fn every_kinds_processor_is_the_references() {
+    for kind in kinds() {
+        let expected = golden(format!("../language/{kind}/golden.safetensors"));
+        let (pixels, tiled) = (&expected["pixel_values"], expected.contains_key("image_sizes"));
+        let processor = open(&kind).processor_with(Fit::Crop, None, Backend::Pil, tiled).unwrap();
+        let found = processor.process(&picture("jpeg-420.jpg")).unwrap();
+        let values: Vec<f64> = found.as_slice().iter().map(|&value| value.into()).collect();
+        assert!(values == pixels.values, "{kind}");
+        if !tiled {
+            let error = open(&kind).processor_with(Fit::Crop, None, Backend::Pil, true).unwrap_err();
+            assert!(error.to_string().contains("image_grid_pinpoints"), "{kind}: {error}");
+        }
+    }
+}
+
+/// Tiles bit for bit, on both backends, with every setting that changes one. Without tiles, the first of them is given.
+#[test]
+fn tiles_are_the_references() {
+    #[derive(serde::Deserialize)]
+    struct Case {
+        config: serde_json::Value,
+        /// The beginning of the SHA-256 of pixel_values, the number of tiles, and image_sizes.
+        pictures: BTreeMap<String, (String, usize, [[u32; 2]; 1])>,
+    }
+    let text = std::fs::read_to_string(fixture("language/tiles.json")).unwrap();
+    let cases: BTreeMap<String, Case> = serde_json::from_str(&text).unwrap();
+    assert!(cases.len() >= 20);
+    for (name, Case { config, pictures }) in cases {
+        let backend = match name.split_once('/').unwrap().0 {
+            "pil" => Backend::Pil,
+            _ => Backend::Torchvision,
+        };
+        let config = ProcessorConfig::from_json(&config.to_string()).unwrap().on(backend).unwrap();
+        let whole = Processor::new(config.clone().with_tiles(false).unwrap());
+        let processor = Processor::new(config);
+        for (file, (sha256, tiles, image_sizes)) in pictures {
+            let picture = picture(&file);
+            assert_eq!([[picture.height(), picture.width()]], image_sizes);
+            let found = processor.process(&picture).unwrap();
+            assert_eq!(found.tiles(), tiles, "{name}: {file}");
+            assert!(digest(found.as_slice()).starts_with(&sha256), "{name}: {file}");
+            let first = whole.process(&picture).unwrap();
+            assert_eq!(first.as_slice(), &found.as_slice()[..first.as_slice().len()], "{name}: {file}");
+        }
     }
 }

@@ -18,9 +18,10 @@ class Extractor:
     """A model that is ready to run. Every argument is the command's option of the same name (`clip-features --help`).
 
     model:    ORG/NAME on the hub, a checkpoint directory, or a .safetensors file [openai/clip-vit-large-patch14]
-    tensor:   name, or several: last_hidden_state, hidden_states, attentions, pooler_output, image_embeds, pixel_values
+    tensor:   name, or several: last_hidden_state, hidden_states, attentions, pooler_output, image_embeds, image_features, pixel_values
     layer:    index or indices of hidden_states and attentions; alone it means the hidden state of that layer
     tokens:   "all", "patch" or "cls"
+    tiles:    of LLaVA-NeXT and LLaVA-OneVision: the whole picture and its tiles, [tiles, …]; one picture in a list at a time
     dtype:    "float32", "float16" or "bfloat16" (which needs ml_dtypes); the computation is float32, up to matmul_precision
     matmul_precision: "highest", "high" or "medium", as PyTorch's; lower is faster where the CPU has AMX
     threads:  to compute with [all physical cores]; the numbers do not depend on it
@@ -48,6 +49,7 @@ class Extractor:
         processor: str = "pil",
         fit: str = "crop",
         image_size: int | None = None,
+        tiles: bool = False,
         alpha: str = "white",
         exif_orientation: str = "ignore",
         max_pixels: int | None = None,
@@ -82,6 +84,8 @@ class Extractor:
         Raises ImageError for an image that cannot be used (not for dicts), TypeError for what is no image.
         """
         if isinstance(images, dict):
+            if self._arguments["tiles"]:
+                raise ValueError("pictures differ in their number of tiles, which are no column: use stream()")
             return add_features(self._extract, self._empty(), images, self._column)
         if isinstance(images, (str, bytes, os.PathLike)):
             raise TypeError("expected a list of images; for one, give [image]")

@@ -16,6 +16,7 @@ use crate::{
     kernels::physical_cores,
     model::ModelSpec,
     output::{self, Asked, Destination, Dtype, Part},
+    processor::Fit,
     shard::Selection,
 };
 
@@ -98,6 +99,9 @@ impl Settled {
         if args.heatmap.is_some() && !is_one {
             bail!("--heatmap draws one image\nhint: give one image file");
         }
+        if args.tiles && (args.fit != Fit::Crop || args.image_size.is_some()) {
+            bail!("--tiles are the model's own cut of a picture\nhint: leave --fit and --image-size out");
+        }
         let threads = args.threads.map_or_else(physical_cores, usize::from);
         let show = Show {
             json: args.json,
@@ -122,6 +126,7 @@ impl Settled {
             },
             fit: args.fit,
             image_size: args.image_size,
+            tiles: args.tiles,
             backend: args.processor,
             matmul_precision: args.matmul_precision,
             threads,
@@ -247,6 +252,8 @@ mod tests {
             ("src -o x.npy --keep-extension", "--keep-extension names the files of a directory"),
             ("src --overwrite", "none are written"),
             ("- -", "- is given twice"),
+            ("a.png --tiles --fit pad", "the model's own cut"),
+            ("a.png --tiles --image-size 448", "the model's own cut"),
             ("a.png --revision v1", "--revision is of a model of the hub"),
         ] {
             let message = settle(line).unwrap_err().to_string();

@@ -26,6 +26,9 @@ pub(super) fn metadata(
     settings.insert("processor", processor.config().describe());
     settings.insert("processor_backend", options.backend.name());
     settings.insert("fit", options.fit.name());
+    if options.tiles {
+        settings.insert("tiles", true);
+    }
     settings.insert("alpha", options.decode.alpha.name());
     settings.insert("exif_orientation", options.decode.exif_orientation.name());
     settings.insert("compute_dtype", "f32");

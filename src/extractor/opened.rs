@@ -8,7 +8,7 @@ use super::{
     metadata::metadata,
     options::Options,
     picture::{Preprocessed, preprocess},
-    request::{Part, TensorKind},
+    request::{Part, Request, TensorKind},
     unloaded::UnloadedTower,
 };
 use crate::{
@@ -42,7 +42,8 @@ impl Opened {
         let pool =
             pool.build().map_err(|error| ModelError::Threads { threads, reason: error.to_string() })?;
         let model = Model::open(spec)?;
-        let processor = model.processor_with(options.fit, options.image_size, options.backend)?;
+        let processor =
+            model.processor_with(options.fit, options.image_size, options.backend, options.tiles)?;
         let request = &options.request;
         if !request.needs_tower() {
             let parts = vec![Part { kind: TensorKind::PixelValues, layer: None }];
@@ -52,7 +53,7 @@ impl Opened {
         let mut config = model.config()?;
         config.interpolate_pos_encoding |= options.image_size.is_some();
         if let Some((height, width)) = processor.output_size() {
-            config.check(height as usize, width as usize)?;
+            check(&config, request, height as usize, width as usize)?;
         }
         let wanted = request.wanted(&config)?;
         let weights = model.weights_in(wanted.scope())?;
@@ -93,10 +94,10 @@ impl Opened {
             Some(config) => self.options.request.shape(kind, config, height, width),
             None => vec![1, 3, height, width],
         };
-        let spec = |part: &Part| TensorSpec {
-            name: part.name(),
-            shape: self.input_size().map(|size| shape(part.kind, size)),
-        };
+        // How many tiles there are depends on the picture.
+        let size = self.input_size().filter(|_| !self.options.tiles);
+        let spec =
+            |part: &Part| TensorSpec { name: part.name(), shape: size.map(|size| shape(part.kind, size)) };
         self.parts.iter().map(spec).collect()
     }
 
@@ -107,9 +108,7 @@ impl Opened {
     /// The bytes are no picture that can be decoded, or one that cannot be resized or does not fit the tower.
     pub fn preprocess(&self, bytes: &[u8], keep: bool) -> Result<Preprocessed, ExtractError> {
         let ready = preprocess(bytes, &self.options.decode, &self.processor, keep)?;
-        if let Some(config) = self.config() {
-            config.check(ready.pixel_values.height(), ready.pixel_values.width())?;
-        }
+        self.check(&ready.pixel_values)?;
         Ok(ready)
     }
 
@@ -119,10 +118,14 @@ impl Opened {
     /// It cannot be resized, or does not fit the tower.
     pub fn preprocess_rgb(&self, rgb: &RgbImage) -> Result<PixelValues, ExtractError> {
         let pixel_values = self.processor.process(rgb)?;
-        if let Some(config) = self.config() {
-            config.check(pixel_values.height(), pixel_values.width())?;
-        }
+        self.check(&pixel_values)?;
         Ok(pixel_values)
+    }
+
+    /// Whether the tower, and what follows it, take such an input.
+    fn check(&self, input: &PixelValues) -> Result<(), ModelError> {
+        let request = &self.options.request;
+        self.config().map_or(Ok(()), |config| check(config, request, input.height(), input.width()))
     }
 
     /// Runs something on the threads of the options.
@@ -133,6 +136,22 @@ impl Opened {
     /// Reads the weights that the options ask for, if any.
     pub(super) fn load(&self, once: bool) -> Result<Option<VisionTower>, ModelError> {
         let precision = self.options.matmul_precision;
+        // Tiles take several forward passes.
+        let once = once && !self.options.tiles;
         self.tower.as_ref().map(|tower| self.pool.install(|| tower.load(precision, once))).transpose()
     }
+}
+
+/// Whether what is asked for can be had of an input of this size.
+fn check(config: &VisionConfig, request: &Request, height: usize, width: usize) -> Result<(), ModelError> {
+    config.check(height, width)?;
+    if !request.needs_projector() || config.image_features.is_err() {
+        return Ok(()); // the latter is told with what there is
+    }
+    let (rows, columns) = (height / config.patch_size, width / config.patch_size);
+    config.image_features_shape(rows, columns).map(drop).map_err(|reason| ModelError::NoSuchTensor {
+        tensor: "image_features",
+        reason: format!("{reason}, in a picture of {height}x{width}"),
+        hint: "take pictures of the tower's own size".into(),
+    })
 }

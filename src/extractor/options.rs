@@ -19,6 +19,8 @@ pub struct Options {
     pub fit: Fit,
     /// Edge of the tower's input in pixels, where it is not the model's own.
     pub image_size: Option<u32>,
+    /// Whether a picture is given as its whole and the tiles that the processor cuts beside it.
+    pub tiles: bool,
     /// Whose image processor is followed.
     pub backend: Backend,
     /// How exact the tower's products are.
@@ -35,6 +37,7 @@ impl Default for Options {
             decode: DecodeOptions::default(),
             fit: Fit::default(),
             image_size: None,
+            tiles: false,
             backend: Backend::default(),
             matmul_precision: MatmulPrecision::default(),
             threads: physical_cores(),

@@ -40,9 +40,10 @@ impl Heatmap {
             return Ok(());
         };
         let [rows, columns] = picture.geometry.grid(config.patch_size);
-        // Whatever stands before the patches is left out.
+        // Of tiles the first is the picture; whatever stands before the patches is left out.
         let patches = rows * columns * config.hidden_size;
-        let values = &array.values[array.values.len() - patches..];
+        let end = array.values.len() / array.shape[0];
+        let values = &array.values[end - patches..end];
         let patches = Patches { values, rows, columns };
         let scores = match self.query {
             None => patches.norms(),

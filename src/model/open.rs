@@ -90,10 +90,10 @@ impl Model {
     /// # Errors
     /// The settings are missing, unreadable, or ask for what this processor does not do.
     pub fn processor(&self) -> Result<Processor, ModelError> {
-        self.processor_with(Fit::Crop, None, Backend::Pil)
+        self.processor_with(Fit::Crop, None, Backend::Pil, false)
     }
 
-    /// The same with another fit, for images of another size, or on another backend. A config may name the class of one backend;
+    /// The same with another fit, for images of another size, on another backend, or with the tiles that it cuts. A config may name the class of one backend;
     /// that is left to the caller to choose.
     ///
     /// # Errors
@@ -103,6 +103,7 @@ impl Model {
         fit: Fit,
         image_size: Option<u32>,
         backend: Backend,
+        tiles: bool,
     ) -> Result<Processor, ModelError> {
         let file = match &self.parts {
             Parts::Files(files) => Some(files.processor()?),
@@ -131,7 +132,8 @@ impl Model {
             Some(image_size) => settings.at(image_size),
             None => settings,
         };
-        settings.fitted(fit).and_then(|settings| settings.on(backend)).map(Processor::new).map_err(refuse)
+        let settings = settings.fitted(fit).and_then(|settings| settings.on(backend));
+        settings.and_then(|settings| settings.with_tiles(tiles)).map(Processor::new).map_err(refuse)
     }
 
     /// The tower's sizes.

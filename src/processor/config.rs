@@ -5,6 +5,7 @@ use pillow_exact::Filter;
 use super::backend::Backend;
 use super::error::ConfigError;
 use super::size::Size;
+use super::tiles::Tiling;
 
 /// A parsed and validated processor configuration: every field that changes a pixel.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -23,6 +24,9 @@ pub struct ProcessorConfig {
     /// Colour of the square on which pictures are centred before anything else; none unless the picture is to be padded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pad: Option<[u8; 3]>,
+    /// How tiles are cut beside the whole picture; none where there are none, or where they are not wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tiling: Option<Tiling>,
     /// Whose arithmetic it is. Outputs name it apart from the settings that a config file has.
     #[serde(skip)]
     pub backend: Backend,
@@ -66,6 +70,7 @@ impl ProcessorConfig {
             rescale: Some(1.0 / 255.0),
             normalize: Some(Normalize::default()),
             pad: None,
+            tiling: None,
             backend: Backend::Pil,
         }
     }
@@ -81,6 +86,24 @@ impl ProcessorConfig {
             self.check_torchvision()?;
         }
         Ok(Self { backend, ..self })
+    }
+
+    /// The same settings with the tiles that they have, or without.
+    ///
+    /// # Errors
+    /// Tiles are wanted, and the settings have none.
+    pub fn with_tiles(self, tiles: bool) -> Result<Self, ConfigError> {
+        match (tiles, &self.tiling) {
+            (true, None) => Err(ConfigError::Field {
+                field: "image_grid_pinpoints".into(),
+                found: "absent".into(),
+                expected:
+                    "given where tiles are asked for, as LLaVA-NeXT's and LLaVA-OneVision's processors do"
+                        .into(),
+            }),
+            (true, Some(_)) => Ok(self),
+            (false, _) => Ok(Self { tiling: None, ..self }),
+        }
     }
 
     /// Refuses what raises in transformers' torchvision classes.

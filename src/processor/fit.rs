@@ -47,9 +47,7 @@ impl ProcessorConfig {
             Fit::Crop => Ok(self),
             Fit::Pad => {
                 let mean = self.normalize.ok_or_else(|| lacks("image_mean", "in use for fit pad"))?.mean;
-                // Python's int() of the mean, which Pillow then holds within a byte.
-                let pad = mean.map(|mean| (mean * 255.0) as u8);
-                Ok(Self { pad: Some(pad), ..self })
+                Ok(Self { pad: Some(pad_colour(mean)), ..self })
             }
             Fit::Squash => {
                 let (height, width) = match (self.crop, self.resize) {
@@ -72,6 +70,11 @@ impl ProcessorConfig {
         });
         Self { resize, crop: self.crop.map(|_| (image_size, image_size)), ..self }
     }
+}
+
+/// The mean's colour: Python's int() of it, which Pillow then holds within a byte.
+pub(super) fn pad_colour(mean: [f64; 3]) -> [u8; 3] {
+    mean.map(|mean| (mean * 255.0) as u8)
 }
 
 /// Left and top of a picture centred on a square: LLaVA's `expand2square`, the smaller half first.

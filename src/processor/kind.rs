@@ -4,6 +4,7 @@ use pillow_exact::Filter;
 
 use super::config::{Normalize, ProcessorConfig};
 use super::size::Size;
+use super::tiles::Tiling;
 
 /// A transformers class of image processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +41,28 @@ impl ProcessorKind {
         }
     }
 
+    /// Whether it cuts tiles beside the whole picture.
+    pub(super) fn cuts_tiles(self) -> bool {
+        matches!(self, Self::LlavaNext | Self::LlavaOnevision)
+    }
+
     /// What holds where a config is silent.
     pub(super) fn defaults(self) -> ProcessorConfig {
         match self {
-            Self::Clip | Self::Bit | Self::Llava | Self::LlavaNext => ProcessorConfig::clip(224),
-            Self::LlavaOnevision => ProcessorConfig {
-                resize: Some(Size::Exact { height: 384, width: 384 }),
-                crop: None,
-                ..ProcessorConfig::clip(384)
-            },
+            Self::Clip | Self::Bit | Self::Llava => ProcessorConfig::clip(224),
+            Self::LlavaNext => {
+                let pinpoints = vec![(336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008)];
+                let resize = Some(Size::ShortestEdge { edge: 224, longest: None });
+                let tiling = Some(Tiling { pinpoints, edge: 224, resize });
+                ProcessorConfig { tiling, ..ProcessorConfig::clip(224) }
+            }
+            Self::LlavaOnevision => {
+                let edges = || (1..=6).map(|count| 384 * count);
+                let pinpoints = edges().flat_map(|height| edges().map(move |width| (height, width)));
+                let resize = Some(Size::Exact { height: 384, width: 384 });
+                let tiling = Some(Tiling { pinpoints: pinpoints.collect(), edge: 384, resize });
+                ProcessorConfig { resize, crop: None, tiling, ..ProcessorConfig::clip(384) }
+            }
             Self::Siglip => ProcessorConfig::siglip(224),
             Self::Gemma3 => ProcessorConfig { resample: Filter::Bilinear, ..ProcessorConfig::siglip(224) },
         }

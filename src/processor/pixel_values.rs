@@ -6,9 +6,11 @@ use super::backend::Backend;
 use super::config::{Normalize, ProcessorConfig};
 use super::geometry::Placement;
 
-/// Preprocessed pixels of one picture: `(3, height, width)`, channel first, row by row, in f32.
+/// Preprocessed pixels of one picture: `(tiles, 3, height, width)`, channel first, row by row, in f32. Mostly there is one tile, the
+/// picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PixelValues {
+    tiles: usize,
     height: usize,
     width: usize,
     data: Vec<f32>,
@@ -20,7 +22,25 @@ impl PixelValues {
 
     /// Wraps `data`, of length `3 * height * width`, channel first; none if it has another length.
     pub fn new(height: usize, width: usize, data: Vec<f32>) -> Option<Self> {
-        (data.len() == Self::CHANNELS * height * width).then_some(Self { height, width, data })
+        (data.len() == Self::CHANNELS * height * width).then_some(Self { tiles: 1, height, width, data })
+    }
+
+    /// A picture and more tiles of it, one after the other; none if their sizes differ.
+    pub(super) fn stack(first: Self, rest: Vec<Self>) -> Option<Self> {
+        let mut stacked = first;
+        for tile in rest {
+            if (tile.height, tile.width) != (stacked.height, stacked.width) {
+                return None;
+            }
+            stacked.tiles += tile.tiles;
+            stacked.data.extend(tile.data);
+        }
+        Some(stacked)
+    }
+
+    /// Tiles.
+    pub fn tiles(&self) -> usize {
+        self.tiles
     }
 
     /// Rows.
@@ -33,12 +53,12 @@ impl PixelValues {
         self.width
     }
 
-    /// The values, `(3, height, width)`.
+    /// The values, `(tiles, 3, height, width)`.
     pub fn as_slice(&self) -> &[f32] {
         &self.data
     }
 
-    /// The values, `(3, height, width)`, without a copy.
+    /// The values, `(tiles, 3, height, width)`, without a copy.
     pub fn into_vec(self) -> Vec<f32> {
         self.data
     }
@@ -78,7 +98,7 @@ impl Tables {
                 }
             }
         }
-        PixelValues { height, width, data }
+        PixelValues { tiles: 1, height, width, data }
     }
 }
 

@@ -9,8 +9,10 @@ use serde_json::{Map, Value};
 use super::backend::Backend;
 use super::config::{Normalize, ProcessorConfig};
 use super::error::{ConfigError, wrong};
+use super::fit::pad_colour;
 use super::kind::ProcessorKind;
-use super::size::{Size, crop_size, size};
+use super::size::{Size, crop_size, pinpoints, size};
+use super::tiles::Tiling;
 
 impl ProcessorConfig {
     /// Parses the text of a `preprocessor_config.json` (or of the object `image_processor` in a `processor_config.json`).
@@ -35,21 +37,28 @@ impl ProcessorConfig {
     }
 
     fn from_object(fields: &Fields, unnamed: ProcessorKind) -> Result<Self, ConfigError> {
-        let default = fields.kind()?.unwrap_or(unnamed).defaults();
+        let kind = fields.kind()?.unwrap_or(unnamed);
+        let default = kind.defaults();
         if !fields.flag("do_convert_rgb", true)? {
             return Err(fields.wrong("do_convert_rgb", "true (the towers see RGB)"));
         }
-        if fields.flag("do_pad", false)? {
+        let pads = fields.flag("do_pad", false)?;
+        // Where tiles are cut, it fills up a batch of pictures, and none of their pixels.
+        if pads && !(kind == ProcessorKind::Llava || kind.cuts_tiles()) {
             return Err(fields.wrong("do_pad", "false"));
         }
-        let square = fields.flag("default_to_square", false)?;
+        if fields.flag("do_pan_and_scan", false)? {
+            return Err(fields.wrong("do_pan_and_scan", "false"));
+        }
+        let square = fields.flag("default_to_square", kind == ProcessorKind::Gemma3)?;
         let size = if fields.flag("use_square_size", false)? {
             Some(Size::Exact { height: 224, width: 224 })
         } else {
             fields.get("size").map(|value| size(value, square)).transpose()?
         };
         let normalize = default.normalize.unwrap_or_default();
-        Ok(Self {
+        let mean = fields.channels("image_mean")?.unwrap_or(normalize.mean);
+        let settings = Self {
             resize: if fields.flag("do_resize", true)? { size.or(default.resize) } else { None },
             resample: fields.filter("resample")?.unwrap_or(default.resample),
             crop: if fields.flag("do_center_crop", default.crop.is_some())? {
@@ -64,7 +73,6 @@ impl ProcessorConfig {
                 None
             },
             normalize: if fields.flag("do_normalize", true)? {
-                let mean = fields.channels("image_mean")?.unwrap_or(normalize.mean);
                 let std = fields.channels("image_std")?.unwrap_or(normalize.std);
                 if std.iter().any(|&value| value as f32 == 0.0) {
                     return Err(fields.wrong("image_std", "other than zero"));
@@ -73,9 +81,32 @@ impl ProcessorConfig {
             } else {
                 None
             },
-            pad: None,
+            pad: (pads && kind == ProcessorKind::Llava).then(|| pad_colour(mean)),
+            tiling: None,
             backend: Backend::Pil,
-        })
+        };
+        if kind.cuts_tiles() { settings.cutting_tiles(fields, &default, size) } else { Ok(settings) }
+    }
+
+    /// These settings for the whole picture, and beside them those of its tiles. `size` is the config's own.
+    fn cutting_tiles(self, fields: &Fields, default: &Self, size: Option<Size>) -> Result<Self, ConfigError> {
+        let Some(size) = size.or(default.resize) else { return Err(fields.wrong("size", "given")) };
+        let (height, width) = match size {
+            Size::ShortestEdge { edge, longest: None } => (edge, edge),
+            Size::Exact { height, width } => (height, width),
+            _ => return Err(fields.wrong("size", "a number, shortest_edge, or height and width")),
+        };
+        // The crop's size counts whether or not it is cropped to.
+        let crop = fields.get("crop_size").map(crop_size).transpose()?.or(default.crop);
+        let tiling = Tiling {
+            pinpoints: match fields.get("image_grid_pinpoints") {
+                Some(value) => pinpoints(value)?,
+                None => default.tiling.as_ref().map(|tiling| tiling.pinpoints.clone()).unwrap_or_default(),
+            },
+            edge: crop.map_or(height, |(height, _)| height),
+            resize: self.resize,
+        };
+        Ok(Self { resize: Some(Size::Exact { height, width }), tiling: Some(tiling), ..self })
     }
 }
 

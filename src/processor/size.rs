@@ -49,6 +49,14 @@ fn pair(field: &str, value: &Value) -> Result<Option<(u32, u32)>, ConfigError> {
     }
 }
 
+/// The field `image_grid_pinpoints`: pairs of height and width.
+pub(super) fn pinpoints(value: &Value) -> Result<Vec<(u32, u32)>, ConfigError> {
+    let field = "image_grid_pinpoints";
+    let expected = || wrong(field, value, "a list of one or more [height, width]");
+    let items = value.as_array().filter(|items| !items.is_empty()).ok_or_else(expected)?;
+    items.iter().map(|item| pair(field, item)?.ok_or_else(expected)).collect()
+}
+
 /// The entries of a size object, its absent ones and nulls left out, in the order of `keys`; none if there are others.
 fn entries<'a, const N: usize>(value: &'a Value, keys: [&str; N]) -> Option<[&'a Value; N]> {
     let object = value.as_object()?;
