@@ -32,12 +32,12 @@ mod remote;
 mod retry;
 mod settings;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cache::{Cached, ModelCache, damage};
 use remote::Remote;
 
-use crate::model::{Scope, nested_image_processor, vision_shards};
+use crate::model::{ModelError, Scope, VisionConfig, nested_image_processor, vision_shards};
 
 pub use cache::refetch_hint;
 pub use choice::ModelChoice;
@@ -116,7 +116,10 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn run(mut self, wanted: Wanted) -> Result<Snapshot, HubError> {
-        self.require(CONFIG)?;
+        let config = self.require(CONFIG)?;
+        if wanted != Wanted::Configs {
+            self.check(&config)?;
+        }
         self.processor()?;
         match wanted {
             Wanted::Configs => {}
@@ -125,6 +128,16 @@ impl<'a> Session<'a> {
         }
         let commit = self.known_commit().to_owned();
         Ok(Snapshot { directory: self.cache.snapshot(&commit), model: self.model.clone(), commit })
+    }
+
+    /// Refuses a model of which nothing could be used, before its weights are fetched.
+    fn check(&self, config: &Path) -> Result<(), HubError> {
+        match VisionConfig::from_file(config) {
+            Err(ModelError::Config { reason, .. }) => {
+                Err(HubError::Unsupported { model: self.model.clone(), reason })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn processor(&mut self) -> Result<(), HubError> {
