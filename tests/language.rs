@@ -2,13 +2,15 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use candle_core::{Device, Tensor};
+use clip_features::hub::{self, ModelChoice};
 use clip_features::kernels::{Compute, MatmulPrecision};
 use clip_features::model::{Model, ModelSpec, VisionTower, Wanted};
 use clip_features::processor::{Backend, Fit, Processor, ProcessorConfig};
 use pillow_exact::{DecodeOptions, decode};
+use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
 use support::{Golden, difference, fixture, golden};
 
@@ -156,4 +158,94 @@ fn tiles_are_the_references() {
             assert_eq!(first.as_slice(), &found.as_slice()[..first.as_slice().len()], "{name}: {file}");
         }
     }
+}
+
+/// An original LLaVA checkpoint, as transformers' conversion script reads one: `language/llava`'s tensors by their first names.
+/// With `unfrozen` the tower is inside, and the second model has no weights.
+fn original_llava(directory: &Path, unfrozen: bool, settings: serde_json::Value) {
+    let llava = fixture("language/llava");
+    let tower = directory.join("tower");
+    std::fs::create_dir_all(&tower).unwrap();
+    let config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(llava.join("config.json")).unwrap()).unwrap();
+    std::fs::write(tower.join("config.json"), config["vision_config"].to_string()).unwrap();
+    std::fs::copy(llava.join("preprocessor_config.json"), tower.join("preprocessor_config.json")).unwrap();
+    let mut own = serde_json::json!({"model_type": "llava_llama", "hidden_size": 14, "mm_vision_tower": "tower",
+        "mm_projector_type": "mlp2x_gelu", "mm_vision_select_layer": -2, "mm_hidden_size": 12});
+    own.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+    std::fs::write(directory.join("config.json"), own.to_string()).unwrap();
+    let bytes = std::fs::read(llava.join("model.safetensors")).unwrap();
+    let (mut inside, mut beside) = (Vec::new(), Vec::new());
+    for (name, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
+        let renamed = name
+            .replace("multi_modal_projector.linear_1", "model.mm_projector.0")
+            .replace("multi_modal_projector.linear_2", "model.mm_projector.2");
+        match renamed.strip_prefix("vision_tower.") {
+            Some(name) if unfrozen => {
+                inside.push((format!("model.vision_tower.vision_tower.vision_model.{name}"), view));
+            }
+            Some(name) => beside.push((name.to_owned(), view)),
+            None => inside.push((renamed.replace("language_model.", "model."), view)),
+        }
+    }
+    safetensors::serialize_to_file(inside, None, &directory.join("model.safetensors")).unwrap();
+    if !unfrozen {
+        safetensors::serialize_to_file(beside, None, &tower.join("model.safetensors")).unwrap();
+    }
+}
+
+fn obtained(directory: &Path) -> Result<ModelSpec, String> {
+    let settings = || panic!("nothing is looked for on a hub");
+    let choice = ModelChoice::new(Some(directory), None, None, settings).unwrap();
+    choice.obtain(hub::Wanted::Projector, &|_| {}).map_err(|error| error.to_string())
+}
+
+#[test]
+fn an_original_llava_is_the_converted_one() {
+    let expected = golden("../language/llava/golden.safetensors");
+    let pixels = pixels(&expected["pixel_values"]);
+    for unfrozen in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        original_llava(directory.path(), unfrozen, serde_json::json!({}));
+        let model = Model::open(&obtained(directory.path()).unwrap()).unwrap();
+        let tower = model.tower(&BOTH, Compute::default(), &Device::Cpu).unwrap();
+        let found = tower.outputs(&pixels, &BOTH).unwrap();
+        let converted = open("llava").tower(&BOTH, Compute::default(), &Device::Cpu).unwrap();
+        let converted = converted.outputs(&pixels, &BOTH).unwrap();
+        assert_eq!(flat(&found.image_features.unwrap()), flat(&converted.image_features.unwrap()));
+        assert_eq!(flat(&found.last_hidden_state.unwrap()), flat(&converted.last_hidden_state.unwrap()));
+    }
+}
+
+#[test]
+fn an_original_llava_says_how_its_pictures_become_squares_and_what_is_read_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let picture = picture("jpeg-420.jpg");
+    for (aspect, fit) in [("pad", Fit::Pad), ("anyres", Fit::Squash), ("square", Fit::Crop)] {
+        let settings =
+            serde_json::json!({"image_aspect_ratio": aspect, "mm_vision_select_feature": "cls_patch"});
+        original_llava(directory.path(), false, settings);
+        let model = Model::open(&obtained(directory.path()).unwrap()).unwrap();
+        let found = model.processor().unwrap().process(&picture).unwrap();
+        let expected = open("llava").processor_with(fit, None, Backend::Pil, false).unwrap();
+        assert_eq!(found, expected.process(&picture).unwrap(), "{aspect}");
+        let config = model.config().unwrap();
+        assert_eq!(config.image_features_shape(5, 5), Ok([26, 14]));
+    }
+    for (settings, part) in [
+        (serde_json::json!({"mm_projector_type": "cabstract"}), "mm_projector_type \"cabstract\""),
+        (serde_json::json!({"mm_vision_select_layer": 9}), "mm_vision_select_layer 9"),
+    ] {
+        original_llava(directory.path(), false, settings);
+        let model = Model::open(&obtained(directory.path()).unwrap()).unwrap();
+        let message = model.tower(&BOTH, Compute::default(), &Device::Cpu).unwrap_err().to_string();
+        assert!(message.starts_with("image_features: ") && message.contains(part), "{message}");
+        assert!(message.contains("\nhint: it has last_hidden_state"), "{message}");
+    }
+    // Alone it cannot be opened, and no circle of names is followed.
+    let message = Model::open(&ModelSpec::Local(directory.path().into())).unwrap().config().unwrap_err();
+    assert!(message.to_string().contains("its vision tower is another model, tower"), "{message}");
+    original_llava(directory.path(), false, serde_json::json!({"mm_vision_tower": "."}));
+    let message = Model::open(&obtained(directory.path()).unwrap()).unwrap().config().unwrap_err();
+    assert!(message.to_string().contains("its vision tower is another model"), "{message}");
 }

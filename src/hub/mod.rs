@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 use cache::{Cached, ModelCache, damage};
 use remote::Remote;
 
-use crate::model::{ModelError, Scope, VisionConfig, nested_image_processor, vision_shards};
+use crate::model::{ModelError, Scope, VisionConfig, nested_image_processor, tower_elsewhere, vision_shards};
 
 pub use cache::refetch_hint;
 pub use choice::ModelChoice;
@@ -117,10 +117,14 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn run(mut self, wanted: Wanted) -> Result<Snapshot, HubError> {
         let config = self.require(CONFIG)?;
-        if wanted != Wanted::Configs {
-            self.check(&config)?;
+        let text = std::fs::read_to_string(&config).unwrap_or_default();
+        // A model whose tower is another model has its processor too.
+        if tower_elsewhere(&text).is_none() {
+            if wanted != Wanted::Configs {
+                self.check(&config)?;
+            }
+            self.processor()?;
         }
-        self.processor()?;
         match wanted {
             Wanted::Configs => {}
             Wanted::Weights => self.weights(Scope::Tower)?,

@@ -18,7 +18,7 @@ pub use crate::kernels::Activation;
 pub use config::{Family, Mlp, VisionConfig};
 pub use error::ModelError;
 pub use files::ModelFiles;
-pub(crate) use files::nested_image_processor;
+pub(crate) use files::{nested_image_processor, tower_elsewhere};
 pub use image_features::{Function, ImageFeatures, NoImageFeatures, Of, Step};
 pub use open::{Model, ModelSpec};
 pub use outputs::{Outputs, Wanted};

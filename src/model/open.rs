@@ -1,6 +1,6 @@
 //! A model that is found, but of which nothing is read before it is needed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use candle_core::Device;
 
@@ -8,6 +8,7 @@ use super::{
     config::{Family, VisionConfig},
     error::ModelError,
     files::{ModelFiles, nested_image_processor},
+    image_features::NoImageFeatures,
     outputs::Wanted,
     tower::VisionTower,
     weights::{Checkpoint, RandomWeights, Scope, Weights},
@@ -29,6 +30,13 @@ pub enum ModelSpec {
         /// The full hash of the commit.
         commit: String,
     },
+    /// A vision-language model that names its vision tower, which is another model: an original LLaVA checkpoint.
+    WithTower {
+        /// The model: on disk, or what the hub gave.
+        model: Box<Self>,
+        /// Its tower.
+        tower: Box<Self>,
+    },
     /// Made-up weights for ViT-L/14, or for the architecture of a directory's `config.json`.
     Random {
         /// The generator's seed.
@@ -49,6 +57,7 @@ pub struct Model {
 #[derive(Debug)]
 enum Parts {
     Files(ModelFiles),
+    WithTower(ModelFiles, Box<Model>),
     Random(RandomWeights, Option<ModelFiles>),
 }
 
@@ -64,6 +73,14 @@ impl Model {
             }
             ModelSpec::Hub { directory, id, commit } => {
                 (id.clone(), Some(commit.clone()), Parts::Files(ModelFiles::locate(directory)?))
+            }
+            ModelSpec::WithTower { model, tower } => {
+                let Self { name, commit, parts } = Self::open(model)?;
+                let parts = match parts {
+                    Parts::Files(files) => Parts::WithTower(files, Box::new(Self::open(tower)?)),
+                    parts => parts,
+                };
+                (name, commit, parts)
             }
             ModelSpec::Random { seed, directory } => {
                 let files = directory.as_deref().map(ModelFiles::locate).transpose()?;
@@ -105,35 +122,45 @@ impl Model {
         backend: Backend,
         tiles: bool,
     ) -> Result<Processor, ModelError> {
-        let file = match &self.parts {
-            Parts::Files(files) => Some(files.processor()?),
-            Parts::Random(_, files) => files.as_ref().and_then(|files| files.processor.as_deref()),
-        };
-        let refuse = |error: ConfigError| ModelError::Config {
-            path: file.unwrap_or(Path::new("preprocessor_config.json")).to_owned(),
-            reason: error.to_string(),
-        };
-        let settings = match file {
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
-                let nested = nested_image_processor(&text).map(|value| value.to_string());
-                // The pixels of a model can be had without its config.json.
-                let family = self.config().map_or(Family::Clip, |config| config.family);
-                ProcessorConfig::from_json_of(nested.as_deref().unwrap_or(&text), family.processor_kind())
-                    .map_err(refuse)?
-            }
-            None => {
-                let config = self.config()?;
-                config.family.processor(config.image_size as u32)
-            }
-        };
+        let (settings, file) = self.processor_config()?;
+        let refuse =
+            |error: ConfigError| ModelError::Config { path: file.clone(), reason: error.to_string() };
         let settings = match image_size {
             Some(image_size) => settings.at(image_size),
             None => settings,
         };
         let settings = settings.fitted(fit).and_then(|settings| settings.on(backend));
         settings.and_then(|settings| settings.with_tiles(tiles)).map(Processor::new).map_err(refuse)
+    }
+
+    /// The image processor's settings, and the file that they are in.
+    fn processor_config(&self) -> Result<(ProcessorConfig, PathBuf), ModelError> {
+        let file = match &self.parts {
+            Parts::Files(files) => Some(files.processor()?),
+            Parts::Random(_, files) => files.as_ref().and_then(|files| files.processor.as_deref()),
+            Parts::WithTower(files, tower) => {
+                let (settings, path) = tower.processor_config()?;
+                let refuse =
+                    |error: ConfigError| ModelError::Config { path: path.clone(), reason: error.to_string() };
+                let settings = settings.fitted(files.original_llava()?.fit()).map_err(refuse)?;
+                return Ok((settings, path));
+            }
+        };
+        let Some(path) = file else {
+            let config = self.config()?;
+            let settings = config.family.processor(config.image_size as u32);
+            return Ok((settings, "preprocessor_config.json".into()));
+        };
+        let refuse =
+            |error: ConfigError| ModelError::Config { path: path.to_owned(), reason: error.to_string() };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+        let nested = nested_image_processor(&text).map(|value| value.to_string());
+        // The pixels of a model can be had without its config.json.
+        let family = self.config().map_or(Family::Clip, |config| config.family);
+        let settings =
+            ProcessorConfig::from_json_of(nested.as_deref().unwrap_or(&text), family.processor_kind());
+        Ok((settings.map_err(refuse)?, path.to_owned()))
     }
 
     /// The tower's sizes.
@@ -144,6 +171,12 @@ impl Model {
         match &self.parts {
             Parts::Random(_, None) => Ok(VisionConfig::vit_large_patch14()),
             Parts::Files(files) | Parts::Random(_, Some(files)) => VisionConfig::from_file(&files.config()?),
+            Parts::WithTower(files, tower) => {
+                let tower = tower.config()?;
+                let image_features = files.original_llava()?.image_features(&tower);
+                let image_features = image_features.map_err(NoImageFeatures::Unsupported);
+                Ok(VisionConfig { image_features, ..tower })
+            }
         }
     }
 
@@ -163,6 +196,15 @@ impl Model {
         match &self.parts {
             Parts::Random(random, _) => Ok(Weights::Random(*random)),
             Parts::Files(files) => Ok(Weights::Checkpoint(Checkpoint::open(files.weights()?, scope)?.into())),
+            Parts::WithTower(files, tower) => {
+                let open_tower = || match &tower.parts {
+                    Parts::Files(files) => Checkpoint::open(files.weights()?, Scope::Tower),
+                    _ => Err(ModelError::NoWeights { path: files.directory.clone() }),
+                };
+                // A tower that was trained with the language model is among its weights.
+                let checkpoint = Checkpoint::open(files.weights()?, scope)?.or_tower(open_tower)?;
+                Ok(Weights::Checkpoint(checkpoint.into()))
+            }
         }
     }
 

@@ -55,7 +55,7 @@ impl ProcessorConfig {
                     (None, Some(Size::Exact { height, width })) => (height, width),
                     _ => return Err(lacks("crop_size", "in use for fit squash")),
                 };
-                Ok(Self { resize: Some(Size::Exact { height, width }), crop: None, ..self })
+                Ok(Self { resize: Some(Size::Exact { height, width }), crop: None, pad: None, ..self })
             }
         }
     }

@@ -1,8 +1,11 @@
 //! What is fetched, from where, and who is told the token.
 
-use std::{fs, thread, time::Duration};
+use std::{fs, path::Path, thread, time::Duration};
 
-use clip_features::hub::{Settings, Wanted, fetch};
+use clip_features::{
+    hub::{ModelChoice, Settings, Wanted, fetch},
+    model::ModelSpec,
+};
 
 use crate::{
     server::{COMMIT, Fault, sha256, small_etag},
@@ -140,6 +143,38 @@ fn of_a_vision_language_model_only_the_towers_shard_is_fetched_and_the_projector
             assert_eq!(count(&log, &shard(number)) > 0, requests, "{number}: {log:?}");
         }
     }
+}
+
+/// An original LLaVA names its tower, whose files are a second model's.
+#[test]
+fn of_an_original_llava_the_projectors_shard_and_the_tower_that_it_names_are_fetched() {
+    let world = World::new();
+    let llava = "acme/llava";
+    let config = br#"{"model_type": "llava_llama", "mm_vision_tower": "acme/clip", "hidden_size": 8}"#;
+    world.hub.add(llava, "config.json", config, false);
+    let index = r#"{"weight_map": {"model.layers.0.a": "model-1.safetensors", "lm_head.weight": "model-2.safetensors",
+        "model.mm_projector.0.weight": "model-2.safetensors"}}"#;
+    world.hub.add(llava, "model.safetensors.index.json", index.as_bytes(), false);
+    for shard in 1..=2 {
+        world.hub.add(llava, &format!("model-{shard}.safetensors"), &weights(1000 + shard), true);
+    }
+    let choice = ModelChoice::new(Some(Path::new(llava)), None, None, || Ok(world.settings.clone())).unwrap();
+    let fetched = |wanted| {
+        let spec = choice.obtain(wanted, &|_| {}).unwrap();
+        let ModelSpec::WithTower { model, tower } = spec else { panic!("{spec:?}") };
+        assert!(matches!(*model, ModelSpec::Hub { id, .. } if id == llava));
+        assert!(matches!(*tower, ModelSpec::Hub { id, .. } if id == MODEL));
+        let log = world.hub.take_log();
+        let files = [
+            "llava/resolve/COMMIT/model-1",
+            "llava/resolve/COMMIT/model-2",
+            "clip/resolve/COMMIT/model.safetensors",
+        ];
+        files.map(|file| count(&log, &file.replace("COMMIT", COMMIT)) > 0)
+    };
+    assert_eq!(fetched(Wanted::Configs), [false, false, false]);
+    assert_eq!(fetched(Wanted::Weights), [false, false, true]);
+    assert_eq!(fetched(Wanted::Projector), [false, true, false]);
 }
 
 #[test]

@@ -7,10 +7,13 @@ mod clip;
 mod dinov2;
 mod fields;
 mod language;
+mod original_llava;
 mod read;
 mod siglip;
 
 use candle_core::{Result, Tensor};
+
+pub(crate) use original_llava::OriginalLlava;
 
 use super::{
     config::{Family, Mlp, VisionConfig},

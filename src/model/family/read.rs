@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     clip, dinov2,
     language::{self, LanguageModel},
+    original_llava::OriginalLlava,
     siglip,
 };
 use crate::model::{
@@ -36,6 +37,10 @@ impl VisionConfig {
 
 /// Reads the root of a `config.json`; the error is the reason alone.
 fn config(root: Value) -> Result<VisionConfig, String> {
+    if let Some(model) = OriginalLlava::of(&root) {
+        let tower = model?.mm_vision_tower;
+        return Err(format!("its vision tower is another model, {tower}, without which it cannot be opened"));
+    }
     let model_type = root.get("model_type").and_then(Value::as_str).map(str::to_owned);
     match model_type.as_deref() {
         None if vision_config(&root).is_none() => {

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
-use super::names::{Names, Scope};
+use super::names::{Names, Scope, is_of_the_tower};
 use crate::model::error::ModelError;
 
 /// The opened files of a checkpoint and the place of each vision tensor in them.
@@ -28,6 +28,8 @@ pub struct Checkpoint {
     pub(in crate::model) tensors: BTreeMap<String, Entry>,
     /// How the files spell the names.
     names: Names,
+    /// Of a tower that is another checkpoint: what was opened, and how it spells names.
+    tower: Option<(PathBuf, Names)>,
 }
 
 /// Where a tensor lies.
@@ -49,7 +51,8 @@ impl Checkpoint {
     /// A file is missing, its header is corrupt, or it is shorter than its header says.
     pub fn open(path: &Path, scope: Scope) -> Result<Self, ModelError> {
         let (files, names) = (Vec::new(), Names::default());
-        let mut checkpoint = Self { path: path.to_owned(), files, tensors: BTreeMap::new(), names };
+        let mut checkpoint =
+            Self { path: path.to_owned(), files, tensors: BTreeMap::new(), names, tower: None };
         let mut tensors = BTreeMap::new();
         if path.extension().is_some_and(|extension| extension == "json") {
             for shard in vision_shards(path, scope)? {
@@ -65,6 +68,27 @@ impl Checkpoint {
             }
         }
         Ok(checkpoint)
+    }
+
+    /// The same with another checkpoint's tower, unless it holds a tower itself.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub(in crate::model) fn or_tower(
+        mut self,
+        open: impl FnOnce() -> Result<Self, ModelError>,
+    ) -> Result<Self, ModelError> {
+        if self.tensors.keys().any(|name| is_of_the_tower(name)) {
+            return Ok(self);
+        }
+        let other = open()?;
+        let first = self.files.len();
+        for (name, entry) in other.tensors.into_iter().filter(|(name, _)| is_of_the_tower(name)) {
+            self.tensors.insert(name, Entry { file: first + entry.file, ..entry });
+        }
+        self.files.extend(other.files);
+        self.tower = Some((other.path, other.names));
+        Ok(self)
     }
 
     /// Whether there is such a tensor; `name` is spelled as in a full CLIPModel.
@@ -88,9 +112,13 @@ impl Checkpoint {
 
     /// The tensor of the expected shape.
     pub(in crate::model) fn find(&self, name: &str, expected: &[usize]) -> Result<&Entry, ModelError> {
-        let tensor = || self.names.spell(name);
+        let (path, names) = match &self.tower {
+            Some((path, names)) if is_of_the_tower(name) => (path, names),
+            _ => (&self.path, &self.names),
+        };
+        let tensor = || names.spell(name);
         let Some(entry) = self.tensors.get(name) else {
-            let (path, expected) = (self.path.clone(), expected.to_vec());
+            let (path, expected) = (path.clone(), expected.to_vec());
             return Err(ModelError::MissingTensor { path, tensor: tensor(), expected });
         };
         let path = || self.files[entry.file].0.clone();

@@ -29,8 +29,9 @@ pub enum Scope {
 /// How a checkpoint spells the names in its scope.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
-    /// What it has in the place of [`VISION`]; empty for a class that is only the tower.
-    tower: String,
+    /// What it has in the place of [`VISION`]; empty for a class that is only the tower, none where there is no tower beside a
+    /// projector.
+    tower: Option<String>,
     /// What stands before the projector's name.
     base: String,
     scope: Scope,
@@ -44,8 +45,8 @@ impl Names {
             tower = tower.or_else(|| tower_prefix(name));
             base = base.or_else(|| projector_base(name));
         }
-        let owned = |prefix: Option<&str>| prefix.unwrap_or_default().to_owned();
-        Self { tower: owned(tower), base: owned(base), scope }
+        let tower = tower.or(base.is_none().then_some(""));
+        Self { tower: tower.map(str::to_owned), base: base.unwrap_or_default().to_owned(), scope }
     }
 
     /// What a tensor of the checkpoint is called here; none if it is not in the scope.
@@ -56,17 +57,22 @@ impl Names {
         if let Some(base) = projector_base(name) {
             return (self.scope == Scope::Projector).then(|| name[base.len()..].to_owned());
         }
-        name.strip_prefix(&self.tower).map(|name| format!("{VISION}{name}"))
+        name.strip_prefix(self.tower.as_ref()?).map(|name| format!("{VISION}{name}"))
     }
 
     /// What the checkpoint calls a tensor that is called `name` here.
     pub(super) fn spell(&self, name: &str) -> String {
         match name.strip_prefix(VISION) {
-            Some(name) => format!("{}{name}", self.tower),
+            Some(name) => format!("{}{name}", self.tower.as_deref().unwrap_or_default()),
             None if projector_base(name).is_some() => format!("{}{name}", self.base),
             None => name.to_owned(),
         }
     }
+}
+
+/// Whether a tensor of this name, as it is called here, is part of a vision tower.
+pub(super) fn is_of_the_tower(name: &str) -> bool {
+    name.starts_with(VISION)
 }
 
 /// The modules that a name begins with, as long as they only hold a tower: `model.vision_tower.vision_model.`.
@@ -121,6 +127,7 @@ mod tests {
             let (name, here) = (format!("{prefix}encoder.a"), "vision_model.encoder.a");
             let names = names(&["lm_head.weight", "model.layers.0.a", "model.video_tower.encoder.a", &name]);
             assert_eq!(names.canonical(&name).as_deref(), Some(here), "{name}");
+            assert!(is_of_the_tower(here));
             assert_eq!(names.spell(here), name);
             assert_eq!(names.canonical("model.layers.0.a").is_some(), prefix.is_empty(), "{prefix}");
         }
@@ -132,6 +139,8 @@ mod tests {
         let (all, here) = (names(&list), "multi_modal_projector.linear_1.bias");
         assert_eq!(all.canonical(list[1]).as_deref(), Some(here));
         assert_eq!(all.spell(here), list[1]);
+        let without = names(&["model.layers.0.a", list[1]]);
+        assert_eq!(without.canonical("model.layers.0.a"), None, "the tower is elsewhere");
         let tower = Names { scope: Scope::Tower, ..all };
         assert_eq!(tower.canonical(list[1]), None);
         assert_eq!(tower.canonical(PROJECTION).as_deref(), Some(PROJECTION));
