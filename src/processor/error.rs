@@ -10,7 +10,9 @@ pub enum ConfigError {
     #[error("not a JSON object: {0}")]
     Json(String),
     /// The config belongs to another model's processor.
-    #[error("{field} is {found}, expected the image processor of CLIP, SigLIP or DINOv2 (Bit)")]
+    #[error(
+        "{field} is {found}, expected the image processor of CLIP, SigLIP, DINOv2 (Bit), LLaVA, Gemma 3 or Aya Vision (GotOcr2)"
+    )]
     OtherProcessor {
         /// The field that says so.
         field: &'static str,

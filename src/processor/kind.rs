@@ -23,6 +23,8 @@ pub enum ProcessorKind {
     LlavaOnevision,
     /// `Gemma3ImageProcessor`: SigLIP's with a bilinear filter.
     Gemma3,
+    /// `GotOcr2ImageProcessor`, which Aya Vision's checkpoints name: of the whole picture, straight to the square.
+    GotOcr2,
 }
 
 impl ProcessorKind {
@@ -37,6 +39,7 @@ impl ProcessorKind {
             "LlavaNextImageProcessor" => Some(Self::LlavaNext),
             "LlavaOnevisionImageProcessor" => Some(Self::LlavaOnevision),
             "Gemma3ImageProcessor" => Some(Self::Gemma3),
+            "GotOcr2ImageProcessor" => Some(Self::GotOcr2),
             _ => None,
         }
     }
@@ -62,6 +65,10 @@ impl ProcessorKind {
                 let resize = Some(Size::Exact { height: 384, width: 384 });
                 let tiling = Some(Tiling { pinpoints: pinpoints.collect(), edge: 384, resize });
                 ProcessorConfig { resize, crop: None, tiling, ..ProcessorConfig::clip(384) }
+            }
+            Self::GotOcr2 => {
+                let resize = Some(Size::Exact { height: 384, width: 384 });
+                ProcessorConfig { resize, crop: None, ..ProcessorConfig::clip(384) }
             }
             Self::Siglip => ProcessorConfig::siglip(224),
             Self::Gemma3 => ProcessorConfig { resample: Filter::Bilinear, ..ProcessorConfig::siglip(224) },

@@ -24,7 +24,7 @@ pub(super) struct LanguageModel {
 }
 
 /// All that are read.
-pub(super) const MODELS: [LanguageModel; 12] = {
+pub(super) const MODELS: [LanguageModel; 10] = {
     const CLIP: &str = "clip_vision_model";
     const SIGLIP: &str = "siglip_vision_model";
     [
@@ -43,13 +43,6 @@ pub(super) const MODELS: [LanguageModel; 12] = {
         LanguageModel { model_type: "gemma3", tower: SIGLIP, text: "gemma3_text", features: gemma3 },
         LanguageModel { model_type: "shieldgemma2", tower: SIGLIP, text: "gemma3_text", features: gemma3 },
         LanguageModel { model_type: "aya_vision", tower: SIGLIP, text: "cohere2", features: aya_vision },
-        LanguageModel {
-            model_type: "cohere2_vision",
-            tower: SIGLIP,
-            text: "cohere2",
-            features: cohere2_vision,
-        },
-        LanguageModel { model_type: "deepseek_vl", tower: SIGLIP, text: "llama", features: deepseek_vl },
     ]
 };
 
@@ -74,11 +67,7 @@ impl LanguageModel {
                 r#"{"hidden_size": 1152, "intermediate_size": 4304, "patch_size": 14, "image_size": 384,
                     "num_hidden_layers": 26, "num_attention_heads": 14, "vision_use_head": false}"#
             }
-            "cohere2_vision" => {
-                r#"{"hidden_size": 1152, "intermediate_size": 3072, "image_size": 512, "num_hidden_layers": 27,
-                    "num_attention_heads": 12}"#
-            }
-            "gemma3" | "shieldgemma2" | "deepseek_vl" => "{}",
+            "gemma3" | "shieldgemma2" => "{}",
             "video_llava" => {
                 r#"{"intermediate_size": 4096, "hidden_size": 1024, "patch_size": 14, "image_size": 224,
                     "num_hidden_layers": 24, "num_attention_heads": 16, "projection_dim": 768}"#
@@ -268,45 +257,24 @@ fn gemma3(fields: &Fields, tower: &VisionConfig) -> Result<ImageFeatures, String
 fn aya_vision(fields: &Fields, tower: &VisionConfig) -> Result<ImageFeatures, String> {
     let width = fields.text_width()?;
     let inner = fields.alignment_intermediate_size.unwrap_or(width);
-    let mut projector = shuffled(fields, inner, width)?;
-    let eps = fields.adapter_layer_norm_eps.unwrap_or(1e-6);
-    projector.insert(1, Step::LayerNorm { name: "multi_modal_projector.layernorm", eps });
-    Ok(ImageFeatures {
-        of: fields.layers(tower, &[-1])?,
-        drops_first_token: fields.drops_first_token("full")?,
-        projector,
-    })
-}
-
-/// `Cohere2VisionMultiModalProjector`.
-fn cohere2_vision(fields: &Fields, _: &VisionConfig) -> Result<ImageFeatures, String> {
-    let inner = fields.alignment_intermediate_size.unwrap_or(36_864);
-    Ok(of_last(shuffled(fields, inner, fields.text_width()?)?))
-}
-
-fn shuffled(fields: &Fields, inner: usize, width: usize) -> Result<Vec<Step>, String> {
     let edge = fields.downsample_factor.unwrap_or(2);
     if edge == 0 || edge > 1 << 10 || !inner.is_multiple_of(2) {
         return Err(format!(
-            "a projector of downsample_factor {edge} and inner width {inner} is not supported"
+            "a projector of downsample_factor {edge} and alignment_intermediate_size {inner} is not supported"
         ));
     }
-    Ok(vec![
-        Step::PixelShuffle { edge },
-        linear("multi_modal_projector.linear_1", inner, true),
-        Step::Gate,
-        linear("multi_modal_projector.linear_2", width, true),
-    ])
-}
-
-/// `DeepseekVLAligner`.
-fn deepseek_vl(fields: &Fields, _: &VisionConfig) -> Result<ImageFeatures, String> {
-    let width = fields.text_width()?;
-    Ok(of_last(vec![
-        linear("aligner.linear1", width, true),
-        Step::Function(Function::from_name("", "gelu")?),
-        linear("aligner.linear2", width, true),
-    ]))
+    let eps = fields.adapter_layer_norm_eps.unwrap_or(1e-6);
+    Ok(ImageFeatures {
+        of: fields.layers(tower, &[-1])?,
+        drops_first_token: fields.drops_first_token("full")?,
+        projector: vec![
+            Step::PixelShuffle { edge },
+            Step::LayerNorm { name: "multi_modal_projector.layernorm", eps },
+            linear("multi_modal_projector.linear_1", inner, true),
+            Step::Gate,
+            linear("multi_modal_projector.linear_2", width, true),
+        ],
+    })
 }
 
 fn of_last(projector: Vec<Step>) -> ImageFeatures {

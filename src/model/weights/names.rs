@@ -11,7 +11,7 @@ const VISION: &str = "vision_model.";
 const TOWERS: [&str; 5] = ["vision_model", "vision_tower", "image_tower", "dinov2", "dinov2_with_registers"];
 
 /// Modules between a vision tower and a language model.
-const PROJECTORS: [&str; 3] = ["multi_modal_projector", "aligner", "mm_projector"];
+const PROJECTORS: [&str; 2] = ["multi_modal_projector", "mm_projector"];
 
 /// The module that models with a head keep all else in.
 const BASE: &str = "model";
