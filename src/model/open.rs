@@ -110,11 +110,11 @@ impl Model {
         self.processor_with(Fit::Crop, None, Backend::Pil, false)
     }
 
-    /// The same with another fit, for images of another size, on another backend, or with the tiles that it cuts. A config may name the class of one backend;
-    /// that is left to the caller to choose.
+    /// The same with another fit, for images of another size, on another backend, or with the tiles that it cuts. A config may
+    /// name the class of one backend; that is left to the caller to choose.
     ///
     /// # Errors
-    /// As [`Model::processor`], or the fit or the backend is none for these settings.
+    /// As [`Model::processor`], or the fit, the backend or the tiles are none for these settings.
     pub fn processor_with(
         &self,
         fit: Fit,

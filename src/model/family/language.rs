@@ -168,8 +168,8 @@ impl Fields {
     /// The width of the language model, by the config or by its class's default.
     fn text_width(&self) -> Result<usize, String> {
         if let Some(width) = self.text_config.get("hidden_size") {
-            let width = width.as_u64().filter(|width| (1..=1 << 20).contains(width));
-            return width.map(|width| width as usize).ok_or("text_config.hidden_size is no width".into());
+            let width = width.as_u64().ok_or_else(|| format!("text_config.hidden_size is {width}"))?;
+            return checked("text_config.hidden_size", width as usize);
         }
         match self.text_config.get("model_type").and_then(Value::as_str) {
             Some("llama" | "mistral" | "qwen2" | "qwen3") => Ok(4096),
@@ -180,6 +180,15 @@ impl Fields {
                 "text_config has no hidden_size, and the default of model_type {found:?} is not known"
             )),
         }
+    }
+}
+
+/// Refuses a width that no model has.
+fn checked(field: &str, width: usize) -> Result<usize, String> {
+    const LARGEST: usize = 1 << 17;
+    match width {
+        1..=LARGEST => Ok(width),
+        _ => Err(format!("{field} is {width}, expected 1 to {LARGEST}")),
     }
 }
 
@@ -232,7 +241,7 @@ fn vipllava(fields: &Fields, tower: &VisionConfig) -> Result<ImageFeatures, Stri
 
 /// `PaliGemmaMultiModalProjector`. The division by √width, which transformers 4 had here, is the language model's own today.
 fn paligemma(fields: &Fields, _: &VisionConfig) -> Result<ImageFeatures, String> {
-    let width = fields.projection_dim.unwrap_or(2048);
+    let width = checked("projection_dim", fields.projection_dim.unwrap_or(2048))?;
     Ok(of_last(vec![linear("multi_modal_projector.linear", width, true)]))
 }
 
@@ -257,6 +266,7 @@ fn gemma3(fields: &Fields, tower: &VisionConfig) -> Result<ImageFeatures, String
 fn aya_vision(fields: &Fields, tower: &VisionConfig) -> Result<ImageFeatures, String> {
     let width = fields.text_width()?;
     let inner = fields.alignment_intermediate_size.unwrap_or(width);
+    let inner = checked("alignment_intermediate_size", inner)?;
     let edge = fields.downsample_factor.unwrap_or(2);
     if edge == 0 || edge > 1 << 10 || !inner.is_multiple_of(2) {
         return Err(format!(
@@ -279,4 +289,54 @@ fn aya_vision(fields: &Fields, tower: &VisionConfig) -> Result<ImageFeatures, St
 
 fn of_last(projector: Vec<Step>) -> ImageFeatures {
     ImageFeatures { of: Of::LastHiddenState, drops_first_token: false, projector }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> VisionConfig {
+        VisionConfig::from_json(text).expect(text)
+    }
+
+    #[test]
+    fn where_the_config_is_silent_the_classes_own_settings_hold() {
+        let llava = read(r#"{"model_type": "llava"}"#);
+        assert_eq!(
+            (llava.image_size, llava.tokens(), llava.image_features_shape(24, 24)),
+            (336, 577, Ok([576, 4096]))
+        );
+        assert_eq!(llava.image_features.unwrap().of, Of::HiddenStates(vec![23]));
+        let onevision = read(r#"{"model_type": "llava_onevision", "vision_feature_layer": null}"#);
+        assert_eq!(onevision.image_features.unwrap().of, Of::HiddenStates(vec![26]));
+        let vipllava = read(r#"{"model_type": "vipllava"}"#).image_features.unwrap();
+        assert_eq!(
+            (vipllava.of, vipllava.drops_first_token),
+            (Of::HiddenStates(vec![23, 20, 17, 14, 6]), true)
+        );
+        let paligemma = read(r#"{"model_type": "paligemma", "vision_config": {"num_hidden_layers": 27}}"#);
+        assert_eq!((paligemma.patch_size, paligemma.image_features_shape(14, 14)), (16, Ok([196, 2048])));
+        let gemma3 = read(
+            r#"{"model_type": "gemma3", "text_config": {"hidden_size": 2560}, "vision_config": {"image_size": 896, "patch_size": 14}}"#,
+        );
+        assert_eq!(gemma3.image_features_shape(64, 64), Ok([256, 2560]));
+        assert!(gemma3.image_features_shape(32, 32).is_err(), "it pools the grid of its own size");
+    }
+
+    #[test]
+    fn what_follows_a_tower_can_be_unsupported_and_the_tower_is_not() {
+        for (settings, part) in [
+            (r#""projector_hidden_act": "mish""#, "projector_hidden_act \"mish\""),
+            (r#""vision_feature_select_strategy": "cls""#, "vision_feature_select_strategy \"cls\""),
+            (r#""vision_feature_layer": 40"#, "vision_feature_layer 40"),
+            (r#""vision_feature_layer": []"#, "names no layer"),
+            (r#""text_config": {"hidden_size": 0}"#, "text_config.hidden_size is 0"),
+            (r#""text_config": {"model_type": "new"}"#, "no hidden_size"),
+        ] {
+            let config = read(&format!(r#"{{"model_type": "llava", {settings}}}"#));
+            assert_eq!(config.tokens(), 577);
+            let reason = config.image_features_shape(24, 24).unwrap_err();
+            assert!(reason.contains(part), "{settings}: {reason}");
+        }
+    }
 }

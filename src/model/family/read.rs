@@ -179,6 +179,13 @@ mod tests {
         for (text, part) in [
             (r#"{"model_type": "vit"}"#, "model_type \"vit\""),
             (r#"{"model_type": "siglip2"}"#, "NaFlex"),
+            (r#"{"model_type": "llama"}"#, "no vision_config, as a model of text alone"),
+            (
+                r#"{"model_type": "qwen2_vl", "vision_config": {"model_type": "qwen2_vl"}}"#,
+                "vision_config is a \"qwen2_vl\"",
+            ),
+            (r#"{"model_type": "llava", "vision_config": {"model_type": "pixtral"}}"#, "is a \"pixtral\""),
+            (r#"{"model_type": "llava", "mm_vision_tower": "a/b"}"#, "another model, a/b"),
             (
                 r#"{"model_type": "siglip", "vision_config": {"model_type": "clip_vision_model"}}"#,
                 "siglip_vision",
