@@ -15,7 +15,7 @@ use candle_transformers::models::clip::{
 };
 use clip_features::{
     kernels::{Compute, Isa, fma_peak},
-    model::{Activation, Family, Mlp, RandomWeights, VisionConfig, VisionTower, Wanted, Weights},
+    model::{Activation, Biases, Family, Mlp, RandomWeights, VisionConfig, VisionTower, Wanted, Weights},
 };
 
 const ROUNDS: usize = 7;
@@ -26,13 +26,14 @@ struct Contestant {
     /// Of one image.
     operations: f64,
     run: Box<dyn Fn(&Tensor)>,
-    image_size: usize,
+    /// Height and width of its images.
+    size: [usize; 2],
 }
 
 fn main() {
     let weights = Weights::Random(RandomWeights::new(0));
     let clip = VisionConfig::vit_large_patch14();
-    // DINOv2-large at its processor's 224 pixels, and google/siglip-large-patch16-256.
+    // DINOv2-large at its processor's 224 pixels, google/siglip-large-patch16-256, and DINOv3-large at its 224.
     let dinov2 = VisionConfig {
         family: Family::Dinov2,
         mlp: Mlp::Plain(Activation::Gelu),
@@ -49,13 +50,26 @@ fn main() {
         patch_size: 16,
         ..dinov2.clone()
     };
+    let dinov3 = VisionConfig {
+        family: Family::Dinov3,
+        biases: Biases { key: false, ..Biases::ALL },
+        interpolate_pos_encoding: true,
+        rope_theta: Some(100.0),
+        register_tokens: 4,
+        patch_size: 16,
+        ..dinov2.clone()
+    };
+    // google/siglip2-large-patch16-naflex on a photograph of 16:9: 12 × 21 of at most 256 patches.
+    let naflex = VisionConfig { family: Family::Siglip2, interpolate_pos_encoding: true, ..siglip.clone() };
     let second_last = Wanted { hidden_states: [clip.num_hidden_layers - 1].into(), ..Wanted::default() };
     let contestants = [
         ours("CLIP", &clip, Wanted::last_hidden_state(), &weights),
         ours("CLIP --layer -2", &clip, second_last, &weights),
         ours("SigLIP", &siglip, Wanted::last_hidden_state(), &weights),
+        ours_at([192, 336], "SigLIP 2 NaFlex", &naflex, Wanted::last_hidden_state(), &weights),
         ours("DINOv2", &dinov2, Wanted::last_hidden_state(), &weights),
         ours("DINOv2, registers", &registers, Wanted::last_hidden_state(), &weights),
+        ours("DINOv3", &dinov3, Wanted::last_hidden_state(), &weights),
         candle_transformers(&clip, &weights),
     ];
     println!("{} on {} threads", Isa::best().name(), rayon::current_num_threads());
@@ -67,7 +81,7 @@ fn main() {
 /// Rounds in which each has its turn, and their medians: images per second, the share of the peak, and the time
 /// in a round as a share of the first one's.
 fn measure(contestants: &[Contestant], batch: usize) {
-    let inputs: Vec<_> = contestants.iter().map(|contestant| noise(batch, contestant.image_size)).collect();
+    let inputs: Vec<_> = contestants.iter().map(|contestant| noise(batch, contestant.size)).collect();
     let mut rounds = vec![Vec::new(); contestants.len()];
     for _ in 0..ROUNDS {
         let mut first = None;
@@ -93,13 +107,23 @@ fn measure(contestants: &[Contestant], batch: usize) {
 }
 
 fn ours(name: &'static str, config: &VisionConfig, wanted: Wanted, weights: &Weights) -> Contestant {
+    ours_at([config.image_size; 2], name, config, wanted, weights)
+}
+
+fn ours_at(
+    size: [usize; 2],
+    name: &'static str,
+    config: &VisionConfig,
+    wanted: Wanted,
+    weights: &Weights,
+) -> Contestant {
     let start = Instant::now();
     let tower =
         VisionTower::load_for(&wanted, config.clone(), weights, Compute::default(), &Device::Cpu).unwrap();
     println!("{name}: made and packed in {:.2} s", start.elapsed().as_secs_f64());
-    let operations = operations(config, wanted.depth(config));
+    let operations = operations(config, size, wanted.depth(config));
     let run = Box::new(move |x: &Tensor| drop(tower.outputs(x, &wanted).unwrap()));
-    Contestant { name, operations, run, image_size: config.image_size }
+    Contestant { name, operations, run, size }
 }
 
 fn candle_transformers(config: &VisionConfig, weights: &Weights) -> Contestant {
@@ -117,21 +141,23 @@ fn candle_transformers(config: &VisionConfig, weights: &Weights) -> Contestant {
     };
     let tower = ClipVisionTransformer::new(vb.pp("vision_model"), &theirs).unwrap();
     let run = Box::new(move |x: &Tensor| drop(tower.output_hidden_states(x).unwrap()));
-    let operations = operations(config, config.num_hidden_layers);
-    Contestant { name: "candle-transformers", operations, run, image_size: config.image_size }
+    let size = [config.image_size; 2];
+    let operations = operations(config, size, config.num_hidden_layers);
+    Contestant { name: "candle-transformers", operations, run, size }
 }
 
 /// Operations for one image in the products of so many layers, two to a multiply-add.
-fn operations(config: &VisionConfig, layers: usize) -> f64 {
+fn operations(config: &VisionConfig, size: [usize; 2], layers: usize) -> f64 {
     let VisionConfig { hidden_size: width, intermediate_size: inner, .. } = *config;
-    let tokens = config.tokens();
+    let patches: usize = size.iter().map(|edge| edge / config.patch_size).product();
+    let tokens = config.prefix_tokens() + patches;
     let block = tokens * width * (4 * width + 2 * inner) + 2 * tokens * tokens * width;
-    let patches = config.patches() * width * 3 * config.patch_size * config.patch_size;
-    2.0 * (layers * block + patches) as f64
+    let embedding = patches * width * 3 * config.patch_size * config.patch_size;
+    2.0 * (layers * block + embedding) as f64
 }
 
-fn noise(batch: usize, edge: usize) -> Tensor {
-    Tensor::randn(0f32, 1f32, (batch, 3, edge, edge), &Device::Cpu).unwrap()
+fn noise(batch: usize, [height, width]: [usize; 2]) -> Tensor {
+    Tensor::randn(0f32, 1f32, (batch, 3, height, width), &Device::Cpu).unwrap()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -8,7 +8,7 @@ pub mod cli;
 
 pub mod job;
 
-pub mod heatmap;
+pub mod figure;
 
 pub mod extractor;
 
@@ -25,6 +25,8 @@ pub mod model;
 pub mod processor;
 
 pub mod kernels;
+
+mod bounded;
 
 pub use extractor::{Extractor, Request, Tokens};
 /// Bytes to pixels, and pixels to another size, as Pillow has them: its types are part of the interface here.

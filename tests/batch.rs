@@ -95,8 +95,9 @@ fn every_good_image_is_extracted_and_every_bad_one_named_once() {
     }
     assert!(!outcome.stderr.contains("notes.txt"));
 
-    let reports: Vec<Value> =
+    let mut reports: Vec<Value> =
         outcome.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(reports.pop().unwrap()["summary"].is_object());
     let paths: Vec<&str> = reports.iter().map(|report| report["path"].as_str().unwrap()).collect();
     let mut sorted: Vec<PathBuf> = good.iter().chain(&bad).map(|name| photos.join(name)).collect();
     sorted.sort();
@@ -545,4 +546,60 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     }
     let nowhere = extract(&photos, directory.path(), "missing/x.npy", &["--dry-run"]).output().unwrap();
     Outcome::from(nowhere).failed(2, "the directory");
+}
+
+/// Pictures in their own shapes: a batch holds one shape at a time, and no image sees its neighbours.
+#[test]
+fn pictures_of_many_shapes_are_what_they_are_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (photos, out) = (directory.path().join("photos"), directory.path().join("out"));
+    fs::create_dir_all(&photos).unwrap();
+    fs::create_dir(&out).unwrap();
+    let wide = image::open(fixture("images/coffee.png")).unwrap();
+    // wide, tall and square in turn: at a shorter edge of 24, 4 × 6, 6 × 4 and 4 × 4 patches of 6 pixels
+    for place in 0..9u32 {
+        let picture = match place % 3 {
+            0 => wide.crop_imm(0, 0, 600 - place, 400),
+            1 => wide.rotate90(),
+            _ => wide.crop_imm(100 + place, 0, 400, 400),
+        };
+        picture.save(photos.join(format!("{place}.png"))).unwrap();
+    }
+    let keep = ["--fit", "keep", "--image-size", "24", "--grid"];
+    let run = |photos: &Path, target: &str, more: &[&str]| {
+        Outcome::from(extract(photos, &out, target, &[&keep, more].concat()).output().unwrap())
+    };
+    let many = run(&photos, "tree/", &["--batch-size", "5", "--threads", "2", "--json"]);
+    assert_eq!(many.code, Some(0), "{}", many.stderr);
+    let grids = [[4, 5], [6, 4], [4, 4]];
+    for (place, line) in many.text().lines().filter(|line| !line.contains("\"summary\"")).enumerate() {
+        let report: Value = serde_json::from_str(line).unwrap();
+        let grid = if place == 0 { [4, 6] } else { grids[place % 3] };
+        assert_eq!(report["shape"], serde_json::json!([1, grid[0], grid[1], 36]), "{place}");
+        let alone = format!("{place}.npy");
+        let one = run(&photos.join(format!("{place}.png")), &alone, &["--threads", "1"]);
+        assert_eq!(one.code, Some(0), "{}", one.stderr);
+        assert_eq!(fs::read(out.join(&alone)).unwrap(), fs::read(out.join("tree").join(&alone)).unwrap());
+    }
+    for target in ["x.safetensors", "x.tar"] {
+        let outcome = run(&photos, target, &["--batch-size", "4"]);
+        assert_eq!(outcome.code, Some(0), "{target}: {}", outcome.stderr);
+    }
+    let bytes = fs::read(out.join("x.safetensors")).unwrap();
+    let archive = SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(archive.tensor("4.png").unwrap().shape(), [1, 6, 4, 36]);
+
+    let stack = run(&photos, "x.npy", &[]);
+    assert_eq!(stack.code, Some(1));
+    assert!(stack.stderr.contains("the rows before have [4, 6, 36]; .safetensors, .tar"), "{}", stack.stderr);
+    let dry = run(&photos, "y.safetensors", &["--dry-run"]);
+    assert!(dry.text().contains("of the picture's size"), "{}", dry.text());
+    let least = 4 * 4 * 36 * 4;
+    assert!(dry.text().contains("at least"), "{}", dry.text());
+    assert!(dry.text().contains(&format!("{least} bytes an image")), "{}", dry.text());
+    let exact = [&["--image-size", "24x36", "--dry-run"], &keep[4..]].concat();
+    let dry = Outcome::from(extract(&photos, &out, "y.safetensors", &exact).output().unwrap());
+    assert!(dry.text().contains("[1, 4, 6, 36]"), "{}", dry.text());
+    assert!(!dry.text().contains("at least"), "{}", dry.text());
+    assert!(dry.text().contains(&format!("{} bytes an image", 4 * 6 * 36 * 4)), "{}", dry.text());
 }

@@ -24,6 +24,7 @@ const BOTH: Wanted = Wanted {
     pooler_output: false,
     image_embeds: false,
     image_features: true,
+    padding: false,
 };
 
 /// The kinds of checkpoint, each in a directory of its own.
@@ -117,12 +118,13 @@ fn every_kinds_processor_is_the_references() {
     for kind in kinds() {
         let expected = golden(format!("../language/{kind}/golden.safetensors"));
         let (pixels, tiled) = (&expected["pixel_values"], expected.contains_key("image_sizes"));
-        let processor = open(&kind).processor_with(Fit::Crop, None, Backend::Pil, tiled).unwrap();
+        let processor = open(&kind).processor_with(Fit::Crop, None, None, Some(Backend::Pil), tiled).unwrap();
         let found = processor.process(&picture("jpeg-420.jpg")).unwrap();
         let values: Vec<f64> = found.as_slice().iter().map(|&value| value.into()).collect();
         assert!(values == pixels.values, "{kind}");
         if !tiled {
-            let error = open(&kind).processor_with(Fit::Crop, None, Backend::Pil, true).unwrap_err();
+            let error =
+                open(&kind).processor_with(Fit::Crop, None, None, Some(Backend::Pil), true).unwrap_err();
             assert!(error.to_string().contains("image_grid_pinpoints"), "{kind}: {error}");
         }
     }
@@ -227,7 +229,7 @@ fn an_original_llava_says_how_its_pictures_become_squares_and_what_is_read_of_th
         original_llava(directory.path(), false, settings);
         let model = Model::open(&obtained(directory.path()).unwrap()).unwrap();
         let found = model.processor().unwrap().process(&picture).unwrap();
-        let expected = open("llava").processor_with(fit, None, Backend::Pil, false).unwrap();
+        let expected = open("llava").processor_with(fit, None, None, Some(Backend::Pil), false).unwrap();
         assert_eq!(found, expected.process(&picture).unwrap(), "{aspect}");
         let config = model.config().unwrap();
         assert_eq!(config.image_features_shape(5, 5), Ok([26, 14]));

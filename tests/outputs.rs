@@ -74,6 +74,7 @@ fn every_tensor_is_in_the_file_under_its_name() {
         ("clip-model", "hidden_states attentions last_hidden_state pooler_output image_embeds pixel_values"),
         ("siglip-model", "last_hidden_state hidden_states attentions pooler_output"),
         ("dinov2-registers", "pooler_output attentions hidden_states last_hidden_state"),
+        ("dinov3", "pixel_values pooler_output attentions hidden_states last_hidden_state"),
     ] {
         let asked: String = tensors.split(' ').map(|name| format!("--tensor {name} ")).collect();
         extract(kind, &format!("{asked} -o OUT/{kind}.safetensors"), out.path()).done();
@@ -121,7 +122,7 @@ fn an_archive_holds_several_tensors_of_an_image_and_knows_when_it_is_complete() 
         command.args(["--tensor", "hidden_states", "--layer", "-2,-1", "--tensor", "pooler_output"]);
         command.arg("-o").arg(out.path().join(target)).arg("-q").output().unwrap().into()
     };
-    assert_eq!(run("x.safetensors").done().text().lines().count(), 9);
+    assert_eq!(run("x.safetensors").done().text().lines().count(), 9 + 1, "and the summary");
     let bytes = fs::read(out.path().join("x.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(file.len(), 9);
@@ -160,14 +161,18 @@ fn a_grid_can_be_drawn_back_onto_its_picture() {
 #[test]
 fn registers_are_told_apart() {
     let out = tempfile::tempdir().unwrap();
-    let expected = &expected("dinov2-registers")["last_hidden_state"].values;
-    for (tokens, shape, range, layout) in [
-        ("all", "(1, 29, 36)", 0..29, [1, 3, 25]),
-        ("cls", "(1, 1, 36)", 0..1, [1, 0, 0]),
-        ("patch", "(1, 25, 36)", 4..29, [0, 0, 25]),
+    let (expected_dinov2, expected_dinov3) = (expected("dinov2-registers"), expected("dinov3"));
+    let expected = &expected_dinov2["last_hidden_state"].values;
+    let dinov3 = &expected_dinov3["last_hidden_state"].values;
+    for (kind, expected, tokens, shape, range, layout) in [
+        ("dinov2-registers", expected, "all", "(1, 29, 36)", 0..29, [1, 3, 25]),
+        ("dinov2-registers", expected, "cls", "(1, 1, 36)", 0..1, [1, 0, 0]),
+        ("dinov2-registers", expected, "patch", "(1, 25, 36)", 4..29, [0, 0, 25]),
+        ("dinov3", dinov3, "all", "(1, 30, 36)", 0..30, [1, 4, 25]),
+        ("dinov3", dinov3, "patch", "(1, 25, 36)", 5..30, [0, 0, 25]),
     ] {
-        let line = format!("--tokens {tokens} --json -o OUT/{tokens}.npy");
-        let outcome = extract("dinov2-registers", &line, out.path()).done();
+        let line = format!("--tokens {tokens} --json -o OUT/{tokens}.npy --overwrite");
+        let outcome = extract(kind, &line, out.path()).done();
         let report: Value = serde_json::from_str(outcome.text()).unwrap();
         let found = ["cls", "registers", "patches"].map(|kind| report["layout"][kind].as_u64().unwrap());
         assert_eq!(found, layout, "{tokens}");
@@ -177,6 +182,34 @@ fn registers_are_told_apart() {
     }
 }
 
+/// Its processor has torchvision's backend alone, which is the default here and only here.
+#[test]
+fn dinov3_follows_the_one_processor_that_it_has() {
+    let out = tempfile::tempdir().unwrap();
+    let expected = expected("dinov3");
+    for option in ["", "--processor torchvision "] {
+        let line = format!("{option}--tensor pixel_values -o OUT/x.safetensors --overwrite");
+        extract("dinov3", &line, out.path()).done();
+        let bytes = fs::read(out.path().join("x.safetensors")).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let metadata = header.metadata().clone().unwrap();
+        assert_eq!(metadata["processor_backend"], "torchvision");
+        assert!(metadata["processor"].contains("rescale_first"), "{}", metadata["processor"]);
+        let found = floats(SafeTensors::deserialize(&bytes).unwrap().tensor("pixel_values").unwrap().data());
+        let found: Vec<f64> = found.into_iter().map(f64::from).collect();
+        assert_eq!(found, expected["pixel_values"].values);
+    }
+    extract("dinov3", "--processor pil", out.path()).failed(2, "the backend is pil, but must be torchvision");
+    let mut random = command();
+    random
+        .current_dir(fixture("images"))
+        .arg("--random-weights")
+        .arg("-m")
+        .arg(fixture("checkpoints/dinov3"));
+    let random: Outcome = random.args([PICTURE, "-q"]).stdin(Stdio::null()).output().unwrap().into();
+    assert!(random.done().text().contains("[1, 30, 36]"));
+}
+
 #[test]
 fn the_metadata_says_whether_a_norm_was_applied() {
     let out = tempfile::tempdir().unwrap();
@@ -184,6 +217,7 @@ fn the_metadata_says_whether_a_norm_was_applied() {
         ("vision", "", "none", "-1"),
         ("siglip-vision", "", "post_layernorm", "-1"),
         ("dinov2", "", "layernorm", "-1"),
+        ("dinov3", "", "norm", "-1"),
         ("siglip-vision", "--layer -1", "none", "-1"),
         ("dinov2", "--layer 0..=1", "none", "0..=1"),
     ] {
@@ -208,6 +242,71 @@ fn another_image_size_interpolates_the_positions() {
         assert_close(&found, &expected.values);
     }
     extract("vision", "--image-size 5", out.path()).failed(2, "5x5 do not fit");
+    extract("vision", "--image-size 5 --fit keep", out.path()).failed(2, "at least the patches' 6");
+}
+
+#[test]
+fn another_shape_has_rows_and_columns() {
+    let out = tempfile::tempdir().unwrap();
+    let expected = golden("towers/interpolated.safetensors");
+    for (kind, asked, case, grid) in [
+        ("vision", "--image-size 36x24 --fit squash", "36x24", [6, 4]),
+        ("vision-sharded", "--image-size 28x63 --fit squash", "28x63", [4, 9]),
+        ("siglip-vision", "--image-size 18x30", "18x30", [3, 5]),
+        ("dinov2", "--image-size 42x24 --fit squash", "42x24", [7, 4]),
+        ("dinov2-registers", "--image-size 42x24 --fit squash", "42x24", [7, 4]),
+        // 600 × 400 at a shorter edge of 24 is 36 × 24
+        ("vision", "--image-size 24 --fit keep", "24x36", [4, 6]),
+        ("siglip-vision", "--image-size 24 --fit keep", "24x36", [4, 6]),
+        ("dinov2", "--image-size 24 --fit keep", "24x36", [4, 6]),
+        ("dinov3", "--image-size 60x42", "60x42", [10, 7]),
+        ("dinov3", "--image-size 19x25", "19x25", [3, 4]),
+        ("dinov3", "--image-size 24 --fit keep", "24x36", [4, 6]),
+    ] {
+        extract(kind, &format!("{asked} -o OUT/x.npy"), out.path()).done();
+        let expected = &expected[&format!("{kind}/{case}/last_hidden_state")];
+        let (shape, found) = npy(&out.path().join("x.npy"));
+        let width = expected.shape[2];
+        assert_eq!(shape, format!("(1, {}, {width})", expected.shape[1]), "{kind} {asked}");
+        assert_close(&found, &expected.values);
+        let line = format!("{asked} --grid --json -o OUT/{kind}.safetensors --overwrite");
+        let outcome = extract(kind, &line, out.path()).done();
+        let report: Value = serde_json::from_str(outcome.text()).unwrap();
+        assert_eq!(report["shape"], serde_json::json!([1, grid[0], grid[1], width]), "{kind} {asked}");
+        assert_eq!(report["grid"], serde_json::json!(grid));
+        let bytes = fs::read(out.path().join(format!("{kind}.safetensors"))).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        assert_eq!(header.metadata().clone().unwrap()["grid"], format!("{grid:?}"));
+        let patches = SafeTensors::deserialize(&bytes).unwrap();
+        let patches = floats(patches.tensor("last_hidden_state").unwrap().data());
+        assert_eq!(patches, found[found.len() - patches.len()..], "{kind} {asked}");
+    }
+    // Rows and columns are not mistaken for each other.
+    let heatmap = |query: &str| {
+        extract("vision", &format!("--image-size 36x24 --heatmap OUT/x.png --query {query}"), out.path())
+    };
+    heatmap("5,3").done();
+    heatmap("3,5").failed(2, "6 rows and 4 columns of patches");
+    extract("vision", "--fit keep --heatmap OUT/x.png --query 4,6", out.path()).done();
+    extract("vision", "--fit keep --heatmap OUT/x.png --query 4,7", out.path())
+        .failed(2, "5 rows and 7 columns of patches");
+}
+
+#[test]
+fn the_picture_covers_another_shape() {
+    let out = tempfile::tempdir().unwrap();
+    // 600 × 400 covers 24 × 60 at 60 × 40, of which the middle 24 rows are taken.
+    for (asked, crop) in [
+        ("--image-size 24x60", [0.0, 80.0, 600.0, 320.0]),
+        ("--image-size 24x60 --fit pad", [-200.0, 0.0, 800.0, 400.0]),
+        ("--image-size 24x60 --fit squash", [0.0, 0.0, 600.0, 400.0]),
+        ("--image-size 24 --fit keep", [0.0, 0.0, 600.0, 400.0]),
+    ] {
+        let outcome = extract("vision", &format!("{asked} --json"), out.path()).done();
+        let report: Value = serde_json::from_str(outcome.text()).unwrap();
+        assert_box(&report["crop_box"], crop);
+        assert_box(&report["grid_box"], crop);
+    }
 }
 
 /// A checkpoint that is cut off above a block gives what lies below, so nothing above is read.
@@ -266,24 +365,6 @@ fn what_a_tower_does_not_have_is_refused_with_a_way_out() {
     ] {
         extract("vision", asked, out.path()).failed(2, part);
     }
-}
-
-#[test]
-fn a_heatmap_is_drawn_over_the_picture() {
-    let out = tempfile::tempdir().unwrap();
-    let drawn = |line: &str, name: &str| {
-        extract("dinov2-registers", &format!("{line} --heatmap OUT/{name}.png"), out.path()).done();
-        image::open(out.path().join(format!("{name}.png"))).unwrap().to_rgb8()
-    };
-    let norms = drawn("", "norms");
-    assert_eq!(norms.dimensions(), (600, 400));
-    assert_eq!(norms, drawn("--grid", "grid"), "the same patches in another layout");
-    let likeness = drawn("--tokens patch --query 2,3", "likeness");
-    assert_ne!(norms, likeness);
-    assert!(likeness.pixels().any(|pixel| pixel.0 == [255; 3]), "the query is framed");
-    extract("vision", "--heatmap OUT/x.png --query 5,0", out.path())
-        .failed(2, "5 rows and 5 columns of patches");
-    assert!(!out.path().join("x.png").exists());
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn a_directory_repeats_its_shards_with_what_is_kept() {
     // It exists, so it is done; and done again it is the same.
     let again = run([&text(&input), "-o", &text(&output), "--keep", "txt", "--json"]);
     assert_eq!(again.code, Some(0));
-    assert_eq!(again.text().lines().filter(|line| line.contains("\"skipped\"")).count(), 3);
+    assert_eq!(again.text().lines().filter(|line| line.contains("\"status\":\"skipped\"")).count(), 3);
     run([&text(&input), "-o", &text(&output), "--keep", "txt", "-q", "--overwrite"]).done();
     assert_eq!(files(&output), found);
     run([&text(&input), "-o", &text(&output), "--layer", "-2"]).failed(2, "holds outputs of other settings");

@@ -58,7 +58,7 @@ fn pixels(expected: &BTreeMap<String, Golden>, prefix: &str) -> Tensor {
 
 /// Everything that a tower of this config gives.
 fn everything(config: &VisionConfig, weights: &Weights) -> Wanted {
-    let pooler_output = config.class_tokens > 0 || config.attention_pool;
+    let pooler_output = config.pools();
     let projection = match weights {
         Weights::Checkpoint(checkpoint) => checkpoint.contains("visual_projection.weight"),
         Weights::Random(_) => true,
@@ -70,6 +70,7 @@ fn everything(config: &VisionConfig, weights: &Weights) -> Wanted {
         pooler_output,
         image_embeds: config.projection_dim.is_some() && projection,
         image_features: false,
+        padding: false,
     }
 }
 
@@ -164,17 +165,18 @@ fn a_checkpoint_that_is_cut_short_in_between_is_an_error() {
 /// Position embeddings stretched to other sizes of image, larger, smaller and not square.
 #[test]
 fn interpolated_position_embeddings_are_the_references() {
-    let expected = golden("towers/interpolated.safetensors");
+    let mut expected = golden("towers/interpolated.safetensors");
+    expected.extend(golden("towers/interpolated-others.safetensors"));
     let mut cases: Vec<&str> = expected.keys().filter_map(|name| Some(name.rsplit_once('/')?.0)).collect();
     cases.dedup();
-    assert!(cases.len() >= 8, "{cases:?}");
+    assert!(cases.len() >= 13, "{cases:?}");
     for case in cases {
         let (kind, _) = case.split_once('/').unwrap();
         let model = open(kind);
         let wanted = Wanted { last_hidden_state: true, pooler_output: true, ..Wanted::default() };
         let pixel_values = pixels(&expected, case);
         let mut config = model.config().unwrap();
-        let always = matches!(config.family, Family::Dinov2 | Family::Dinov2WithRegisters);
+        let always = matches!(config.family, Family::Dinov2 | Family::Dinov2WithRegisters | Family::Dinov3);
         let tower = model.tower(&wanted, Compute::default(), &Device::Cpu).unwrap();
         assert_eq!(tower.outputs(&pixel_values, &wanted).is_ok(), always, "{case}: unasked");
         config.interpolate_pos_encoding = true;
@@ -201,14 +203,20 @@ fn every_precision_keeps_its_bound() {
     for (precision, bound) in
         [(MatmulPrecision::Highest, BOUND), (MatmulPrecision::High, 2e-5), (MatmulPrecision::Medium, 2e-2)]
     {
-        let ways = [Compute::best(precision), Compute::emulated(precision), Isa::best().into()];
+        let ways = [
+            Compute::best(precision),
+            Compute::emulated(precision),
+            Isa::best().into(),
+            Compute::emulated_pairs(),
+        ];
+        let ways = &ways[..if precision == MatmulPrecision::Medium { 4 } else { 3 }];
         for kind in kinds() {
             let model = open(&kind);
             let wanted = Wanted::last_hidden_state();
             let expected = golden(format!("towers/{kind}.safetensors"));
             let pixel_values = pixels(&expected, PICTURES[0]);
             let expected = &expected[&format!("{}/last_hidden_state", PICTURES[0])];
-            let found = ways.map(|compute| {
+            let found = ways.iter().map(|&compute| {
                 let tower = model.tower(&wanted, compute, &Device::Cpu).unwrap();
                 let found = tower.forward(&pixel_values).unwrap();
                 let difference = difference(&flat(&found), &expected.values);
@@ -216,8 +224,15 @@ fn every_precision_keeps_its_bound() {
                 assert!(difference.relative < bound, "{kind}, {}: {difference}", compute.name());
                 bytes(&found)
             });
-            let on_a_unit = ways[0].name().starts_with("amx");
-            assert_eq!(found[0], found[if on_a_unit { 1 } else { 2 }], "{kind}");
+            let found: Vec<_> = found.collect();
+            // Pairs of bfloat16 on vectors are held to their emulation's bytes in the kernels' tests; the emulation's other
+            // steps are another instruction set's.
+            let same = match ways[0].name() {
+                name if name.starts_with("amx") => 1,
+                name if name.ends_with("-bf16") => 0,
+                _ => 2,
+            };
+            assert_eq!(found[0], found[same], "{kind}");
         }
     }
 }
@@ -276,7 +291,7 @@ fn candle_transformers_agrees_on_every_block() {
         else {
             continue;
         };
-        if config.layer_norm_eps != 1e-5 {
+        if config.layer_norm_eps != 1e-5 || config.traits.is_some() {
             continue;
         }
         let weights = model.weights().unwrap();

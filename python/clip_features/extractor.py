@@ -21,6 +21,11 @@ class Extractor:
     tensor:   name, or several: last_hidden_state, hidden_states, attentions, pooler_output, image_embeds, image_features, pixel_values
     layer:    index or indices of hidden_states and attentions; alone it means the hidden state of that layer
     tokens:   "all", "patch" or "cls"
+    processor: "pil" or "torchvision" [pil; torchvision for DINOv3, which has no other]
+    fit:      "crop", "pad", "squash" or "keep" (the picture's own shape: images of one shape a call, or stream)
+    image_size: an edge, or rows and columns as (224, 448) or "224x448"
+    max_num_patches: of SigLIP 2 NaFlex, which cuts a picture of its own shape into at most so many [the model's own number]
+    pad:      pad tokens, attentions and pixel_values of NaFlex to that number, so that pictures of all shapes make one array
     tiles:    of LLaVA-NeXT and LLaVA-OneVision: the whole picture and its tiles, [tiles, …]; one picture in a list at a time
     dtype:    "float32", "float16" or "bfloat16" (which needs ml_dtypes); the computation is float32, up to matmul_precision
     matmul_precision: "highest", "high" or "medium", as PyTorch's; lower is faster where the CPU has AMX
@@ -46,9 +51,11 @@ class Extractor:
         layer: int | str | Iterable[int] | None = None,
         tokens: str | None = None,
         grid: bool = False,
-        processor: str = "pil",
+        pad: bool = False,
+        processor: str | None = None,
         fit: str = "crop",
-        image_size: int | None = None,
+        image_size: int | str | tuple[int, int] | None = None,
+        max_num_patches: int | None = None,
         tiles: bool = False,
         alpha: str = "white",
         exif_orientation: str = "ignore",
@@ -167,7 +174,8 @@ def _rebuild(arguments: dict[str, Any]) -> Extractor:
 
 
 def preprocess(images: Iterable[Any], model: str | os.PathLike[str] | None = None, **options: Any) -> np.ndarray:
-    """Images → the tower's input, float32 [B, 3, height, width], bit for bit as the reference's processor makes it.
+    """Images → the tower's input, float32 [B, 3, height, width], or of NaFlex [B, patches, 3·p·p], bit for bit as the
+    reference's processor makes it.
 
     options: those of Extractor that are of the image or the model. No weights are loaded.
     """

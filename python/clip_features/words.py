@@ -19,6 +19,8 @@ def words(arguments: Mapping[str, Any]) -> list[str]:
             found.append(option)
         elif name == "tensor" and not isinstance(value, str):
             found += [f"{option}={tensor}" for tensor in value]
+        elif name == "image_size" and isinstance(value, (list, tuple)):
+            found.append(f"{option}={'x'.join(map(str, value))}")
         elif isinstance(value, (list, tuple)):
             found.append(f"{option}={','.join(map(str, value))}")
         else:

@@ -85,7 +85,7 @@ def test_every_option_of_the_model_and_the_image_is_an_argument():
     for heading in ("Model", "What", "Image", "Compute"):
         section = re.search(rf"^{heading}:\n(.*?)(?=^\S)", text, re.M | re.S)[1]
         options = {option.replace("-", "_") for option in re.findall(r"^ +(?:-\w, )?--([a-z-]+)", section, re.M)}
-        assert options and options - {"heatmap", "query"} <= names, (heading, options - names)
+        assert options and options - {"heatmap", "query", "pca"} <= names, (heading, options - names)
 
 
 def test_bfloat16_is_a_type_of_ml_dtypes(model, pictures):

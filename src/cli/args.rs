@@ -2,52 +2,35 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueHint};
 use pillow_exact::{Alpha, ExifOrientation};
 
 use super::{
     choices::{FormatChoice, choice},
+    generate::Generated,
+    manual::after_help,
     progress::ProgressMode,
 };
 use crate::{
     extractor::{Layers, TensorKind, Tokens},
-    heatmap::Cell,
+    figure::Cell,
     hub::Revision,
     kernels::MatmulPrecision,
     output::{Dtype, Part},
-    processor::{Backend, Fit},
+    processor::{Backend, Fit, ImageSize},
 };
-
-const EXAMPLES: &str = "\
-Examples:
-  clip-features photo.jpg                          print the shape of the features
-  clip-features photo.jpg -o photo.npy             write them, [1, 257, 1024] for ViT-L/14
-  clip-features photo.jpg --layer -2 --tokens patch   what LLaVA takes, [1, 256, 1024]
-  clip-features photos/ -o features/               features/<same relative path>.npy, one an image
-  clip-features photos/ -o x.safetensors           one archive, one tensor an image
-  clip-features photos/ -o x.npy                   one stack [N, 257, 1024] and x.index.jsonl
-  cat photo.jpg | clip-features - -o -             bytes in, .npy out
-  find . -name '*.jpg' -print0 | clip-features --files-from - -0 --json -o features/
-  clip-features shards/ -o features/               features/<same name>.tar for each tar of samples
-  clip-features -m DIR photo.jpg                   another model: a directory, or ORG/NAME
-  clip-features --random-weights photo.jpg         the full ViT-L/14 without a download
-
-Exit codes:
-  0    all done
-  1    some images failed, each named on standard error
-  2    wrong usage, or the model or the output could not be opened
-  130  interrupted; into a directory or an archive, the same command goes on where it was";
 
 /// Every vision token of a CLIP tower: images in, last_hidden_state out
 #[derive(Clone, Debug, Parser)]
-#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(version, after_help = after_help(), max_term_width = 100)]
 pub(super) struct Args {
     /// Image files, tars of them, directories (searched recursively), or - for an image's or a tar's bytes on standard input
-    #[arg(value_name = "INPUT", required_unless_present = "files_from")]
+    #[arg(value_name = "INPUT", required_unless_present_any = ["files_from", "generate"])]
     pub(super) inputs: Vec<PathBuf>,
 
     /// Read the images' paths from a file, one a line, or from standard input with -
-    #[arg(long, value_name = "FILE", conflicts_with = "inputs", help_heading = "Inputs")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "inputs",
+          help_heading = "Inputs")]
     pub(super) files_from: Option<PathBuf>,
 
     /// Paths in --files-from end in NUL bytes, as find -print0 writes them
@@ -72,7 +55,7 @@ pub(super) struct Args {
     pub(super) revision: Option<Revision>,
 
     /// Where models of the hub are kept, shared with Python [default: as huggingface_hub, ~/.cache/huggingface/hub]
-    #[arg(long, value_name = "DIR", help_heading = "Model")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Model")]
     pub(super) cache_dir: Option<PathBuf>,
 
     /// Make no connection: a model of the hub must be in the cache
@@ -101,25 +84,39 @@ pub(super) struct Args {
     #[arg(long, help_heading = "What")]
     pub(super) grid: bool,
 
-    /// Draw the norm of each patch token over the picture, as a PNG file
-    #[arg(long, value_name = "FILE", help_heading = "What")]
+    /// Pad tokens, attentions and pixel_values of SigLIP 2 NaFlex to --max-num-patches, as transformers gives them
+    #[arg(long, conflicts_with = "grid", help_heading = "What")]
+    pub(super) pad: bool,
+
+    /// Draw the norm of each patch token over the picture, as a PNG file; of several images, one each into a directory
+    #[arg(long, value_name = "FILE|DIR", help_heading = "What")]
     pub(super) heatmap: Option<PathBuf>,
 
     /// Draw the cosine of each patch token to this one instead
     #[arg(long, value_name = "ROW,COLUMN", requires = "heatmap", help_heading = "What")]
     pub(super) query: Option<Cell>,
 
-    /// Image processor of transformers 5 whose pixel_values to give, bit for bit
-    #[arg(long, value_parser = choice::<Backend>(), default_value = "pil", value_name = "WHICH", help_heading = "Image")]
-    pub(super) processor: Backend,
+    /// Draw the first three principal components of the patch tokens as red, green and blue, as a PNG file or into a directory
+    #[arg(long, value_name = "FILE|DIR", help_heading = "What")]
+    pub(super) pca: Option<PathBuf>,
 
-    /// How a picture becomes a square
+    /// Image processor of transformers 5 whose pixel_values to give, bit for bit [default: pil; torchvision for DINOv3, which has
+    /// no other]
+    #[arg(long, value_parser = choice::<Backend>(), value_name = "WHICH", help_heading = "Image")]
+    pub(super) processor: Option<Backend>,
+
+    /// How a picture comes into the shape of the tower's input
     #[arg(long, value_parser = choice::<Fit>(), default_value = "crop", value_name = "HOW", help_heading = "Image")]
     pub(super) fit: Fit,
 
-    /// Edge of the tower's input in pixels, if not the model's own; position embeddings are interpolated
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_384), help_heading = "Image")]
-    pub(super) image_size: Option<u32>,
+    /// Size of the tower's input in pixels, if not the model's own: an edge, or rows x columns such as 224x448; position
+    /// embeddings are interpolated
+    #[arg(long, value_name = "N|HxW", help_heading = "Image")]
+    pub(super) image_size: Option<ImageSize>,
+
+    /// The most patches that SigLIP 2 NaFlex cuts a picture into, if not the model's own number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535), help_heading = "Image")]
+    pub(super) max_num_patches: Option<u32>,
 
     /// Give the picture as tiles too, where the model's processor cuts some: [tiles, tokens, width], the whole picture first
     #[arg(long, help_heading = "Image")]
@@ -177,11 +174,11 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Output")]
     pub(super) overwrite: bool,
 
-    /// Report each image as a JSON object on a line, also beside -o
+    /// Report each image as a JSON object on a line, also beside -o; after several, a last line {"summary":{...}}
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
 
-    /// Print no warnings, no progress and no summary
+    /// Print no warnings, no progress and no summary on standard error
     #[arg(short, long, help_heading = "Output")]
     pub(super) quiet: bool,
 
@@ -198,12 +195,16 @@ pub(super) struct Args {
     pub(super) max_failures: Option<u64>,
 
     /// Also write each failure to this file, as a JSON object on a line
-    #[arg(long, value_name = "FILE", help_heading = "Batch")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Batch")]
     pub(super) failures: Option<PathBuf>,
 
     /// Print what would be done, and the disk space it needs, and do nothing
     #[arg(long, help_heading = "Batch")]
     pub(super) dry_run: bool,
+
+    /// Print a completion script for a shell, or the man page, and do nothing else
+    #[arg(long, value_parser = choice::<Generated>(), value_name = "WHAT", exclusive = true)]
+    pub(super) generate: Option<Generated>,
 }
 
 /// What follows the key of a sample: `jpg`, or `seg.png`.

@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use pillow_exact::{Alpha, ExifOrientation};
 
-use super::progress::ProgressMode;
+use super::{generate::Generated, progress::ProgressMode};
 use crate::{
     extractor::{TensorKind, Tokens},
     kernels::MatmulPrecision,
@@ -54,7 +54,9 @@ impl Choice for TensorKind {
             Self::ImageFeatures => {
                 "What the language model of LLaVA and its like reads: [1, tokens, width], after the projector"
             }
-            Self::PixelValues => "The tower's input, [1, 3, 224, 224]; loads no weights",
+            Self::PixelValues => {
+                "The tower's input, [1, 3, 224, 224], or of NaFlex [1, patches, 768]; loads no weights"
+            }
         }
     }
 }
@@ -108,7 +110,10 @@ impl Choice for Backend {
                 "CLIPImageProcessorPil, SiglipImageProcessorPil, BitImageProcessorPil: what towers were trained with"
             }
             Self::Torchvision => {
-                "CLIPImageProcessor, SiglipImageProcessor, BitImageProcessor: what transformers 5 runs by default"
+                "CLIPImageProcessor, SiglipImageProcessor, BitImageProcessor, DINOv3ViTImageProcessor: what transformers 5 runs by default"
+            }
+            Self::Transforms => {
+                "torchvision's transforms on Pillow's pictures: goes with checkpoints of open_clip and timm"
             }
         }
     }
@@ -123,9 +128,13 @@ impl Choice for Fit {
 
     fn help(self) -> &'static str {
         match self {
-            Self::Crop => "The config's own way: a crop for CLIP and DINOv2, a squash for SigLIP",
+            Self::Crop => "The config's own way: a crop for CLIP and DINOv2, a squash for SigLIP and DINOv3",
             Self::Pad => "Centred on a square of the mean colour, before all else, as LLaVA does",
             Self::Squash => "Straight to the square, whatever the aspect",
+            Self::Keep => {
+                "In its own shape, the shorter edge as long as the square's or --image-size N, each edge rounded down to \
+                 whole patches; position embeddings are interpolated"
+            }
         }
     }
 }
@@ -206,20 +215,50 @@ impl Choice for Dtype {
     }
 }
 
+impl Choice for Generated {
+    const CHOICES: &'static [Self] =
+        &[Self::CompleteBash, Self::CompleteZsh, Self::CompleteFish, Self::CompletePowershell, Self::Man];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::CompleteBash => "complete-bash",
+            Self::CompleteZsh => "complete-zsh",
+            Self::CompleteFish => "complete-fish",
+            Self::CompletePowershell => "complete-powershell",
+            Self::Man => "man",
+        }
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::CompleteBash => "For ~/.local/share/bash-completion/completions/clip-features",
+            Self::CompleteZsh => "For a file _clip-features in a directory of $fpath",
+            Self::CompleteFish => "For ~/.config/fish/completions/clip-features.fish",
+            Self::CompletePowershell => "For the file that $PROFILE names",
+            Self::Man => "For ~/.local/share/man/man1/clip-features.1",
+        }
+    }
+}
+
 impl Choice for ProgressMode {
-    const CHOICES: &'static [Self] = &[Self::Auto, Self::Always, Self::Never];
+    const CHOICES: &'static [Self] = &[Self::Auto, Self::Always, Self::Never, Self::Json];
 
     fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::Always => "always",
             Self::Never => "never",
+            Self::Json => "json",
         }
     }
 
     fn help(self) -> &'static str {
         match self {
             Self::Always => "Also a line at the start where standard error is no terminal",
+            Self::Json => {
+                "For a program: all of standard error is JSON objects, one a line, under what they are: progress (first at the \
+                 start, then once a second), warning, error, at the end a summary"
+            }
             Self::Auto | Self::Never => "",
         }
     }

@@ -16,6 +16,9 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Done, Self::SomeFailed, Self::Refused, Self::Interrupted];
+
     /// The number.
     pub fn code(self) -> u8 {
         match self {
@@ -23,6 +26,18 @@ impl Exit {
             Self::SomeFailed => 1,
             Self::Refused => 2,
             Self::Interrupted => 130,
+        }
+    }
+
+    /// What it means, for help and the man page.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "all done",
+            Self::SomeFailed => "some images failed, each named on standard error",
+            Self::Refused => "wrong usage, or the model or the output could not be opened",
+            Self::Interrupted => {
+                "interrupted; into a directory or an archive, the same command goes on where it was"
+            }
         }
     }
 }

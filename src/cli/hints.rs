@@ -34,10 +34,16 @@ fn of_job(error: &JobError) -> Option<String> {
     let hint = match error {
         JobError::Output(error) => of_output(error)?,
         JobError::Model(ModelError::Corrupt { path, .. }) => return refetch_hint(path),
+        JobError::Model(ModelError::Cut { path, .. }) => {
+            let elsewhere = "another process has written to it; copy it anew, and run the same command again";
+            return Some(refetch_hint(path).unwrap_or_else(|| elsewhere.to_owned()));
+        }
         JobError::Model(error) => of_model(error)?,
         JobError::Clash { by_extension: true, .. } => {
             "--keep-extension names them apart if only that differs"
         }
+        JobError::SamePlace { .. } => "--output, --heatmap and --pca each need a place of their own",
+        JobError::DrawnShards { .. } => "leave --output out, or write one tar or archive",
         JobError::Clash { .. } => "give the directory that holds both, so that their paths differ",
         JobError::NoSpace { .. } => "--dtype f16 halves it, --tokens may leave some out",
         _ => return None,
@@ -50,6 +56,10 @@ fn of_model(error: &ModelError) -> Option<&'static str> {
         ModelError::PixelShape { .. } => Some(
             "config.json's image_size and preprocessor_config.json's crop_size must agree; --image-size N sets both",
         ),
+        ModelError::PatchSize { .. } => {
+            Some("the patch_size of config.json and of preprocessor_config.json must agree")
+        }
+        ModelError::NoPatch { .. } => Some("give a larger --image-size"),
         ModelError::NoWeights { .. } => Some("--random-weights runs this architecture without weights"),
         _ => None,
     }

@@ -6,9 +6,13 @@
 mod args;
 mod choices;
 mod download;
+mod drawings;
+mod early;
 mod exit;
+mod generate;
 mod hints;
 mod interrupt;
+mod manual;
 mod parsed;
 mod parts;
 mod preview;
@@ -17,10 +21,11 @@ mod progress;
 mod reporter;
 mod request;
 mod settled;
+mod summary;
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::{
     input::look_at_stdin,
@@ -34,7 +39,7 @@ pub use parsed::{Parsed, Refusal};
 use args::Args;
 use download::Downloads;
 use parts::Parts;
-use print::{print_line, say};
+use print::print_line;
 use reporter::Reporter;
 use settled::Settled;
 
@@ -53,9 +58,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let refused = |message: String| {
-        say("error", &message);
+        arguments.progress.voice().say("error", &message);
         Exit::Refused
     };
+    if let Some(wanted) = arguments.generate {
+        return match print_line(wanted.text(Args::command()).trim_end()) {
+            Ok(()) => Exit::Done,
+            Err(error) => print::cannot_print(&error).unwrap_or_else(refused),
+        };
+    }
     if arguments.inputs.iter().any(|input| input.as_os_str() == "-") {
         // Whether it is an image or a tar is told by its content.
         look_at_stdin();
@@ -68,8 +79,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 /// Does what was settled. The error is what to say.
-fn execute(settled: Settled, arguments: &Args) -> Result<Exit, String> {
-    let downloads = Downloads::new(settled.shows_downloads);
+fn execute(mut settled: Settled, arguments: &Args) -> Result<Exit, String> {
+    if let Some(exit) = early::look(&mut settled)? {
+        return Ok(exit);
+    }
+    let downloads = Downloads::new(settled.shows_downloads, arguments.progress.voice());
     let model = settled
         .model
         .obtain(settled.wanted(), &|event| downloads.report(event))
@@ -89,11 +103,11 @@ fn execute(settled: Settled, arguments: &Args) -> Result<Exit, String> {
         };
     }
     let stop = Stop::new();
-    interrupt::listen(&stop);
-    let resumes = prepared.job().destination.resumes();
+    interrupt::listen(&stop, show.voice);
+    let resumes = prepared.resumes();
     let mut reporter = Reporter::new(&show);
     let ran = prepared.run(&stop, &mut |event| reporter.take(event));
-    reporter.end(ran.as_ref().ok().map(|(ended, _)| *ended), stop.is_asked(), resumes);
+    reporter.end(ran.as_ref().ok().map(|(ended, _)| *ended), resumes);
     if let Some(error) = reporter.unprintable() {
         return print::cannot_print(error);
     }

@@ -5,7 +5,11 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::parts::Parts;
-use crate::{input::Images, job::Prepared, output::readable_size};
+use crate::{
+    input::Images,
+    job::{Bound, Prepared},
+    output::readable_size,
+};
 
 /// A line for each fact.
 pub(super) fn describe(prepared: &Prepared, parts: Option<&Parts>) -> String {
@@ -36,11 +40,20 @@ pub(super) fn describe(prepared: &Prepared, parts: Option<&Parts>) -> String {
     line("model", contents.settings.get("model").unwrap_or_default().to_owned());
     line("compute", format!("{} threads, batches of {}", job.options.threads, job.batch));
     line("output", job.destination.describe(contents));
-    if let (Some((Some(needed), free)), Some(image)) =
-        (prepared.space(), job.destination.image_bytes(contents))
-    {
+    for drawing in &job.drawings {
+        line("drawing", format!("{}, .png", drawing.path().display()));
+    }
+    if let (Some((Some(needed), free)), Some((bound, image))) = (prepared.space(), prepared.image_bytes()) {
         let free = free.map_or("unknown".into(), readable_size);
-        line("space", format!("{} needed, {image} bytes an image; {free} free", readable_size(needed)));
+        let bound = match bound {
+            Bound::Exactly => "",
+            Bound::AtLeast => "at least ",
+            Bound::AtMost => "at most ",
+        };
+        line(
+            "space",
+            format!("{bound}{} needed, {image} bytes an image; {free} free", readable_size(needed)),
+        );
     }
     text.push_str(&parts.map(Parts::describe).unwrap_or_default());
     text

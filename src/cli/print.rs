@@ -5,6 +5,8 @@ use std::{
     io::{self, Write as _},
 };
 
+use serde_json::{Map, Value, json};
+
 use super::exit::Exit;
 
 /// Prints on standard output, at once, since a reader may be waiting for the line.
@@ -21,9 +23,46 @@ pub(super) fn cannot_print(error: &io::Error) -> Result<Exit, String> {
     }
 }
 
+/// How standard error is spoken to: in words, or in a JSON object on each line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Voice {
+    /// `warning: photos: holds no images`
+    Words,
+    /// `{"warning":{"message":"photos: holds no images"}}`
+    Json,
+}
+
+impl Voice {
+    /// Says something of the run.
+    pub(super) fn say(self, kind: &str, message: &str) {
+        self.tell(kind, None, message);
+    }
+
+    /// Says something of one file.
+    pub(super) fn say_of(self, kind: &str, path: &str, message: &str) {
+        self.tell(kind, Some(path), message);
+    }
+
+    fn tell(self, kind: &str, path: Option<&str>, message: &str) {
+        match (self, path) {
+            (Self::Words, None) => error_line(&format!("{kind}: {message}")),
+            (Self::Words, Some(path)) => error_line(&format!("{kind}: {}: {message}", printable(path))),
+            (Self::Json, path) => {
+                let (message, hint) = match message.split_once("\nhint: ") {
+                    Some((message, hint)) => (message, Some(hint)),
+                    None => (message, None),
+                };
+                let facts = [("path", path), ("message", Some(message)), ("hint", hint)];
+                let facts = facts.into_iter().filter_map(|(name, fact)| Some((name.into(), fact?.into())));
+                error_line(&json!({ kind: Value::Object(facts.collect::<Map<_, _>>()) }).to_string());
+            }
+        }
+    }
+}
+
 /// Prints a line on standard error. Where that is closed, there is nobody left to tell.
-pub(super) fn say(kind: &str, message: &str) {
-    let _ = writeln!(io::stderr(), "{kind}: {message}");
+pub(super) fn error_line(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// A name on one line: control characters, which could break it or drive a terminal, are escaped.

@@ -4,31 +4,48 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::print::say;
+use super::{
+    print::{Voice, error_line},
+    summary::Summary,
+};
 use crate::job::{Status, Tally};
 
 /// Between plain lines, where standard error is no terminal.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// When progress is shown.
+/// Between lines for a program, which does not tire of them.
+const JSON_INTERVAL: Duration = Duration::from_secs(1);
+
+/// When progress is shown, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProgressMode {
     Auto,
     /// Also a line at the start where standard error is no terminal
     Always,
     Never,
+    /// To a program: all of standard error is JSON
+    Json,
+}
+
+impl ProgressMode {
+    /// What standard error is written in.
+    pub(super) fn voice(self) -> Voice {
+        if self == Self::Json { Voice::Json } else { Voice::Words }
+    }
 }
 
 /// A bar on a terminal, lines elsewhere, or nothing.
 pub(super) struct Progress {
     form: Form,
+    voice: Voice,
+    total: Option<u64>,
     tally: Tally,
     started: Instant,
 }
 
 enum Form {
     Bar(ProgressBar),
-    Lines { last: Instant, total: Option<u64> },
+    Lines { last: Instant },
     Hidden,
 }
 
@@ -36,15 +53,14 @@ impl Progress {
     /// `total` is the number of images, if it is known.
     pub(super) fn new(mode: ProgressMode, total: Option<u64>) -> Self {
         let started = Instant::now();
-        let lines = || Form::Lines { last: started, total };
         let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let form = match mode {
             ProgressMode::Never => Form::Hidden,
             ProgressMode::Auto | ProgressMode::Always if is_terminal => Form::Bar(bar(total)),
-            ProgressMode::Auto | ProgressMode::Always => lines(),
+            ProgressMode::Auto | ProgressMode::Always | ProgressMode::Json => Form::Lines { last: started },
         };
-        let progress = Self { form, tally: Tally::default(), started };
-        if mode == ProgressMode::Always {
+        let progress = Self { form, voice: mode.voice(), total, tally: Tally::default(), started };
+        if let (ProgressMode::Always | ProgressMode::Json, Form::Lines { .. }) = (mode, &progress.form) {
             progress.line();
         }
         progress
@@ -54,12 +70,13 @@ impl Progress {
     pub(super) fn step(&mut self, status: Status) {
         self.tally.count(status);
         let Tally { done, skipped, failed } = self.tally;
+        let interval = if self.voice == Voice::Json { JSON_INTERVAL } else { INTERVAL };
         match &mut self.form {
             Form::Bar(bar) => {
                 bar.set_position(done + skipped + failed);
                 bar.set_message(if failed > 0 { format!("{failed} failed, ") } else { String::new() });
             }
-            Form::Lines { last, .. } if last.elapsed() >= INTERVAL => {
+            Form::Lines { last } if last.elapsed() >= interval => {
                 *last = Instant::now();
                 self.line();
             }
@@ -67,15 +84,7 @@ impl Progress {
         }
     }
 
-    /// Prints a line without tearing the bar.
-    pub(super) fn say(&self, kind: &str, message: &str) {
-        match &self.form {
-            Form::Bar(bar) => bar.suspend(|| say(kind, message)),
-            Form::Lines { .. } | Form::Hidden => say(kind, message),
-        }
-    }
-
-    /// Runs something that prints on standard output without tearing the bar.
+    /// Prints something without tearing the bar.
     pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
         match &self.form {
             Form::Bar(bar) => bar.suspend(print),
@@ -90,35 +99,25 @@ impl Progress {
         }
     }
 
-    /// `1900 done, 12 complete before, 88 failed in 25:03, 1.26 images/s`
-    pub(super) fn summary(&self) -> String {
-        let elapsed = self.started.elapsed();
-        let Tally { done, skipped, failed } = self.tally;
-        let mut parts = vec![format!("{done} done")];
-        if skipped > 0 {
-            parts.push(format!("{skipped} complete before"));
-        }
-        if failed > 0 {
-            parts.push(format!("{failed} failed"));
-        }
-        let seconds = elapsed.as_secs();
-        let rate = done as f64 / elapsed.as_secs_f64().max(1e-9);
-        format!("{} in {}:{:02}, {rate:.2} images/s", parts.join(", "), seconds / 60, seconds % 60)
+    /// How far it is.
+    pub(super) fn summary(&self) -> Summary {
+        Summary::of(self.tally, self.started.elapsed())
     }
 
     fn line(&self) {
-        if let Form::Lines { total, .. } = &self.form {
-            let Tally { done, skipped, failed } = self.tally;
-            let seen = done + skipped + failed;
-            let eta = match total {
-                Some(total) if done > 0 && *total > seen => {
-                    let left = self.started.elapsed().as_secs_f64() / done as f64 * (total - seen) as f64;
-                    format!(", about {}:{:02} left", left as u64 / 60, left as u64 % 60)
-                }
-                _ => String::new(),
-            };
-            let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-            say("progress", &format!("{seen}{of}: {}{eta}", self.summary()));
+        let summary = self.summary();
+        match self.voice {
+            Voice::Json => error_line(&summary.progress(self.total)),
+            Voice::Words => {
+                let Tally { done, skipped, failed } = self.tally;
+                let seen = done + skipped + failed;
+                let of = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
+                let left = summary.seconds_left(self.total).filter(|&left| left > 0.0);
+                let left = left.map(|left| left as u64);
+                let left = left.map(|left| format!(", about {}:{:02} left", left / 60, left % 60));
+                let left = left.unwrap_or_default();
+                self.voice.say("progress", &format!("{seen}{of}: {}{left}", summary.words()));
+            }
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::{io, ops::ControlFlow};
 
 use super::{
-    print::{print_line, printable},
-    progress::Progress,
+    print::{error_line, print_line, printable},
+    progress::{Progress, ProgressMode},
     settled::Show,
 };
 use crate::job::{Ended, Event, Record, Status};
@@ -34,14 +34,16 @@ impl<'a> Reporter<'a> {
             (Event::Started { total }, progress) => {
                 let progress = progress.insert(Progress::new(self.show.progress, total));
                 if self.show.warns_of_random_weights {
-                    progress.say("warning", "random weights: the features mean nothing");
+                    let message = "random weights: the features mean nothing";
+                    progress.aside(|| self.show.voice.say("warning", message));
                 }
                 ControlFlow::Continue(())
             }
             (Event::Shard { path, passed_over }, Some(progress)) => {
                 if passed_over > 0 && !self.show.quiet {
                     let what = "links, devices and sparse members in it were passed over";
-                    progress.say("warning", &format!("{}: {passed_over} {what}", printable(path)));
+                    let message = format!("{passed_over} {what}");
+                    progress.aside(|| self.show.voice.say_of("warning", path, &message));
                 }
                 ControlFlow::Continue(())
             }
@@ -55,24 +57,34 @@ impl<'a> Reporter<'a> {
     }
 
     /// Says how it went. `ended` is none where an error ended it, which is told afterwards.
-    pub(super) fn end(&self, ended: Option<Ended>, interrupted: bool, resumes: bool) {
+    pub(super) fn end(&mut self, ended: Option<Ended>, resumes: bool) {
         let Some(progress) = &self.progress else { return };
         progress.clear();
-        let is_unheard = ended == Some(Ended::Unheard);
-        if !self.show.is_batch || self.show.quiet || is_unheard {
+        if ended == Some(Ended::Unheard) {
             return;
         }
-        let summary = progress.summary();
-        if ended == Some(Ended::Complete) {
-            progress.say("finished", &summary);
-        } else if resumes && interrupted {
+        let (summary, voice) = (progress.summary(), self.show.voice);
+        let words = summary.words();
+        if self.show.progress == ProgressMode::Json {
+            error_line(&summary.ended(ended));
+        } else if !self.show.is_batch || self.show.quiet {
+            // One image has its own line, and the quiet have the exit code.
+        } else if ended == Some(Ended::Complete) {
+            voice.say("finished", &words);
+        } else if resumes && ended == Some(Ended::Stopped) {
             let how = match self.show.overwrites {
                 true => "without --overwrite, the same command",
                 false => "the same command",
             };
-            progress.say("stopped", &format!("{summary}; {how} goes on where it was"));
+            voice.say("stopped", &format!("{words}; {how} goes on where it was"));
         } else {
-            progress.say("stopped", &summary);
+            voice.say("stopped", &words);
+        }
+        if self.show.json && self.show.is_batch {
+            // A reader that has gone after the last image has all that it wanted, and what ended the run matters more.
+            let printed = print_line(&summary.ended(ended));
+            let is_trouble = |error: &io::Error| ended.is_some() && error.kind() != io::ErrorKind::BrokenPipe;
+            self.unprintable = printed.err().filter(is_trouble);
         }
     }
 }
@@ -85,14 +97,13 @@ fn show_image(
     records: &[Record<'_>],
 ) -> ControlFlow<io::Error> {
     for record in records {
-        let path = printable(record.path);
-        if let Some(failure) = &record.failure {
-            progress.say("error", &format!("{path}: {}", failure.reason));
+        if let Some(failure) = record.failure.as_ref().filter(|_| !show.told.contains(record.path)) {
+            progress.aside(|| show.voice.say_of("error", record.path, failure.reason));
         }
     }
     if let (Some(record), false) = (records.first(), show.quiet) {
         for warning in warnings {
-            progress.say("warning", &format!("{}: {warning}", printable(record.path)));
+            progress.aside(|| show.voice.say_of("warning", record.path, warning));
         }
     }
     progress.step(status);

@@ -31,6 +31,9 @@ pub(super) fn request(args: &Args) -> Result<Request> {
     if args.grid && !has_tokens {
         bail!("--grid lays out tokens, and {names} has none\nhint: leave --grid out");
     }
+    if args.pad && !tensors.iter().any(|kind| kind.is_of_patches()) {
+        bail!("--pad pads tokens, and {names} has none\nhint: leave --pad out");
+    }
     if let (true, Some(tokens @ (Tokens::All | Tokens::Cls))) = (args.grid, args.tokens) {
         bail!(
             "--grid lays out patches, and --tokens {} asks for others\nhint: leave --tokens out",
@@ -38,12 +41,15 @@ pub(super) fn request(args: &Args) -> Result<Request> {
         );
     }
     let tokens = if args.grid { Tokens::Patch } else { args.tokens.unwrap_or_default() };
-    if args.heatmap.is_some() && (!has_tokens || tokens == Tokens::Cls) {
+    let drawn = [("--heatmap", args.heatmap.is_some()), ("--pca", args.pca.is_some())];
+    if let (Some((option, _)), false) =
+        (drawn.iter().find(|(_, given)| *given), has_tokens && tokens != Tokens::Cls)
+    {
         bail!(
-            "--heatmap draws patches, and none are asked for\nhint: --tensor last_hidden_state, or --layer N"
+            "{option} draws patches, and none are asked for\nhint: --tensor last_hidden_state, or --layer N"
         );
     }
-    Ok(Request { tensors, layers: args.layer.clone(), tokens, grid: args.grid })
+    Ok(Request { tensors, layers: args.layer.clone(), tokens, grid: args.grid, pad: args.pad })
 }
 
 #[cfg(test)]
@@ -90,6 +96,7 @@ mod tests {
             ("--tensor image_embeds --grid", "image_embeds has none"),
             ("--grid --tokens cls", "--tokens cls asks for others"),
             ("--tokens cls --heatmap x.png", "--heatmap draws patches"),
+            ("--tensor pooler_output --pca x.png", "--pca draws patches"),
         ] {
             let message = settle(line).unwrap_err().to_string();
             assert!(message.contains(part), "{line}: {message}");

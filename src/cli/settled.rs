@@ -1,22 +1,31 @@
 //! What was typed → what it means: every rule that spans several options, once.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Error, Result, bail};
 use pillow_exact::DecodeOptions;
 
 use super::{
-    args::Args, choices::FormatChoice, hints::told, print::say, progress::ProgressMode, request::request,
+    args::Args,
+    choices::FormatChoice,
+    drawings::{drawings, names_drawings},
+    hints::told,
+    print::Voice,
+    progress::ProgressMode,
+    request::request,
 };
 use crate::{
     extractor::Options,
     hub::{self, HubError, ModelChoice, Settings},
     input::{self, Images, Input, List, Separator},
-    job::{Heatmap, Job},
+    job::{Drawing, Job},
     kernels::physical_cores,
     model::ModelSpec,
-    output::{self, Asked, Destination, Dtype, Part},
-    processor::Fit,
+    output::{self, Asked, Destination, Dtype, OutputError, Part, Setting},
+    processor::{Fit, ImageSize},
     shard::Selection,
 };
 
@@ -25,18 +34,18 @@ use crate::{
 pub(super) struct Settled {
     pub(super) model: ModelChoice,
     pub(super) options: Options,
-    inputs: Vec<Box<dyn Input>>,
-    destination: Box<dyn Destination>,
+    pub(super) inputs: Vec<Box<dyn Input>>,
+    pub(super) destination: Box<dyn Destination>,
     pub(super) dtype: Dtype,
     pub(super) batch: usize,
     max_failures: Option<u64>,
-    failures: Option<PathBuf>,
-    heatmap: Option<Heatmap>,
+    pub(super) failures: Option<PathBuf>,
+    pub(super) drawings: Vec<Drawing>,
     selection: Selection,
-    part: Option<Part>,
+    pub(super) part: Option<Part>,
     /// Whether a download is shown.
     pub(super) shows_downloads: bool,
-    show: Show,
+    pub(super) show: Show,
 }
 
 /// What a person, or a program on the other end of a pipe, gets to see.
@@ -45,6 +54,7 @@ pub(super) struct Show {
     pub(super) json: bool,
     pub(super) quiet: bool,
     pub(super) progress: ProgressMode,
+    pub(super) voice: Voice,
     /// Whether shapes are printed, as nothing is written.
     pub(super) shapes: bool,
     /// Whether there may be several images.
@@ -52,6 +62,8 @@ pub(super) struct Show {
     pub(super) overwrites: bool,
     pub(super) warns_of_random_weights: bool,
     pub(super) dry_run: bool,
+    /// The images of which the reason was said beforehand.
+    pub(super) told: HashSet<String>,
 }
 
 impl Settled {
@@ -90,14 +102,25 @@ impl Settled {
             dtype: args.dtype,
             overwrite: args.overwrite,
         };
-        let destination = output::choose(&asked).map_err(|error| Error::msg(told(&error)))?;
+        let drawings = drawings(&args, is_one)?;
+        let destination = match output::choose(&asked) {
+            // The names of pictures may be what it is for.
+            Err(OutputError::Unused { setting: Setting::KeepExtension }) if names_drawings(&drawings) => {
+                output::choose(&Asked { keep_extension: false, ..asked })
+            }
+            chosen => chosen,
+        };
+        let destination = destination.map_err(|error| Error::msg(told(&error)))?;
         let request = request(&args)?;
         let model = model(&args).map_err(|error| Error::msg(told(&error)))?;
         if args.json && args.output.as_deref().is_some_and(is_dash) {
             bail!("--json and -o - both need standard output\nhint: write the tensor to a file");
         }
-        if args.heatmap.is_some() && !is_one {
-            bail!("--heatmap draws one image\nhint: give one image file");
+        if let (Fit::Keep, Some(size @ ImageSize::Exact { height, width })) = (args.fit, args.image_size) {
+            bail!(
+                "--fit keep keeps a picture's own shape, and --image-size {size} is another\nhint: give the shorter edge alone, --image-size {}",
+                height.min(width)
+            );
         }
         if args.tiles && (args.fit != Fit::Crop || args.image_size.is_some()) {
             bail!("--tiles are the model's own cut of a picture\nhint: leave --fit and --image-size out");
@@ -111,11 +134,13 @@ impl Settled {
                 ProgressMode::Auto if args.quiet || is_one => ProgressMode::Never,
                 mode => mode,
             },
+            voice: args.progress.voice(),
             shapes: args.output.is_none(),
             is_batch: !is_one,
             overwrites: args.overwrite,
             warns_of_random_weights: args.random_weights.is_some() && request.needs_tower() && !args.quiet,
             dry_run: args.dry_run,
+            told: HashSet::new(),
         };
         let options = Options {
             request,
@@ -127,6 +152,7 @@ impl Settled {
             fit: args.fit,
             image_size: args.image_size,
             tiles: args.tiles,
+            max_num_patches: args.max_num_patches,
             backend: args.processor,
             matmul_precision: args.matmul_precision,
             threads,
@@ -141,7 +167,7 @@ impl Settled {
             batch: args.batch_size.map_or_else(|| threads.div_ceil(4).min(16), usize::from),
             max_failures: if args.fail_fast { Some(1) } else { args.max_failures },
             failures: args.failures,
-            heatmap: args.heatmap.map(|path| Heatmap { path, query: args.query }),
+            drawings,
             selection: Selection { image_keys: args.image_key, keep: args.keep },
             part: args.shard,
             shows_downloads: !args.quiet && args.progress != ProgressMode::Never,
@@ -161,7 +187,7 @@ impl Settled {
             batch: self.batch,
             max_failures: self.max_failures,
             failures: self.failures,
-            heatmap: self.heatmap,
+            drawings: self.drawings,
             selection: self.selection,
             part: self.part,
         };
@@ -173,7 +199,10 @@ impl Show {
     /// Warns of directories that hold no images.
     pub(super) fn empty_inputs(&self, images: &Images) {
         if let (Images::Known { empty, .. }, false) = (images, self.quiet) {
-            empty.iter().for_each(|path| say("warning", &format!("{}: holds no images", path.display())));
+            let warn = |path: &PathBuf| {
+                self.voice.say_of("warning", &path.display().to_string(), "holds no images");
+            };
+            empty.iter().for_each(warn);
         }
     }
 }
@@ -247,13 +276,16 @@ mod tests {
             ("a.png --format npy", "--format says how to write, and nothing is written"),
             ("a.png -o x.npy --dtype bf16", "--dtype bf16: .npy has no bfloat16"),
             ("src -o x/ --dtype bf16", "no bfloat16"),
-            ("src --heatmap x.png", "draws one image"),
+            ("src --heatmap x.png", "one file for several images"),
+            ("src --pca x.PNG", "one file for several images"),
+            ("a.png --pca x.jpg", "pictures are PNG files"),
             ("a.png -o x.npy --shard-size 1GB", "--shard-size splits an archive"),
             ("src -o x.npy --keep-extension", "--keep-extension names the files of a directory"),
             ("src --overwrite", "none are written"),
             ("- -", "- is given twice"),
             ("a.png --tiles --fit pad", "the model's own cut"),
             ("a.png --tiles --image-size 448", "the model's own cut"),
+            ("a.png --fit keep --image-size 224x448", "--image-size 224x448 is another"),
             ("a.png --revision v1", "--revision is of a model of the hub"),
         ] {
             let message = settle(line).unwrap_err().to_string();

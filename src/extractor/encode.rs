@@ -1,16 +1,19 @@
 //! The forward pass of a batch, and what of its outputs is asked for.
 
+use std::collections::BTreeMap;
+
 use candle_core::{Device, Tensor};
 
+use super::padded;
 use super::request::{Part, Request, TensorKind};
 use crate::{
-    model::{ModelError, Outputs, VisionConfig, VisionTower},
+    model::{ModelError, Outputs, VisionTower},
     output::Array,
-    processor::PixelValues,
+    processor::{Patches, PixelValues},
 };
 
 /// The inputs of some images → for each image, in order, the tensors asked for, each with a leading dimension
-/// of its tiles, mostly 1.
+/// of its tiles, mostly 1. `patches` is what the processor cuts pictures into, if it does.
 ///
 /// # Errors
 /// As [`VisionTower::outputs`].
@@ -18,39 +21,40 @@ pub(super) fn encode(
     tower: &VisionTower,
     batch: &[PixelValues],
     request: &Request,
+    patches: Option<Patches>,
 ) -> Result<Vec<Vec<Array>>, ModelError> {
-    let wanted = request.wanted(tower.config())?;
-    let mut encoded: Vec<Vec<Array>> = Vec::with_capacity(batch.len());
-    let size = |image: &PixelValues| [image.height(), image.width()];
-    let pass = |pixels: Vec<f32>, tiles, [height, width]: [usize; 2]| -> Result<Pass, ModelError> {
-        let input = Tensor::from_vec(pixels, (tiles, 3, height, width), &Device::Cpu)?; // (B, 3, H, W)
-        Ok(Pass { outputs: tower.outputs(&input, &wanted)?, input })
+    let mut wanted = request.wanted(tower.config())?;
+    let (padded, patch_size) = (request.padded(patches), tower.config().patch_size);
+    let mut encoded = vec![Vec::new(); batch.len()];
+    let mut pass = |pixels: Vec<f32>, count, (height, width)| -> Result<Outputs, ModelError> {
+        let input = Tensor::from_vec(pixels, (count, 3, height, width), &Device::Cpu)?; // (B, 3, H, W)
+        let own = (height / patch_size) * (width / patch_size);
+        wanted.padding = padded.is_some_and(|count| count > own);
+        tower.outputs(&input, &wanted)
     };
-    // Without a crop, pictures can differ in size.
-    for images in batch.chunk_by(|a, b| size(a) == size(b) && a.tiles() == 1 && b.tiles() == 1) {
-        let image = &images[0];
-        if image.tiles() == 1 {
-            let mut pixels = Vec::with_capacity(images.len() * image.as_slice().len());
-            images.iter().for_each(|image| pixels.extend_from_slice(image.as_slice()));
-            let pass = pass(pixels, images.len(), size(image))?;
-            for index in 0..images.len() {
-                encoded.push(pass.arrays(tower.config(), [index, 1], request)?);
-            }
-            continue;
+    for (size, places) in by_size(batch) {
+        let mut pixels = Vec::with_capacity(places.len() * 3 * size.0 * size.1);
+        places.iter().for_each(|&place| pixels.extend_from_slice(batch[place].as_slice()));
+        let outputs = pass(pixels, places.len(), size)?;
+        for (index, place) in places.into_iter().enumerate() {
+            encoded[place] = arrays(tower, &outputs, [index, 1], &batch[place], request, patches)?;
         }
+    }
+    for (place, image) in batch.iter().enumerate().filter(|(_, image)| image.tiles() > 1) {
         let tile = image.as_slice().len() / image.tiles();
         let mut whole: Vec<Array> = Vec::new();
         for pixels in image.as_slice().chunks(TILES * tile) {
             let tiles = pixels.len() / tile;
-            let pass = pass(pixels.to_vec(), tiles, size(image))?;
-            let part = pass.arrays(tower.config(), [0, tiles], request)?;
+            let outputs = pass(pixels.to_vec(), tiles, (image.height(), image.width()))?;
+            let input = PixelValues::of_tiles(tiles, image.height(), image.width(), pixels.to_vec());
+            let part = arrays(tower, &outputs, [0, tiles], &input, request, patches)?;
             if whole.is_empty() {
                 whole = part;
             } else {
                 whole.iter_mut().zip(part).for_each(|(whole, part)| whole.append(part));
             }
         }
-        encoded.push(whole);
+        encoded[place] = whole;
     }
     Ok(encoded)
 }
@@ -58,52 +62,86 @@ pub(super) fn encode(
 /// Tiles of a picture that the tower takes at once, which bounds its memory; the features do not depend on it.
 const TILES: usize = 8;
 
-/// A forward pass.
-struct Pass {
-    /// (B, 3, H, W)
-    input: Tensor,
-    outputs: Outputs,
+/// The places of the images of each size, height and width, since a forward pass takes one size. Those with tiles have passes of their
+/// own.
+fn by_size(batch: &[PixelValues]) -> BTreeMap<(usize, usize), Vec<usize>> {
+    let mut sizes: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (place, image) in batch.iter().enumerate().filter(|(_, image)| image.tiles() == 1) {
+        sizes.entry((image.height(), image.width())).or_default().push(place);
+    }
+    sizes
 }
 
-impl Pass {
-    /// The tensors asked for of an image, which is so many tiles from the first on.
-    fn arrays(
-        &self,
-        config: &VisionConfig,
-        [first, tiles]: [usize; 2],
-        request: &Request,
-    ) -> Result<Vec<Array>, ModelError> {
-        let Self { input, outputs } = self;
-        let (_, _, height, width) = input.dims4()?;
-        let one = |part: Part| -> Result<Array, ModelError> {
-            let tensor = match part.kind {
-                TensorKind::LastHiddenState => outputs.last_hidden_state.as_ref(),
-                TensorKind::HiddenStates => part.layer.and_then(|layer| outputs.hidden_states.get(&layer)),
-                TensorKind::Attentions => part.layer.and_then(|layer| outputs.attentions.get(&layer)),
-                TensorKind::PoolerOutput => outputs.pooler_output.as_ref(),
-                TensorKind::ImageEmbeds => outputs.image_embeds.as_ref(),
-                TensorKind::ImageFeatures => outputs.image_features.as_ref(),
-                TensorKind::PixelValues => Some(input),
-            };
-            let mut tensor = tensor.ok_or(ModelError::NotLoaded)?.narrow(0, first, tiles)?; // (tiles, …)
-            if part.kind.has_tokens() {
-                let patches = tensor.dim(1)? - config.prefix_tokens();
-                let (first, kept) = request.kept_tokens().span(config, patches);
-                tensor = tensor.narrow(1, first, kept)?; // (tiles, kept, width)
-            }
-            let mut shape = request.shape(part.kind, config, height, width);
-            shape[0] = tiles;
-            Ok(Array { name: part.name(), shape, values: tensor.flatten_all()?.to_vec1()? })
+/// The tensors asked for of one image of a batch, which is so many tiles from the first on.
+fn arrays(
+    tower: &VisionTower,
+    outputs: &Outputs,
+    [first, tiles]: [usize; 2],
+    image: &PixelValues,
+    request: &Request,
+    patches: Option<Patches>,
+) -> Result<Vec<Array>, ModelError> {
+    let config = tower.config();
+    let shape = |kind| {
+        let mut shape = request.shape(kind, config, image.height(), image.width(), patches);
+        shape[0] = tiles;
+        shape
+    };
+    let one = |part: Part| -> Result<Array, ModelError> {
+        if part.kind == TensorKind::PixelValues {
+            return Ok(pixel_array(image.clone(), request, patches));
+        }
+        let of = |outputs: &Outputs| {
+            let tensor = tensor(outputs, part).ok_or(ModelError::NotLoaded)?;
+            Ok::<_, ModelError>(tensor.narrow(0, first, tiles)?) // (tiles, …)
         };
-        request.parts(config)?.into_iter().map(one).collect()
+        let mut tensor = of(outputs)?;
+        if let (Some(padding), Some(count)) = (&outputs.padding, request.padded(patches)) {
+            let count = config.prefix_tokens() + count;
+            tensor = match part.kind {
+                TensorKind::Attentions => padded::attention(&tensor, &of(padding)?, count)?,
+                kind if kind.has_tokens() => padded::tokens(&tensor, &of(padding)?, count)?,
+                _ => tensor,
+            };
+        }
+        if part.kind.has_tokens() {
+            let patches = tensor.dim(1)? - config.prefix_tokens();
+            let (first, kept) = request.kept_tokens().span(config, patches);
+            tensor = tensor.narrow(1, first, kept)?; // (tiles, kept, width)
+        }
+        let values = tensor.flatten_all()?.to_vec1()?;
+        Ok(Array { name: part.name(), shape: shape(part.kind), values })
+    };
+    request.parts(config)?.into_iter().map(one).collect()
+}
+
+/// What a tower gave for a part.
+fn tensor(outputs: &Outputs, part: Part) -> Option<&Tensor> {
+    match part.kind {
+        TensorKind::LastHiddenState => outputs.last_hidden_state.as_ref(),
+        TensorKind::HiddenStates => outputs.hidden_states.get(&part.layer?),
+        TensorKind::Attentions => outputs.attentions.get(&part.layer?),
+        TensorKind::PoolerOutput => outputs.pooler_output.as_ref(),
+        TensorKind::ImageEmbeds => outputs.image_embeds.as_ref(),
+        TensorKind::ImageFeatures => outputs.image_features.as_ref(),
+        TensorKind::PixelValues => None,
     }
 }
 
-/// The tower's input as an array (tiles, 3, height, width).
-pub(super) fn pixel_array(pixel_values: PixelValues) -> Array {
-    Array {
-        name: TensorKind::PixelValues.name().to_owned(),
-        shape: vec![pixel_values.tiles(), 3, pixel_values.height(), pixel_values.width()],
-        values: pixel_values.into_vec(),
-    }
+/// The tower's input as the reference's processor gives it: (tiles, 3, height, width), or flattened patches (1, N, 3·p·p), those of padding
+/// zeros.
+pub(super) fn pixel_array(image: PixelValues, request: &Request, patches: Option<Patches>) -> Array {
+    let mut shape = request.pixel_shape(image.height(), image.width(), patches);
+    let values = match patches {
+        None => {
+            shape[0] = image.tiles();
+            image.into_vec()
+        }
+        Some(Patches { patch_size, .. }) => {
+            let mut values = image.to_patches(patch_size);
+            values.resize(shape.iter().product(), 0.0);
+            values
+        }
+    };
+    Array { name: TensorKind::PixelValues.name().to_owned(), shape, values }
 }

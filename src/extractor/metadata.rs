@@ -24,10 +24,14 @@ pub(super) fn metadata(
         settings.insert("revision", commit);
     }
     settings.insert("processor", processor.config().describe());
-    settings.insert("processor_backend", options.backend.name());
+    settings.insert("processor_backend", processor.config().backend.name());
     settings.insert("fit", options.fit.name());
     if options.tiles {
         settings.insert("tiles", true);
+    }
+    if let Some(patches) = processor.config().patches() {
+        settings.insert("max_num_patches", patches.max_num_patches);
+        settings.insert("pad", request.pad);
     }
     settings.insert("alpha", options.decode.alpha.name());
     settings.insert("exif_orientation", options.decode.exif_orientation.name());
@@ -53,15 +57,15 @@ pub(super) fn metadata(
         settings.insert("token_layout", layout);
         settings.insert("class_tokens", config.class_tokens);
         settings.insert("register_tokens", config.register_tokens);
-        // What transformers applies to last_hidden_state; hidden_states have none in any family.
-        let normalized = has(TensorKind::LastHiddenState) && config.family.normalizes_output();
+        // What is applied to last_hidden_state; hidden_states have none in any family.
+        let normalized = has(TensorKind::LastHiddenState) && config.normalizes_output();
         settings.insert(
             "norm",
             match (normalized, has(TensorKind::HiddenStates)) {
                 (false, _) => "none".to_owned(),
-                (true, false) => config.family.final_norm().to_owned(),
+                (true, false) => config.final_norm().to_owned(),
                 (true, true) => {
-                    format!("{} on last_hidden_state, none on hidden_states", config.family.final_norm())
+                    format!("{} on last_hidden_state, none on hidden_states", config.final_norm())
                 }
             },
         );

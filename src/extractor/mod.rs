@@ -9,6 +9,7 @@ mod error;
 mod metadata;
 mod opened;
 mod options;
+mod padded;
 mod picture;
 mod request;
 mod unloaded;
@@ -83,11 +84,13 @@ impl Extractor {
     /// # Errors
     /// As [`VisionTower::outputs`].
     pub fn encode(&self, batch: Vec<PixelValues>) -> Result<Vec<Vec<Array>>, ModelError> {
+        let (request, patches) = (&self.opened.options.request, self.opened.patches());
         match &self.tower {
-            None => Ok(batch.into_iter().map(|values| vec![encode::pixel_array(values)]).collect()),
-            Some(tower) => {
-                self.opened.pool.install(|| encode::encode(tower, &batch, &self.opened.options.request))
+            None => {
+                let one = |values: PixelValues| encode::pixel_array(values, request, patches);
+                Ok(batch.into_iter().map(|values| vec![one(values)]).collect())
             }
+            Some(tower) => self.opened.pool.install(|| encode::encode(tower, &batch, request, patches)),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{Model, ModelError, ModelSpec, VisionConfig, VisionTower},
     output::{Metadata, TensorSpec},
-    processor::{PixelValues, Processor},
+    processor::{Fit, Patches, PixelValues, Processor},
 };
 
 /// What is known of an extractor before its weights are read.
@@ -42,18 +42,33 @@ impl Opened {
         let pool =
             pool.build().map_err(|error| ModelError::Threads { threads, reason: error.to_string() })?;
         let model = Model::open(spec)?;
-        let processor =
-            model.processor_with(options.fit, options.image_size, options.backend, options.tiles)?;
+        let Options { fit, image_size, max_num_patches, backend, tiles, .. } = options;
+        let processor = model.processor_with(fit, image_size, max_num_patches, backend, tiles)?;
         let request = &options.request;
+        let patches = processor.config().patches();
+        if request.pad && patches.is_none() {
+            return Err(ModelError::NoSuchTensor {
+                tensor: "padding",
+                reason: "the image processor has no number of patches to pad to".into(),
+                hint: "only SigLIP 2 NaFlex pads, since its pictures have shapes of their own".into(),
+            });
+        }
         if !request.needs_tower() {
             let parts = vec![Part { kind: TensorKind::PixelValues, layer: None }];
             let metadata = metadata(&options, &model, &processor, None)?;
             return Ok(Self { options, processor, tower: None, parts, metadata, pool });
         }
         let mut config = model.config()?;
-        config.interpolate_pos_encoding |= options.image_size.is_some();
+        config.interpolate_pos_encoding |= options.image_size.is_some() || options.fit == Fit::Keep;
         if let Some((height, width)) = processor.output_size() {
             check(&config, request, height as usize, width as usize)?;
+        } else if let Some((height, width)) = processor.config().least_output_size() {
+            config.check(height as usize, width as usize)?;
+        }
+        if let Some(Patches { patch_size, .. }) = patches
+            && patch_size != config.patch_size
+        {
+            return Err(ModelError::PatchSize { processor: patch_size, tower: config.patch_size });
         }
         let wanted = request.wanted(&config)?;
         let weights = model.weights_in(wanted.scope())?;
@@ -83,6 +98,16 @@ impl Opened {
         self.processor.output_size().map(|(height, width)| (height as usize, width as usize))
     }
 
+    /// What pictures are cut into, where the tower's input is patches.
+    pub fn patches(&self) -> Option<Patches> {
+        self.processor.config().patches()
+    }
+
+    /// How many patches of padding follow an image's own.
+    pub fn padding(&self, own: usize) -> usize {
+        self.options.request.padded(self.patches()).map_or(0, |count| count - own)
+    }
+
     /// The tensors of each image, in order.
     pub fn parts(&self) -> &[Part] {
         &self.parts
@@ -90,14 +115,41 @@ impl Opened {
 
     /// Their names and shapes.
     pub fn tensors(&self) -> Vec<TensorSpec> {
-        let shape = |kind, (height, width)| match self.config() {
-            Some(config) => self.options.request.shape(kind, config, height, width),
-            None => vec![1, 3, height, width],
-        };
         // How many tiles there are depends on the picture.
         let size = self.input_size().filter(|_| !self.options.tiles);
-        let spec =
-            |part: &Part| TensorSpec { name: part.name(), shape: size.map(|size| shape(part.kind, size)) };
+        self.specs(&self.options.request, |part| size.or_else(|| self.fixed_size(part)))
+    }
+
+    /// The same, with the smallest shapes that a picture can give where they depend on it; none where that is not known.
+    pub fn least_tensors(&self) -> Vec<TensorSpec> {
+        let least = self.processor.config().least_output_size();
+        let least = least.map(|(height, width)| (height as usize, width as usize));
+        self.specs(&self.options.request, |part| least.or_else(|| self.fixed_size(part)))
+    }
+
+    /// The same with the largest shapes, of a processor that says how many patches a picture may have; else none.
+    pub fn largest_tensors(&self) -> Option<Vec<TensorSpec>> {
+        self.patches()?;
+        let padded = Request { pad: true, grid: false, ..self.options.request.clone() };
+        Some(self.specs(&padded, |_| Some((0, 0))))
+    }
+
+    /// Any size of input, for a tensor whose shape does not depend on it.
+    fn fixed_size(&self, part: &Part) -> Option<(usize, usize)> {
+        let is_one = !self.options.tiles && self.options.request.is_of_one_shape(part.kind, self.patches());
+        is_one.then_some((0, 0))
+    }
+
+    /// The tensors' names, and the shapes that they have for inputs of some sizes.
+    fn specs(&self, request: &Request, size: impl Fn(&Part) -> Option<(usize, usize)>) -> Vec<TensorSpec> {
+        let shape = |kind, (height, width)| match self.config() {
+            Some(config) => request.shape(kind, config, height, width, self.patches()),
+            None => request.pixel_shape(height, width, self.patches()),
+        };
+        let spec = |part: &Part| TensorSpec {
+            name: part.name(),
+            shape: size(part).map(|size| shape(part.kind, size)),
+        };
         self.parts.iter().map(spec).collect()
     }
 

@@ -5,7 +5,7 @@ use pillow_exact::DecodeOptions;
 use super::request::Request;
 use crate::{
     kernels::{MatmulPrecision, physical_cores},
-    processor::{Backend, Fit},
+    processor::{Backend, Fit, ImageSize},
 };
 
 /// The settings of an extractor.
@@ -15,14 +15,16 @@ pub struct Options {
     pub request: Request,
     /// How pictures are decoded.
     pub decode: DecodeOptions,
-    /// How a picture becomes a square.
+    /// How a picture comes into the shape of the tower's input.
     pub fit: Fit,
-    /// Edge of the tower's input in pixels, where it is not the model's own.
-    pub image_size: Option<u32>,
+    /// Size of the tower's input in pixels, where it is not the model's own.
+    pub image_size: Option<ImageSize>,
+    /// The most patches that a picture is cut into, where it is not the model's own number.
+    pub max_num_patches: Option<u32>,
     /// Whether a picture is given as its whole and the tiles that the processor cuts beside it.
     pub tiles: bool,
-    /// Whose image processor is followed.
-    pub backend: Backend,
+    /// Whose image processor is followed; none for Pillow's, or torchvision's where the family has no other.
+    pub backend: Option<Backend>,
     /// How exact the tower's products are.
     pub matmul_precision: MatmulPrecision,
     /// Threads to compute with; the numbers do not depend on it.
@@ -37,8 +39,9 @@ impl Default for Options {
             decode: DecodeOptions::default(),
             fit: Fit::default(),
             image_size: None,
+            max_num_patches: None,
             tiles: false,
-            backend: Backend::default(),
+            backend: None,
             matmul_precision: MatmulPrecision::default(),
             threads: physical_cores(),
         }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::model::{ModelError, VisionConfig, Wanted};
+use crate::processor::Patches;
 
 /// A tensor that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub enum TensorKind {
     ImageEmbeds,
     /// What the language model of a vision-language model reads, after its projector
     ImageFeatures,
-    /// The tower's input, [1, 3, 224, 224]; loads no weights
+    /// The tower's input, [1, 3, 224, 224], or of NaFlex [1, patches, 768]; loads no weights
     PixelValues,
 }
 
@@ -51,6 +52,11 @@ impl TensorKind {
     /// Whether it is one tensor per layer.
     pub fn has_layers(self) -> bool {
         matches!(self, Self::HiddenStates | Self::Attentions)
+    }
+
+    /// Whether it has something for each patch.
+    pub fn is_of_patches(self) -> bool {
+        !matches!(self, Self::PoolerOutput | Self::ImageEmbeds)
     }
 
     /// Whether its second dimension is the tokens.
@@ -197,12 +203,21 @@ pub struct Request {
     pub tokens: Tokens,
     /// Whether tokens, which then are patches, are given as rows and columns of the picture.
     pub grid: bool,
+    /// Whether lists of tokens, attentions and pixel values have padding up to the number of patches that a picture may have, as
+    /// transformers gives them of SigLIP 2 NaFlex.
+    pub pad: bool,
 }
 
 /// `last_hidden_state`, all tokens, as a list.
 impl Default for Request {
     fn default() -> Self {
-        Self { tensors: vec![TensorKind::LastHiddenState], layers: None, tokens: Tokens::All, grid: false }
+        Self {
+            tensors: vec![TensorKind::LastHiddenState],
+            layers: None,
+            tokens: Tokens::All,
+            grid: false,
+            pad: false,
+        }
     }
 }
 
@@ -219,7 +234,7 @@ impl Request {
                 hint: "its tokens are patches alone; pooler_output stands for the image".into(),
             });
         }
-        let mut wanted = Wanted::default();
+        let mut wanted = Wanted { padding: self.pad, ..Wanted::default() };
         for Part { kind, layer } in self.parts(config)? {
             match (kind, layer) {
                 (TensorKind::LastHiddenState, _) => wanted.last_hidden_state = true,
@@ -263,16 +278,30 @@ impl Request {
         if self.grid { Tokens::Patch } else { self.tokens }
     }
 
-    /// The shape of a part for an image whose input is `height` × `width`.
-    pub fn shape(&self, kind: TensorKind, config: &VisionConfig, height: usize, width: usize) -> Vec<usize> {
+    /// How many patches all images have with their padding, if they have any; `patches` is what the processor cuts pictures into.
+    pub fn padded(&self, patches: Option<Patches>) -> Option<usize> {
+        patches.filter(|_| self.pad).map(|patches| patches.max_num_patches)
+    }
+
+    /// The shape of a part for an image whose input is `height` × `width`; `patches` is what the processor cuts pictures into, if it
+    /// does.
+    pub fn shape(
+        &self,
+        kind: TensorKind,
+        config: &VisionConfig,
+        height: usize,
+        width: usize,
+        patches: Option<Patches>,
+    ) -> Vec<usize> {
         let (rows, columns) = (height / config.patch_size, width / config.patch_size);
-        let tokens = config.prefix_tokens() + rows * columns;
+        let count = self.padded(patches).unwrap_or(rows * columns);
+        let tokens = config.prefix_tokens() + count;
         match kind {
             TensorKind::LastHiddenState | TensorKind::HiddenStates if self.grid => {
                 vec![1, rows, columns, config.hidden_size]
             }
             TensorKind::LastHiddenState | TensorKind::HiddenStates => {
-                vec![1, self.tokens.span(config, rows * columns).1, config.hidden_size]
+                vec![1, self.tokens.span(config, count).1, config.hidden_size]
             }
             TensorKind::Attentions => vec![1, config.num_attention_heads, tokens, tokens],
             TensorKind::PoolerOutput => vec![1, config.hidden_size],
@@ -281,7 +310,25 @@ impl Request {
                 let [tokens, width] = config.image_features_shape(rows, columns).unwrap_or_default();
                 vec![1, tokens, width]
             }
-            TensorKind::PixelValues => vec![1, 3, height, width],
+            TensorKind::PixelValues => self.pixel_shape(height, width, patches),
+        }
+    }
+
+    /// The shape of the tower's input, as the processor gives it.
+    pub(super) fn pixel_shape(&self, height: usize, width: usize, patches: Option<Patches>) -> Vec<usize> {
+        let Some(Patches { patch_size, .. }) = patches else { return vec![1, 3, height, width] };
+        let own = (height / patch_size) * (width / patch_size);
+        vec![1, self.padded(patches).unwrap_or(own), 3 * patch_size * patch_size]
+    }
+
+    /// Whether a tensor has the same shape whatever the size of the input.
+    pub(super) fn is_of_one_shape(&self, kind: TensorKind, patches: Option<Patches>) -> bool {
+        match kind {
+            TensorKind::ImageFeatures => false,
+            _ if self.padded(patches).is_some() => true,
+            TensorKind::LastHiddenState | TensorKind::HiddenStates => self.kept_tokens() == Tokens::Cls,
+            TensorKind::PoolerOutput | TensorKind::ImageEmbeds => true,
+            TensorKind::Attentions | TensorKind::PixelValues => false,
         }
     }
 

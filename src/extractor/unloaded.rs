@@ -23,7 +23,7 @@ impl UnloadedTower {
     /// Reads the weights, or leaves them for the forward pass to read if there will be one only, and it reads them once.
     pub(super) fn load(&self, precision: MatmulPrecision, once: bool) -> Result<VisionTower, ModelError> {
         let (wanted, config, weights) = (&self.wanted, self.config.clone(), &self.weights);
-        if once && wanted.attentions.is_empty() {
+        if once && wanted.attentions.is_empty() && !wanted.padding {
             return VisionTower::stream_for(wanted, config, weights, Compute::best(precision));
         }
         VisionTower::load_for(wanted, config, weights, Compute::best(precision), &Device::Cpu)

@@ -19,6 +19,10 @@ use std::{
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use super::{HubError, ModelId, Revision, names::is_file_name};
+use crate::{bounded, model::LARGEST_INDEX};
+
+/// A commit's hash, and a line break.
+const LARGEST_REF: u64 = 1000;
 
 /// What the cache knows of a file at a commit.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,7 +78,8 @@ impl ModelCache {
         if revision.is_commit() {
             return Some(revision.as_str().to_owned());
         }
-        let commit = fs::read_to_string(self.root.join("refs").join(revision.as_str())).ok()?;
+        let commit =
+            bounded::read_to_string(&self.root.join("refs").join(revision.as_str()), LARGEST_REF).ok()?;
         let commit = commit.trim();
         is_file_name(commit).then(|| commit.to_owned())
     }
@@ -159,7 +164,10 @@ impl ModelCache {
 /// What is plainly wrong with a cached file. Whether tensors hold together is for those to say who read them.
 pub(super) fn damage(path: &Path) -> Option<String> {
     if path.extension().is_some_and(|extension| extension == "json") {
-        let text = fs::read(path).ok()?;
+        let text = match bounded::read(path, LARGEST_INDEX) {
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Some(error.to_string()),
+            read => read.ok()?,
+        };
         let error = serde_json::from_slice::<serde::de::IgnoredAny>(&text).err()?;
         return Some(format!("not valid JSON: {error}"));
     }

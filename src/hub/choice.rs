@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{CONFIG, Event, HubError, ModelId, Revision, Settings, Snapshot, Wanted, fetch};
-use crate::model::{ModelSpec, tower_elsewhere};
+use crate::{
+    bounded,
+    model::{LARGEST_CONFIG, ModelSpec, tower_elsewhere},
+};
 
 /// The model of whoever names none.
 const DEFAULT: &str = "openai/clip-vit-large-patch14";
@@ -115,7 +118,9 @@ impl ModelChoice {
 
 /// The vision tower that the model in a directory names, which is another model. A path counts from there.
 fn tower_of(directory: &Path) -> Option<PathBuf> {
-    let tower = PathBuf::from(tower_elsewhere(&std::fs::read_to_string(directory.join(CONFIG)).ok()?)?);
+    let tower = PathBuf::from(tower_elsewhere(
+        &bounded::read_to_string(&directory.join(CONFIG), LARGEST_CONFIG).ok()?,
+    )?);
     Some(Some(directory.join(&tower)).filter(|path| path.exists()).unwrap_or(tower))
 }
 

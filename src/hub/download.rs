@@ -17,6 +17,7 @@ use super::{
     remote::{Remote, RemoteFile, number},
     retry::Backoff,
 };
+use crate::model::{LARGEST_CONFIG, LARGEST_INDEX};
 
 /// A file's bytes on their way into the cache.
 struct Download<'a> {
@@ -49,6 +50,9 @@ impl Remote<'_> {
         info: &RemoteFile,
         name: &str,
     ) -> Result<(), HubError> {
+        if let Some(size) = info.size.filter(|&size| size > largest(name)) {
+            return Err(self.too_large(name, size));
+        }
         let blob = cache.blob(&info.etag);
         let is_there = || blob.metadata().is_ok_and(|found| info.size.is_none_or(|size| size == found.len()));
         if is_there() {
@@ -94,6 +98,25 @@ impl Remote<'_> {
         }
         (self.events)(Event::Done);
         Ok(())
+    }
+}
+
+impl Remote<'_> {
+    fn too_large(&self, name: &str, size: u64) -> HubError {
+        HubError::TooLarge { model: self.model.clone(), file: name.to_owned(), size, limit: largest(name) }
+    }
+}
+
+/// The most bytes that a file of this name can have: what is read whole has the reader's limit.
+fn largest(name: &str) -> u64 {
+    /// Of one file of weights. The hub itself takes no larger one.
+    const LARGEST_WEIGHTS: u64 = 500_000_000_000;
+    if name.ends_with(".index.json") {
+        LARGEST_INDEX
+    } else if name.ends_with(".json") {
+        LARGEST_CONFIG
+    } else {
+        LARGEST_WEIGHTS
     }
 }
 
@@ -203,6 +226,11 @@ impl Download<'_> {
             if self.size.is_some_and(|size| self.have + count as u64 > size) {
                 let expected = self.size.unwrap_or(0).to_string();
                 return Err(self.damaged("size", expected, format!("more than {}", self.have)));
+            }
+            // Where no size was announced, this is what bounds it.
+            if self.have + count as u64 > largest(self.name) {
+                let _ = std::fs::remove_file(&self.path);
+                return Err(self.remote.too_large(self.name, self.have + count as u64));
             }
             self.partial.write_all(&buffer[..count]).map_err(|error| write_error(self, error))?;
             self.have += count as u64;

@@ -111,7 +111,7 @@ pub enum HubError {
     },
     /// The model lacks a file that every model has.
     #[error(
-        "{model}: there is no {file} at revision {revision}, so this is no model that transformers saved"
+        "{model}: there is no {file} at revision {revision}, so this is no model that transformers, open_clip or timm saved"
     )]
     FileNotFound {
         /// The model.
@@ -132,13 +132,15 @@ pub enum HubError {
     /// The model offers its weights as a pickle only.
     #[error(
         "{model}: offers only {file}, a pickle, which is not read because it can run code\nhint: look for a revision \
-         with model.safetensors (often refs/pr/N), or convert it with transformers' save_pretrained"
+         with safetensors (often refs/pr/N), or convert it, and give the directory: {line}"
     )]
     OnlyPickle {
         /// The model.
         model: ModelId,
         /// The pickle.
         file: String,
+        /// The line of Python that converts it.
+        line: String,
     },
     /// The hub answered something else than a file.
     #[error("{model}: {host} answered {status} for {file}{message}")]
@@ -200,6 +202,20 @@ pub enum HubError {
         expected: String,
         /// As it arrived.
         got: String,
+    },
+    /// More bytes than any such file has.
+    #[error(
+        "{model}: {file} is of {size} bytes or more, expected at most {limit}\nhint: check HF_ENDPOINT and the name of the model"
+    )]
+    TooLarge {
+        /// The model.
+        model: ModelId,
+        /// The file.
+        file: String,
+        /// The bytes that were announced, or that have arrived.
+        size: u64,
+        /// The most that are taken.
+        limit: u64,
     },
     /// A file of the cache that cannot be right.
     #[error("{}: {reason}{}", path.display(), refetch(path))]

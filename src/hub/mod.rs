@@ -5,7 +5,8 @@
 //! name, and a newer state of a branch with `hf download`, or by deleting the cache's `refs/<branch>`.
 //!
 //! Only what is needed is fetched: the configs, and `model.safetensors` or those shards of its index that the caller
-//! asks for; a run that needs no weights fetches none.
+//! asks for; a run that needs no weights fetches none. A model without `config.json`, or without such weights, is looked for
+//! under open_clip's names.
 //!
 //! # What does which part
 //!
@@ -37,7 +38,11 @@ use std::path::{Path, PathBuf};
 use cache::{Cached, ModelCache, damage};
 use remote::Remote;
 
-use crate::model::{ModelError, Scope, VisionConfig, nested_image_processor, tower_elsewhere, vision_shards};
+use crate::bounded;
+use crate::model::{
+    LARGEST_CONFIG, ModelError, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, Scope, VisionConfig, by_torch, from_hub,
+    names_architecture, nested_image_processor, tower_elsewhere, vision_shards,
+};
 
 pub use cache::refetch_hint;
 pub use choice::ModelChoice;
@@ -51,7 +56,8 @@ const CONFIG: &str = "config.json";
 const PROCESSORS: [&str; 2] = ["processor_config.json", "preprocessor_config.json"];
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+const PICKLES: [&str; 3] =
+    ["pytorch_model.bin", "pytorch_model.bin.index.json", "open_clip_pytorch_model.bin"];
 
 /// Which of a model's files are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +68,16 @@ pub enum Wanted {
     Weights,
     /// Those, and the weights of the projector to the language model.
     Projector,
+}
+
+/// Whose names a model's files have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Library {
+    Transformers,
+    /// `config.json` says the image processor's settings too.
+    Timm,
+    /// `open_clip_config.json` says both.
+    OpenClip,
 }
 
 /// A model's files at one commit.
@@ -116,10 +132,10 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn run(mut self, wanted: Wanted) -> Result<Snapshot, HubError> {
-        let config = self.require(CONFIG)?;
-        let text = std::fs::read_to_string(&config).unwrap_or_default();
+        let (library, config) = self.library()?;
+        let text = bounded::read_to_string(&config, LARGEST_CONFIG).unwrap_or_default();
         // A model whose tower is another model has its processor too.
-        if tower_elsewhere(&text).is_none() {
+        if library == Library::Transformers && tower_elsewhere(&text).is_none() {
             if wanted != Wanted::Configs {
                 self.check(&config)?;
             }
@@ -127,8 +143,8 @@ impl<'a> Session<'a> {
         }
         match wanted {
             Wanted::Configs => {}
-            Wanted::Weights => self.weights(Scope::Tower)?,
-            Wanted::Projector => self.weights(Scope::Projector)?,
+            Wanted::Weights => self.weights(library, Scope::Tower)?,
+            Wanted::Projector => self.weights(library, Scope::Projector)?,
         }
         let commit = self.known_commit().to_owned();
         Ok(Snapshot { directory: self.cache.snapshot(&commit), model: self.model.clone(), commit })
@@ -144,10 +160,35 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Has the tower's config, and tells by it whose the model is.
+    fn library(&mut self) -> Result<(Library, PathBuf), HubError> {
+        // Whoever has cached this one alone has looked for the other.
+        let is_open_clips = self.is_cached(OPEN_CLIP_CONFIG) && !self.is_cached(CONFIG);
+        let plain = if is_open_clips { Ok(None) } else { self.obtain(CONFIG) };
+        match plain {
+            Ok(Some(path)) => {
+                let is_timms = bounded::read_to_string(&path, LARGEST_CONFIG)
+                    .is_ok_and(|text| names_architecture(&text));
+                Ok((if is_timms { Library::Timm } else { Library::Transformers }, path))
+            }
+            Ok(None) => match self.obtain(OPEN_CLIP_CONFIG)? {
+                Some(path) => Ok((Library::OpenClip, path)),
+                None => Err(self.file_not_found(CONFIG)),
+            },
+            // A mirror that knows no error codes answers alike for a file and for a model that it does not have.
+            Err(unknown @ HubError::ModelNotFound { .. }) => match self.obtain(OPEN_CLIP_CONFIG) {
+                Ok(Some(path)) => Ok((Library::OpenClip, path)),
+                _ => Err(unknown),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
     fn processor(&mut self) -> Result<(), HubError> {
         // As with a local model, settings nested in processor_config.json come first.
         if let Cached::Present(path) = self.find(PROCESSORS[0])
-            && std::fs::read_to_string(path).is_ok_and(|text| nested_image_processor(&text).is_some())
+            && bounded::read_to_string(&path, LARGEST_CONFIG)
+                .is_ok_and(|text| nested_image_processor(&text).is_some())
         {
             return Ok(());
         }
@@ -162,13 +203,33 @@ impl<'a> Session<'a> {
         if is_found { Ok(()) } else { Err(self.file_not_found(PROCESSORS[1])) }
     }
 
-    fn weights(&mut self, scope: Scope) -> Result<(), HubError> {
-        // An index in the cache says enough: there is no need to ask for a single file as well.
-        let is_sharded = self.is_cached(INDEX) && !self.is_cached(WEIGHTS);
-        if !is_sharded && self.obtain(WEIGHTS)?.is_some() {
-            return Ok(());
+    fn weights(&mut self, library: Library, scope: Scope) -> Result<(), HubError> {
+        let is_found = match library {
+            Library::OpenClip => self.weights_among(&OPEN_CLIP_WEIGHTS, scope)?,
+            Library::Transformers | Library::Timm => {
+                self.weights_among(&[WEIGHTS, INDEX], scope)?
+                    || self.obtain(OPEN_CLIP_CONFIG)?.is_some()
+                        && self.weights_among(&OPEN_CLIP_WEIGHTS, scope)?
+            }
+        };
+        if is_found { Ok(()) } else { Err(self.no_weights(library)?) }
+    }
+
+    /// Has the first of these files that the model has, and what it names if it is an index.
+    fn weights_among(&mut self, names: &[&str], scope: Scope) -> Result<bool, HubError> {
+        // What the cache has says enough: there is no need to ask for the others as well.
+        let cached = names.iter().copied().find(|name| self.is_cached(name));
+        for name in cached.map_or_else(|| names.to_vec(), |name| vec![name]) {
+            let Some(path) = self.obtain(name)? else { continue };
+            if name.ends_with(".json") {
+                self.shards(path, scope)?;
+            }
+            return Ok(true);
         }
-        let Some(index) = self.obtain(INDEX)? else { return Err(self.no_weights()?) };
+        Ok(false)
+    }
+
+    fn shards(&mut self, index: PathBuf, scope: Scope) -> Result<(), HubError> {
         for shard in vision_shards(&index, scope)? {
             let name =
                 shard.file_name().and_then(|name| name.to_str()).filter(|name| names::is_file_name(name));
@@ -182,13 +243,25 @@ impl<'a> Session<'a> {
     }
 
     /// Says whether there are other weights, which are not read.
-    fn no_weights(&mut self) -> Result<HubError, HubError> {
+    fn no_weights(&mut self, library: Library) -> Result<HubError, HubError> {
         for file in PICKLES {
             if self.exists(file)? {
-                return Ok(HubError::OnlyPickle { model: self.model.clone(), file: file.to_owned() });
+                let (model, name) =
+                    (self.model.clone(), self.model.as_str().rsplit('/').next().unwrap_or_default());
+                let (is_open_clips, file) = (file.starts_with("open_clip"), file.to_owned());
+                let line = if library == Library::Transformers && !is_open_clips {
+                    from_hub(model.as_str(), name)
+                } else {
+                    let to = if is_open_clips { OPEN_CLIP_WEIGHTS[0] } else { WEIGHTS };
+                    format!(
+                        "hf download {model} --local-dir {name} && {}",
+                        by_torch(&format!("{name}/{file}"), &format!("{name}/{to}"))
+                    )
+                };
+                return Ok(HubError::OnlyPickle { model, file, line });
             }
         }
-        Ok(self.file_not_found(WEIGHTS))
+        Ok(self.file_not_found(if library == Library::OpenClip { OPEN_CLIP_WEIGHTS[0] } else { WEIGHTS }))
     }
 
     fn find(&self, file: &str) -> Cached {

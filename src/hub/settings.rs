@@ -3,6 +3,10 @@
 use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
 use super::HubError;
+use crate::bounded;
+
+/// Tokens have some forty characters.
+const LARGEST_TOKEN: u64 = 1 << 16;
 
 /// The variable of the user's home directory.
 const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
@@ -99,7 +103,7 @@ impl Settings {
                 .text("HF_TOKEN")
                 .or_else(|| environment.text("HUGGING_FACE_HUB_TOKEN"))
                 .and_then(|text| Token::new(&text))
-                .or_else(|| Token::new(&std::fs::read_to_string(token_file?).ok()?))
+                .or_else(|| Token::new(&bounded::read_to_string(&token_file?, LARGEST_TOKEN).ok()?))
         };
         // The first variable that is set decides, also when it says no.
         let offline_variable = if environment.text("HF_HUB_OFFLINE").is_some() {

@@ -13,6 +13,10 @@ impl Input for File {
         true
     }
 
+    fn absent(&self) -> Result<Option<Item>, InputError> {
+        Ok(Item::absent(&self.0))
+    }
+
     fn images(self: Box<Self>) -> Result<Images, InputError> {
         Ok(Images::one(Item::file(self.0)))
     }

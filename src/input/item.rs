@@ -52,6 +52,12 @@ impl Item {
         Self { source: Source::Unreadable(path, reason), name, sample: None }
     }
 
+    /// A path at which there is nothing; none where there is something.
+    pub(super) fn absent(path: &Path) -> Option<Self> {
+        let error = std::fs::metadata(path).err()?;
+        Some(Self::unreadable(path.to_owned(), error.to_string()))
+    }
+
     /// The image on standard input.
     pub fn stdin() -> Self {
         Self { source: Source::Stdin, name: "stdin".into(), sample: None }

@@ -8,6 +8,10 @@ use std::{
 };
 
 use super::{Images, Input, InputError, Item};
+use crate::bounded::read_piece;
+
+/// Longer paths than any system takes are passed over: a picture that is given as a list has such lines.
+const LONGEST_PATH: usize = 1 << 16;
 
 /// What ends a path in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,15 @@ impl Input for List {
     /// It is not read before the run.
     fn is_sharded(&self) -> Option<bool> {
         None
+    }
+
+    fn absent(&self) -> Result<Option<Item>, InputError> {
+        match std::fs::metadata(&self.path) {
+            Err(source) if self.path.as_os_str() != "-" => {
+                Err(InputError::List { path: self.path.clone(), source })
+            }
+            _ => Ok(None),
+        }
     }
 
     fn images(self: Box<Self>) -> Result<Images, InputError> {
@@ -62,15 +75,20 @@ impl Iterator for Lines {
             Separator::Nul => b'\0',
         };
         loop {
-            let mut bytes = Vec::new();
-            match self.reader.as_mut()?.read_until(end, &mut bytes) {
-                Ok(0) => return None,
-                Ok(_) => {}
+            let piece = match read_piece(&mut **self.reader.as_mut()?, end, LONGEST_PATH) {
+                Ok(piece) => piece?,
                 Err(error) => {
                     self.reader = None;
                     return Some(Item::unreadable(self.path.clone(), error.to_string()));
                 }
+            };
+            if piece.is_cut() {
+                let length = piece.length;
+                let reason =
+                    format!("holds a path of {length} bytes, which no system opens: is it a list of paths?");
+                return Some(Item::unreadable(self.path.clone(), reason));
             }
+            let mut bytes = piece.bytes;
             if bytes.last() == Some(&end) {
                 bytes.pop();
             }
@@ -114,6 +132,21 @@ mod tests {
     fn lines_are_paths() {
         let list = b"a b.jpg\n\nc.jpg\r\nlast";
         assert_eq!(paths(list, Separator::Newline), ["a b.jpg", "c.jpg", "last"]);
+    }
+
+    #[test]
+    fn a_path_that_no_system_opens_is_one_failure() {
+        let mut list = b"a.jpg\n".to_vec();
+        list.resize(list.len() + 3 * LONGEST_PATH, b'x');
+        list.extend(b"\nb.jpg\n");
+        let bytes: &'static [u8] = list.leak();
+        let lines =
+            Lines { path: "list".into(), reader: Some(Box::new(bytes)), separator: Separator::Newline };
+        let items: Vec<Item> = lines.collect();
+        assert_eq!(items.len(), 3);
+        let error = items[1].source.read().unwrap_err().to_string();
+        assert!(error.contains("a path of 196609 bytes"), "{error}");
+        assert_eq!(items[2].source.to_string(), "b.jpg");
     }
 
     #[test]

@@ -39,6 +39,14 @@ pub trait Input: Debug + Send + Sync {
         Some(false)
     }
 
+    /// Of one that is plainly not there, the [`Item`] that will fail; nothing is opened, since a pipe waits for its writer.
+    ///
+    /// # Errors
+    /// As [`Input::images`].
+    fn absent(&self) -> Result<Option<Item>, InputError> {
+        Ok(None)
+    }
+
     /// Its images.
     ///
     /// # Errors

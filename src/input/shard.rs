@@ -25,6 +25,10 @@ impl Input for Shard {
         Some(true)
     }
 
+    fn absent(&self) -> Result<Option<Item>, InputError> {
+        Ok(if is_stdin(&self.0) { None } else { Item::absent(&self.0) })
+    }
+
     fn images(self: Box<Self>) -> Result<Images, InputError> {
         Ok(Images::one(Item::shard(self.0)))
     }

@@ -44,6 +44,18 @@ pub enum JobError {
         /// What there is.
         free: String,
     },
+    /// Two of the outputs and the pictures would go to one place.
+    #[error("{}: more than one thing would be written there", path.display())]
+    SamePlace {
+        /// The place.
+        path: PathBuf,
+    },
+    /// Pictures of what is repeated tar by tar.
+    #[error("{}: no pictures are drawn where tars are repeated", path.display())]
+    DrawnShards {
+        /// Where they would go.
+        path: PathBuf,
+    },
     /// The heat map's query is no patch of the picture.
     #[error("{0}")]
     Query(String),

@@ -30,7 +30,7 @@
 //!     failures: None,
 //!     selection: Default::default(),
 //!     part: None,
-//!     heatmap: None,
+//!     drawings: Vec::new(),
 //! };
 //! let (ended, tally) = job.prepare()?.run(&Stop::new(), &mut |event| {
 //!     if let Event::Image { records, .. } = event {
@@ -42,9 +42,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod absent;
+mod drawing;
 mod error;
 mod failure;
-mod heatmap;
 mod pipeline;
 mod prepared;
 mod recorder;
@@ -62,10 +63,11 @@ use crate::{
     shard::Selection,
 };
 
+pub use absent::{absent, fail};
+pub use drawing::{Drawing, DrawingKind, DrawingPlace};
 pub use error::JobError;
 pub use failure::{Failure, Stage};
-pub use heatmap::Heatmap;
-pub use prepared::Prepared;
+pub use prepared::{Bound, Prepared};
 pub use report::{
     Ended, Event, FailureFacts, Features, ImageFacts, Record, Seconds, Status, Tally, TokenCounts,
 };
@@ -96,6 +98,6 @@ pub struct Job {
     pub selection: Selection,
     /// Which part of the work is this job's, if others do the rest.
     pub part: Option<Part>,
-    /// A picture to draw of an image's patches.
-    pub heatmap: Option<Heatmap>,
+    /// Pictures to draw of each image's patches.
+    pub drawings: Vec<Drawing>,
 }

@@ -1,12 +1,15 @@
 //! A job of which everything that can be refused has been looked at.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf, absolute},
+    sync::Arc,
+};
 
-use super::{Job, error::JobError};
+use super::{Job, drawing::DrawingPlace, error::JobError};
 use crate::{
     extractor::Opened,
     input::{Distinct, Images, Item, Seen, Source, distinct, expand, gather},
-    output::{Complete, Contents, Destination, Setting, free_space, readable_size},
+    output::{Complete, Contents, Setting, free_space, readable_size},
 };
 
 /// A job that is ready to run. Nothing has been written, and no weights have been read.
@@ -33,7 +36,9 @@ impl Job {
         let (dtype, overwrite) = (self.dtype, self.overwrite);
         let contents = Contents { tensors: opened.tensors(), dtype, settings, overwrite };
         self.destination.check(&contents)?;
+        self.check_drawings()?;
         let mut images = gather(std::mem::take(&mut self.inputs))?;
+        self.leave_out_drawings(&mut images);
         if matches!(&images, Images::Known { items, .. } if items.is_empty()) {
             return Err(JobError::NoImages);
         }
@@ -44,27 +49,123 @@ impl Job {
         let images = match images {
             Images::Known { items, .. } if !repeats_shards && items.iter().any(Item::is_shard) => {
                 let items = Box::new(expand(items.into_iter(), self.selection.clone(), |_| false));
-                Images::Listed(without_clashes(items, &self.destination, &contents))
+                Images::Listed(self.without_clashes(items, &contents))
             }
             Images::Known { mut items, others, empty } => {
-                check_names(&mut items, &*self.destination, &contents)?;
+                self.check_names(&mut items, &contents)?;
                 Images::Known { items, others, empty }
             }
             Images::Listed(items) if repeats_shards => Images::Listed(items),
             Images::Listed(items) => {
                 let items = Box::new(expand(items, self.selection.clone(), |_| false));
-                Images::Listed(without_clashes(items, &self.destination, &contents))
+                Images::Listed(self.without_clashes(items, &contents))
             }
         };
-        let complete = self.destination.complete(&contents)?;
+        let written = Arc::new(self.destination.complete(&contents)?);
+        let drawn = self.drawings.iter().map(|drawing| drawing.complete(&opened, overwrite).map(Arc::new));
+        let complete = self.all_complete(written, drawn.collect::<Result<_, _>>()?);
         Ok(Prepared { job: self, opened, images, contents, complete })
     }
+}
+
+/// Where something of an image goes, if nothing of another image may go there.
+type Place = dyn Fn(&Item) -> Option<PathBuf> + Send;
+
+impl Job {
+    /// Refuses pictures that would get in the way of something else.
+    fn check_drawings(&self) -> Result<(), JobError> {
+        let mut places: Vec<PathBuf> = self.destination.path().map(whole_path).into_iter().collect();
+        for drawing in &self.drawings {
+            let path = drawing.path();
+            if self.destination.repeats_shards() {
+                return Err(JobError::DrawnShards { path: path.to_owned() });
+            }
+            if places.contains(&whole_path(path)) {
+                return Err(JobError::SamePlace { path: path.to_owned() });
+            }
+            places.push(whole_path(path));
+        }
+        Ok(())
+    }
+
+    /// Pictures that were drawn into a directory of images are not images of it, so that the same command goes on where it was.
+    fn leave_out_drawings(&self, images: &mut Images) {
+        let directory = |place: &DrawingPlace| match place {
+            DrawingPlace::Directory(directory) => Some(whole_path(&directory.root)),
+            DrawingPlace::File(_) => None,
+        };
+        let roots: Vec<PathBuf> =
+            self.drawings.iter().filter_map(|drawing| directory(&drawing.place)).collect();
+        if let (Images::Known { items, others, .. }, false) = (images, roots.is_empty()) {
+            let before = items.len();
+            items.retain(|item| match &item.source {
+                Source::File(path) => !roots.iter().any(|root| whole_path(path).starts_with(root)),
+                _ => true,
+            });
+            *others += before - items.len();
+        }
+    }
+
+    /// The images of which nothing is left to be done: they are written, unless nothing is, and drawn.
+    pub(super) fn all_complete(&self, written: Arc<Complete>, drawn: Vec<Arc<Complete>>) -> Complete {
+        let writes = self.destination.format().is_some();
+        let all: Vec<Arc<Complete>> = writes.then_some(written).into_iter().chain(drawn).collect();
+        match all.is_empty() {
+            true => Complete::none(),
+            false => Complete::when(move |name, sample| all.iter().all(|one| one.contains(name, sample))),
+        }
+    }
+
+    /// The places of an image that no other may have.
+    fn places(&self, contents: &Contents) -> Vec<Box<Place>> {
+        let (destination, contents) = (self.destination.clone(), contents.clone());
+        let mut places: Vec<Box<Place>> =
+            vec![Box::new(move |item| destination.place(&contents, &item.name))];
+        for drawing in &self.drawings {
+            let drawing = drawing.clone();
+            places.push(Box::new(move |item| drawing.file(&item.name)));
+        }
+        places
+    }
+
+    /// Refuses two images that would be written to one place; images given twice are taken once.
+    fn check_names(&self, items: &mut Vec<Item>, contents: &Contents) -> Result<(), JobError> {
+        for (index, place) in self.places(contents).iter().enumerate() {
+            let heeds_extension = index > 0 || self.destination.heeds(Setting::KeepExtension);
+            check_places(items, place, heeds_extension)?;
+        }
+        Ok(())
+    }
+
+    /// The same for images as they are listed: the second of two with one place fails.
+    fn without_clashes(
+        &self,
+        items: Box<dyn Iterator<Item = Item> + Send>,
+        contents: &Contents,
+    ) -> Box<dyn Iterator<Item = Item> + Send> {
+        let places = self.places(contents).into_iter();
+        places.fold(items, |items, place| Box::new(distinct(items, place)))
+    }
+}
+
+/// A path from the root, without looking at the disk, so that one can be told to lie below another.
+fn whole_path(path: &Path) -> PathBuf {
+    absolute(path).unwrap_or_else(|_| path.to_owned()).components().collect()
 }
 
 impl Prepared {
     /// What was asked for; its inputs have been taken.
     pub fn job(&self) -> &Job {
         &self.job
+    }
+
+    /// Whether a run that was cut short goes on where it was.
+    pub fn resumes(&self) -> bool {
+        let draws = |place: &DrawingPlace| matches!(place, DrawingPlace::Directory(_));
+        match self.job.destination.format() {
+            Some(_) => self.job.destination.resumes(),
+            None => self.job.drawings.iter().any(|drawing| draws(&drawing.place)),
+        }
     }
 
     /// The images.
@@ -92,10 +193,22 @@ impl Prepared {
         }
     }
 
-    /// The bytes that the output will take, and those that are free there, if either can be told; none where no file is written.
+    /// The bytes that an image takes of the output's disk, or what is known of them where they depend on the picture; none where
+    /// nothing is known, or no file is written.
+    pub fn image_bytes(&self) -> Option<(Bound, u64)> {
+        let bytes =
+            |tensors| self.job.destination.image_bytes(&Contents { tensors, ..self.contents.clone() });
+        let exactly = bytes(self.contents.tensors.clone()).map(|bytes| (Bound::Exactly, bytes));
+        let most = || Some((Bound::AtMost, bytes(self.opened.largest_tensors()?)?));
+        let least = || Some((Bound::AtLeast, bytes(self.opened.least_tensors())?));
+        exactly.or_else(most).or_else(least)
+    }
+
+    /// The bytes that the output will take, as [`Prepared::image_bytes`] says, and those that are free there, if either can be
+    /// told; none where no file is written.
     pub fn space(&self) -> Option<(Option<u64>, Option<u64>)> {
         let path = self.job.destination.path()?;
-        let image = self.job.destination.image_bytes(&self.contents);
+        let image = self.image_bytes().map(|(_, bytes)| bytes);
         // How many images a shard has is not known before it is read.
         let remaining = self.remaining().filter(|_| !self.job.destination.repeats_shards());
         let needed = image.zip(remaining).map(|(image, remaining)| image * remaining);
@@ -104,6 +217,9 @@ impl Prepared {
 
     /// Refuses a run whose outputs do not fit on the disk.
     pub(super) fn check_space(&self) -> Result<(), JobError> {
+        if let Some((Bound::AtMost, _)) = self.image_bytes() {
+            return Ok(());
+        }
         match (self.job.destination.path(), self.space()) {
             (Some(path), Some((Some(needed), Some(free)))) if free < needed => Err(JobError::NoSpace {
                 path: path.to_owned(),
@@ -115,22 +231,33 @@ impl Prepared {
     }
 }
 
+/// What a number of bytes says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// It is this many.
+    Exactly,
+    /// It is no less.
+    AtLeast,
+    /// It is no more.
+    AtMost,
+}
+
 /// Whether an image's output is there already. What could not be read has none.
 pub(super) fn is_complete(complete: &Complete, item: &Item) -> bool {
     !matches!(item.source, Source::Unreadable(..) | Source::ShardEnd { .. })
         && complete.contains(&item.name, item.sample.as_deref())
 }
 
-/// Refuses two images that would be written to one place; images given twice are taken once.
-fn check_names(
+/// Refuses two images with one place; of one that is given twice, the second is left out.
+fn check_places(
     items: &mut Vec<Item>,
-    destination: &dyn Destination,
-    contents: &Contents,
+    place: impl Fn(&Item) -> Option<PathBuf>,
+    heeds_extension: bool,
 ) -> Result<(), JobError> {
     let mut seen = Distinct::default();
     let mut clash = None;
     items.retain(|item| {
-        let Some(place) = destination.place(contents, &item.name) else { return true };
+        let Some(place) = place(item) else { return true };
         match seen.note(&item.source, &place) {
             Seen::New => true,
             Seen::Again => false,
@@ -140,25 +267,12 @@ fn check_names(
             }
         }
     });
-    let Some((second, place)) = clash else { return Ok(()) };
-    let first = items.iter().find(|item| destination.place(contents, &item.name).as_ref() == Some(&place));
-    let first = first.unwrap_or(&second);
-    let by_extension = destination.heeds(Setting::KeepExtension) && first.name != second.name;
+    let Some((second, taken)) = clash else { return Ok(()) };
+    let first = items.iter().find(|item| place(item).as_ref() == Some(&taken)).unwrap_or(&second);
     Err(JobError::Clash {
         first: first.source.to_string(),
         second: second.source.to_string(),
-        place,
-        by_extension,
+        by_extension: heeds_extension && first.name != second.name,
+        place: taken,
     })
-}
-
-/// The same for images as they are listed: the second of two with one place fails.
-fn without_clashes(
-    items: Box<dyn Iterator<Item = Item> + Send>,
-    destination: &Arc<dyn Destination>,
-    contents: &Contents,
-) -> Box<dyn Iterator<Item = Item> + Send> {
-    let (destination, contents) = (destination.clone(), contents.clone());
-    let place = move |item: &Item| -> Option<PathBuf> { destination.place(&contents, &item.name) };
-    Box::new(distinct(items, place))
 }

@@ -1,9 +1,10 @@
 //! The last stage: each image's outcome into the destination and to the caller, in order.
 
-use std::{fs::File, io::Write, ops::ControlFlow, path::PathBuf, time::Duration};
+use std::{fs::File, io::Write, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     Job,
+    drawing::OpenDrawing,
     error::JobError,
     failure::{Failure, Stage},
     pipeline::Outcome,
@@ -13,7 +14,7 @@ use crate::{
     extractor::{Opened, Part, Picture, TensorKind, Tokens},
     input::{Item, Source},
     model::VisionConfig,
-    output::{Array, Contents, Described, Metadata, OutputError, Sink},
+    output::{Array, Complete, Contents, Described, Metadata, OutputError, Sink},
 };
 
 /// Why a run is cut short.
@@ -39,6 +40,9 @@ pub(super) struct Recorder<'a> {
     pub(super) opened: &'a Opened,
     pub(super) contents: &'a Contents,
     pub(super) sink: Box<dyn Sink>,
+    /// What was in it when the run began: of that, no more than pictures can be missing.
+    pub(super) written: Arc<Complete>,
+    pub(super) drawings: Vec<OpenDrawing>,
     pub(super) failures: Option<File>,
     /// How long loading the weights took, for the first image's report.
     pub(super) load: Option<Duration>,
@@ -72,10 +76,16 @@ impl<'a> Recorder<'a> {
                     metadata: &metadata,
                     facts: &facts(&records),
                 };
-                match self.sink.write(&image, &arrays) {
+                let written = match self.written.contains(&item.name, item.sample.as_deref()) {
+                    true => Ok(Vec::new()),
+                    false => self.sink.write(&image, &arrays),
+                };
+                match written {
                     Ok(outputs) => {
-                        if let Some(heatmap) = &self.job.heatmap {
-                            heatmap.draw(self.opened, &arrays, &picture)?;
+                        for drawing in &mut self.drawings {
+                            if let Err(reason) = drawing.draw(item, self.opened, &arrays, &picture)? {
+                                return self.failed(&path, &Failure { stage: Stage::Write, reason });
+                            }
                         }
                         let records = self.completed(records, &outputs, [preprocess, encode]);
                         self.tally.count(Status::Done);
@@ -121,6 +131,7 @@ impl<'a> Recorder<'a> {
                 tokens: part.kind.has_tokens().then(|| request.kept_tokens().name()),
                 layout: tower.filter(|_| part.kind.has_tokens()).map(|tower| self.layout(tower, picture)),
                 grid: tower.map(|tower| picture.geometry.grid(tower.patch_size)),
+                spatial_shapes: self.spatial_shapes(picture),
                 grid_box: tower.map(|tower| picture.geometry.grid_box(tower.patch_size).edges()),
                 crop_box: picture.geometry.crop_box().edges(),
                 image_sizes: self.image_sizes(picture),
@@ -173,12 +184,20 @@ impl<'a> Recorder<'a> {
         if let Some(sizes) = self.image_sizes(picture) {
             image.insert("image_sizes", format!("{sizes:?}"));
         }
+        if let Some(shapes) = self.spatial_shapes(picture) {
+            image.insert("spatial_shapes", format!("{shapes:?}"));
+        }
         image
     }
 
     /// What a processor gives beside tiles.
     fn image_sizes(&self, picture: &Picture) -> Option<[[u32; 2]; 1]> {
         self.opened.options().tiles.then_some([[picture.height, picture.width]])
+    }
+
+    /// Rows and columns of the patches that the processor cut.
+    fn spatial_shapes(&self, picture: &Picture) -> Option<[usize; 2]> {
+        Some(picture.geometry.grid(self.opened.patches()?.patch_size))
     }
 
     /// The tokens of a token tensor, in order.
@@ -189,6 +208,7 @@ impl<'a> Recorder<'a> {
             cls: if kept == Tokens::Patch { 0 } else { config.class_tokens },
             registers: if kept == Tokens::All { config.register_tokens } else { 0 },
             patches: if kept == Tokens::Cls { 0 } else { rows * columns },
+            padding: self.opened.options().request.pad.then(|| self.opened.padding(rows * columns)),
         }
     }
 

@@ -85,6 +85,9 @@ pub struct Features<'a> {
     /// Rows and columns of the patches, of a tensor that the tower gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grid: Option<[usize; 2]>,
+    /// Rows and columns of the patches, of an image processor that gives patches, as it calls them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spatial_shapes: Option<[usize; 2]>,
     /// Left, top, right and bottom of the picture's part that the patches show, in its pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grid_box: Option<[f64; 4]>,
@@ -120,6 +123,9 @@ pub struct TokenCounts {
     pub registers: usize,
     /// Patch tokens, row by row.
     pub patches: usize,
+    /// Padding, which follows the patches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub padding: Option<usize>,
 }
 
 /// Why an image failed.

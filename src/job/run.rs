@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    drawing::Drawing,
     error::JobError,
     failure::{Failure, Stage},
     pipeline::{self, Encoded, Layout, Prepare, Stages},
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{
     extractor::{ExtractError, Extractor, Opened},
+    figure::reduced,
     input::{Item, Source, expand},
     output::{Complete, OutputError},
     processor::PixelValues,
@@ -37,9 +39,7 @@ impl Prepared {
         stop: &Stop,
         on: &mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
     ) -> Result<(Ended, Tally), JobError> {
-        if let Some(heatmap) = &self.job.heatmap {
-            heatmap.check(&self.opened)?;
-        }
+        self.job.drawings.iter().try_for_each(Drawing::probe)?;
         self.check_space()?;
         // Before the output is touched, so that weights that do not load leave it as it is; unless nothing is to be done.
         // Where there is nothing to resume, it is not touched before the first tensors are there, so weights that only one
@@ -58,12 +58,18 @@ impl Prepared {
         let planned: Vec<&Path> = images.known().iter().map(|item| item.name.as_path()).collect();
         let sink = job.destination.open(&contents, &planned)?;
         let failures = job.failures.as_deref().map(create).transpose()?;
-        let complete = Arc::new(sink.complete());
+        let written = Arc::new(sink.complete());
+        let open = |drawing: &Drawing| drawing.open(&opened, job.overwrite, &planned);
+        let drawings = job.drawings.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let drawn = drawings.iter().map(|drawing| drawing.complete.clone()).collect();
+        let complete = Arc::new(job.all_complete(written.clone(), drawn));
         let mut recorder = Recorder {
             job: &job,
             opened: &opened,
             contents: &contents,
             sink,
+            written,
+            drawings,
             failures,
             load,
             on,
@@ -80,7 +86,7 @@ impl Prepared {
         };
         let ran = started.and_then(|()| {
             let stages = Stages {
-                prepare: prepare(opened.clone(), job.heatmap.is_some(), complete.clone()),
+                prepare: prepare(opened.clone(), !job.drawings.is_empty(), complete.clone()),
                 encode: &mut encoder(&opened, loaded),
                 write: &mut |item, outcome| recorder.take(&item, outcome),
             };
@@ -110,7 +116,7 @@ impl Prepared {
 }
 
 /// Opens the file for failures, empty.
-fn create(path: &Path) -> Result<File, JobError> {
+pub(super) fn create(path: &Path) -> Result<File, JobError> {
     let io_error = |source: io::Error| OutputError::Io { path: path.to_owned(), source };
     Ok(File::create(path).map_err(io_error)?)
 }
@@ -124,10 +130,11 @@ fn prepare(opened: Arc<Opened>, keep: bool, complete: Arc<Complete>) -> Arc<Prep
         }
         let failure = |stage, error: &dyn std::error::Error| Failure { stage, reason: error.to_string() };
         let bytes = item.source.read().map_err(|error| failure(Stage::Read, &error))?;
-        let ready = opened.preprocess(&bytes, keep).map_err(|error| match &error {
+        let mut ready = opened.preprocess(&bytes, keep).map_err(|error| match &error {
             ExtractError::Decode(_) => failure(Stage::Decode, &error),
             _ => failure(Stage::Preprocess, &error),
         })?;
+        ready.picture.rgb = ready.picture.rgb.map(reduced);
         Ok(Some(ready))
     })
 }

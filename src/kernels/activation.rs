@@ -12,6 +12,8 @@ pub enum Activation {
     Gelu,
     /// `x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))`.
     GeluTanh,
+    /// `x · sigmoid(x)`.
+    Silu,
 }
 
 impl Activation {
@@ -19,6 +21,7 @@ impl Activation {
     pub(super) unsafe fn apply<S: Simd>(self, x: S::V) -> S::V {
         unsafe {
             let gate = match self {
+                Self::Silu => math::sigmoid::<S>(x),
                 Self::QuickGelu => math::sigmoid::<S>(S::mul(x, S::splat(1.702))),
                 Self::Gelu => math::normal_cdf::<S>(x),
                 Self::GeluTanh => {
@@ -37,6 +40,7 @@ impl Activation {
     pub(super) fn exact(self, x: f64) -> f64 {
         match self {
             Self::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+            Self::Silu => x / (1.0 + (-x).exp()),
             Self::Gelu => x * math::tests::normal_cdf_f64(x),
             Self::GeluTanh => {
                 let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
@@ -64,7 +68,7 @@ mod tests {
     #[test]
     fn each_function_is_accurate() {
         let x: Vec<f32> = (-120_000..=120_000).map(|i| i as f32 / 10_000.0).collect();
-        for function in [Activation::QuickGelu, Activation::Gelu, Activation::GeluTanh] {
+        for function in [Activation::QuickGelu, Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
             for &isa in Isa::available() {
                 let mut y = x.clone();
                 // SAFETY: `Map` asks for nothing.
@@ -82,7 +86,7 @@ mod tests {
 
     #[test]
     fn large_and_undefined_arguments_are_kept() {
-        for function in [Activation::QuickGelu, Activation::Gelu, Activation::GeluTanh] {
+        for function in [Activation::QuickGelu, Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
             for &isa in Isa::available() {
                 let mut y = [-1e4, -100.0, 0.0, 100.0, 1e4, f32::NAN];
                 // SAFETY: `Map` asks for nothing.

@@ -13,7 +13,7 @@ use super::{
     scratch::{Scratch, new_call},
     simd::{Kernel, Simd},
     threads::parts_per_unit,
-    tile::{DEPTH, Keep, LINE, MAX_TILE_ROWS, Operands, ROW_STRIDE, even_split, sum_tiles, tiles},
+    tile::{DEPTH, Float32, Keep, LINE, MAX_TILE_ROWS, Operands, ROW_STRIDE, even_split, sum_tiles, tiles},
     transpose::Transpose,
     unit,
 };
@@ -329,7 +329,7 @@ unsafe fn sum_blocks<S: Simd>(
                 x_ahead: x,
                 x_ahead_lines: 0,
             };
-            sum_tiles::<S>(rows, 1, operands, Keep);
+            sum_tiles::<S, Float32>(rows, 1, operands, Keep);
         }
     }
 }

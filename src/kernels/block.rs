@@ -1,20 +1,20 @@
 //! The two halves of a pre-norm transformer block, each from one residual stream to the next.
 
-use std::ops::Range;
+use std::{ops::Range, slice};
 
 use super::{
-    Activation, AttentionShape, LayerNorm, PackedLinear, PackedRows,
+    Activation, AttentionShape, LayerNorm, PackedLinear, PackedRows, Rotation,
     attention::AttentionTasks,
     epilogue::{Destination, Epilogue},
+    gated,
     memory::{Aligned, SharedOut, written},
     packed_rows::PackedOut,
     schedule::{After, Schedule},
-    swiglu,
     threads::chunks,
     tile::even_split,
 };
 
-/// `x + out(attention(qkv(norm(x))))`, for `x` (batch, tokens, width).
+/// `x + out(attention(qkv(norm(x))))`, for `x` (batch, tokens, width). A `rotation` turns q and k before the attention.
 ///
 /// # Panics
 /// `x` or a layer does not have the sizes that the shape says.
@@ -23,10 +23,14 @@ pub fn attention_half(
     norm: &LayerNorm,
     qkv: &PackedLinear,
     shape: AttentionShape,
+    rotation: Option<&Rotation>,
     out: &PackedLinear,
 ) -> Vec<f32> {
     let width = shape.heads * shape.head_dim;
     assert_eq!(x.len(), shape.batch * shape.tokens * width, "the residual stream of the shape");
+    if let Some(rotation) = rotation {
+        rotation.check(shape);
+    }
     in_chunks(x, shape.tokens, width, |part, y| {
         let x = &x[part];
         let rows = x.len() / width;
@@ -37,14 +41,23 @@ pub fn attention_half(
             let (normed, normed_out) = PackedRows::unwritten(rows, width, qkv.form());
             let heads = Aligned::filled(rows * qkv.outputs(), |_| ());
             let (mixed, mixed_out) = PackedRows::unwritten(rows, width, out.form());
-            let to_heads = SharedOut::new(heads.as_ptr().cast_mut());
-            let attention = AttentionTasks::new(out.compute(), to_heads, chunk);
+            let heads_out = SharedOut::new(heads.as_ptr().cast_mut());
+            let attention = AttentionTasks::new(out.compute(), heads_out, chunk);
             let groups = qkv.row_groups(rows);
 
             let mut schedule = Schedule::default();
             norm.schedule(&mut schedule, x, &groups, normed_out);
-            let to_heads = Destination::Heads { y: to_heads, head_dim: shape.head_dim, rows };
+            let to_heads = Destination::Heads { y: heads_out, head_dim: shape.head_dim, rows };
             qkv.schedule(&mut schedule, After::Same, &normed, &groups, to_heads);
+            if let Some(rotation) = rotation {
+                let planes = 2 * shape.heads; // q and k of each head, (rows, head_dim)
+                let plane = rows * shape.head_dim;
+                let turn = move |task: usize| {
+                    let plane = slice::from_raw_parts_mut(heads_out.as_ptr().add(task * plane), plane);
+                    rotation.turn(norm.isa(), plane, shape.tokens);
+                };
+                schedule.phase(After::All, [(planes, turn)]);
+            }
             schedule.phase(After::All, [(attention.count(), |task| attention.run(task, mixed_out))]);
             let residual = Destination::RowMajor(y, Epilogue::AddResidual(x));
             out.schedule(&mut schedule, After::All, &mixed, &groups, residual);
@@ -84,16 +97,22 @@ pub fn mlp_half(
     })
 }
 
-/// `x + fc2(silu(gate) · value)`, the gate and the value being the two halves of `fc1(norm(x))`, for `x`
+/// `x + fc2(activation(gate) · value)`, the gate and the value being the two halves of `fc1(norm(x))`, for `x`
 /// (rows, width).
 ///
 /// # Panics
 /// The layers' sizes do not fit each other.
-pub fn gated_half(x: &[f32], norm: &LayerNorm, fc1: &PackedLinear, fc2: &PackedLinear) -> Vec<f32> {
+pub fn gated_half(
+    x: &[f32],
+    norm: &LayerNorm,
+    fc1: &PackedLinear,
+    activation: Activation,
+    fc2: &PackedLinear,
+) -> Vec<f32> {
     in_chunks(x, 1, norm.width(), |part, y| {
         let x = &x[part];
         let halves = fc1.forward(&norm.forward(x, fc1.form()), Epilogue::None);
-        let inner = swiglu(norm.isa(), &halves, fc1.outputs() / 2, fc2.form());
+        let inner = gated(norm.isa(), &halves, fc1.outputs() / 2, activation, fc2.form());
         // SAFETY: the chunk's part of the result is as long as its residual, and this call's alone.
         unsafe { fc2.forward_to(&inner, Epilogue::AddResidual(x), y) };
     })
@@ -175,7 +194,7 @@ fn in_chunks(x: &[f32], unit: usize, width: usize, half: impl Fn(Range<usize>, S
 mod tests {
     use super::*;
     use crate::kernels::{
-        Compute, attention,
+        Compute, attention, rotate,
         testing::{noise, same_bytes, same_on_all_threads},
     };
 
@@ -189,6 +208,7 @@ mod tests {
         let one = AttentionShape { batch: 1, tokens: 90, heads: 3, head_dim: 12 };
         let width = 36;
         let image = noise(1, one.tokens * width);
+        let rotation = Rotation::new(noise(14, 85 * 6), noise(15, 85 * 6), 6);
         for compute in Compute::all() {
             let isa = compute.isa();
             let norm = LayerNorm::new(isa, noise(2, width), noise(3, width), 1e-5);
@@ -197,23 +217,26 @@ mod tests {
             let narrow = layer(compute, 12, 50, width);
 
             let normed = norm.forward(&image, qkv.form());
-            let mixed = attention(compute, &qkv.forward_heads(&normed, one.head_dim), one, out.form());
+            let mut turned = qkv.forward_heads(&normed, one.head_dim);
+            rotate(isa, &mut turned, one, &rotation);
+            let mixed = attention(compute, &turned, one, out.form());
             let attended = out.forward(&mixed, Epilogue::AddResidual(&image));
             let inner =
                 fc1.forward_activated(&norm.forward(&attended, fc1.form()), Activation::Gelu, fc2.form());
             let want = fc2.forward(&inner, Epilogue::AddResidual(&attended));
 
             let halves = fc1.forward(&norm.forward(&attended, fc1.form()), Epilogue::None);
-            let gated = swiglu(isa, &halves, 50, narrow.form());
-            let want_gated = narrow.forward(&gated, Epilogue::AddResidual(&attended));
-            let got = same_on_all_threads(|| gated_half(&attended, &norm, &fc1, &narrow));
+            let inner = gated(isa, &halves, 50, Activation::Silu, narrow.form());
+            let want_gated = narrow.forward(&inner, Epilogue::AddResidual(&attended));
+            let got = same_on_all_threads(|| gated_half(&attended, &norm, &fc1, Activation::Silu, &narrow));
             assert!(same_bytes(&got, &want_gated), "{compute:?}");
 
             for (batch, place) in [(1, 0), (3, 1), (8, 7), (20, 13)] {
                 let mut x = noise(20, batch * image.len());
                 x[place * image.len()..][..image.len()].copy_from_slice(&image);
                 let got = same_on_all_threads(|| {
-                    let x = attention_half(&x, &norm, &qkv, AttentionShape { batch, ..one }, &out);
+                    let shape = AttentionShape { batch, ..one };
+                    let x = attention_half(&x, &norm, &qkv, shape, Some(&rotation), &out);
                     mlp_half(&x, &norm, &fc1, Activation::Gelu, &fc2)
                 });
                 assert!(same_bytes(&got[place * want.len()..][..want.len()], &want), "{compute:?} {batch}");

@@ -2,10 +2,11 @@
 
 use super::{Form, Isa, MatmulPrecision};
 
-/// An instruction set for vectors, and a matrix unit if products run on one.
+/// An instruction set for vectors, whether products are those of pairs of bfloat16, and a matrix unit if they run on one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compute {
     isa: Isa,
+    pub(super) pairs: bool,
     pub(super) unit: Option<Unit>,
 }
 
@@ -28,14 +29,23 @@ impl Compute {
     /// used.
     pub fn best(precision: MatmulPrecision) -> Self {
         let unit = Machine::best().map(|machine| Unit { machine, parts: precision.parts() });
-        Self { isa: Isa::best(), unit }
+        // The sum of more parts than one takes three products, which is slower than one in float32.
+        let pairs = unit.is_none() && precision.parts() == 1 && Isa::best().gains_from_pairs();
+        Self { isa: Isa::best(), pairs, unit }
     }
 
     /// The bytes that a matrix unit gives for this precision, computed without one: far slower than anything else, to see on any
     /// machine what another one computes.
     pub fn emulated(precision: MatmulPrecision) -> Self {
         let unit = Unit { machine: Machine::Plain, parts: precision.parts() };
-        Self { isa: Isa::best(), unit: Some(unit) }
+        Self { isa: Isa::best(), pairs: false, unit: Some(unit) }
+    }
+
+    /// The bytes that AVX512_BF16 gives at medium precision, on any machine.
+    pub fn emulated_pairs() -> Self {
+        // Of the instruction sets here, so that it is no other's hardware.
+        let isa = *Isa::available().last().expect("the portable one");
+        Self { isa, pairs: true, unit: None }
     }
 
     /// The instruction set.
@@ -44,9 +54,10 @@ impl Compute {
     }
 
     /// What it is called: the instruction set for float32 products (`avx512`), or the unit and the bfloat16 parts of each
-    /// operand (`amx-bf16x3`).
+    /// operand (`amx-bf16x3`), or the instructions for pairs of bfloat16 (`avx512-bf16`).
     pub fn name(self) -> String {
         match self.unit {
+            None if self.pairs => format!("{}-bf16", self.isa.name()),
             None => self.isa.name().to_owned(),
             Some(Unit { machine, parts: 1 }) => format!("{}-bf16", machine.name()),
             Some(Unit { machine, parts }) => format!("{}-bf16x{parts}", machine.name()),
@@ -61,6 +72,7 @@ impl Compute {
     /// How a product takes its input.
     pub fn form(self) -> Form {
         match self.unit {
+            None if self.pairs => Form::Pairs,
             None => Form::Float32,
             Some(Unit { parts, .. }) => Form::Bfloat16 { parts },
         }
@@ -77,7 +89,7 @@ impl Default for Compute {
 /// Products in float32.
 impl From<Isa> for Compute {
     fn from(isa: Isa) -> Self {
-        Self { isa, unit: None }
+        Self { isa, pairs: false, unit: None }
     }
 }
 
@@ -108,17 +120,23 @@ impl Compute {
         for (machine, parts) in
             machines.into_iter().flatten().flat_map(|machine| [1, 2, 3].map(|parts| (machine, parts)))
         {
-            all.push(Self { isa: Isa::best(), unit: Some(Unit { machine, parts }) });
+            all.push(Self { isa: Isa::best(), pairs: false, unit: Some(Unit { machine, parts }) });
         }
         // Vectors of another width, as they are elsewhere.
         let portable = *Isa::available().last().expect("the portable one");
-        all.push(Self { isa: portable, unit: Some(Unit { machine: Machine::Plain, parts: 3 }) });
+        all.push(Self {
+            isa: portable,
+            pairs: false,
+            unit: Some(Unit { machine: Machine::Plain, parts: 3 }),
+        });
+        all.extend(Isa::available().iter().map(|&isa| Self { isa, pairs: true, unit: None }));
         all
     }
 
     /// How much larger errors may be than float32's.
     pub(super) fn tolerance(self) -> f64 {
         match self.unit {
+            None if self.pairs => 2f64.powi(14),
             Some(Unit { parts: 1, .. }) => 2f64.powi(14),
             Some(Unit { parts: 2, .. }) => 2f64.powi(6),
             _ => 1.0,

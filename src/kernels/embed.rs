@@ -7,20 +7,24 @@ use super::{
 };
 
 /// Each image's tokens, (batch, P + N, width): the P of `prefix` (P, width), which are the same for all, then
-/// `patch` of its flattened patches, `positions` (N, width) added. `patches` is (batch, N, inputs).
+/// `patch` of its N flattened patches, `positions` (N, width), if there are any, added. `patches` is (batch, N, inputs).
 ///
 /// # Panics
 /// The sizes do not fit each other.
-pub fn embed(patches: &[f32], patch: &PackedLinear, prefix: &[f32], positions: &[f32]) -> Vec<f32> {
+pub fn embed(
+    patches: &[f32],
+    count: usize,
+    patch: &PackedLinear,
+    prefix: &[f32],
+    positions: Option<&[f32]>,
+) -> Vec<f32> {
     let width = patch.outputs();
-    let tokens = positions.len() / width;
-    let image = tokens * patch.inputs();
-    assert!(
-        tokens > 0 && positions.len() == tokens * width && prefix.len().is_multiple_of(width),
-        "rows of the width"
-    );
-    assert_eq!(patches.len() % image, 0, "a position for each patch");
-    let row = prefix.len() + positions.len();
+    let image = count * patch.inputs();
+    assert!(count > 0 && prefix.len().is_multiple_of(width), "rows of the width");
+    assert!(positions.is_none_or(|positions| positions.len() == count * width), "a position for each patch");
+    assert_eq!(patches.len() % image, 0, "whole images");
+    let row = prefix.len() + count * width;
+    let epilogue = positions.map_or(Epilogue::None, Epilogue::AddResidual);
     // SAFETY: both parts of every image are written, each within the result.
     unsafe {
         written(patches.len() / image * row, |y| {
@@ -29,7 +33,7 @@ pub fn embed(patches: &[f32], patch: &PackedLinear, prefix: &[f32], positions: &
                 std::ptr::copy_nonoverlapping(prefix.as_ptr(), start, prefix.len());
                 let x = patch.pack_input(patches);
                 let to = SharedOut::new(start.add(prefix.len()));
-                patch.forward_to(&x, Epilogue::AddResidual(positions), to);
+                patch.forward_to(&x, epilogue, to);
             }
         })
     }
@@ -50,16 +54,18 @@ mod tests {
         let patches = noise(3, 3 * tokens * inputs);
         for compute in Compute::all() {
             let patch = PackedLinear::from_rows(compute, inputs, &weight, None);
-            for prefix_tokens in [0, 1, 5] {
+            for (prefix_tokens, positions) in [(0, Some(&positions)), (1, Some(&positions)), (5, None)] {
+                let positions = positions.map(Vec::as_slice);
                 let prefix = noise(4, prefix_tokens * width);
-                let got = same_on_all_threads(|| embed(&patches, &patch, &prefix, &positions));
+                let got = same_on_all_threads(|| embed(&patches, tokens, &patch, &prefix, positions));
                 for (got, patches) in got
                     .chunks_exact((prefix_tokens + tokens) * width)
                     .zip(patches.chunks_exact(tokens * inputs))
                 {
                     let x = patch.pack_input(patches);
                     let mut want = prefix.clone();
-                    want.extend(patch.forward(&x, Epilogue::AddResidual(&positions)));
+                    let epilogue = positions.map_or(Epilogue::None, Epilogue::AddResidual);
+                    want.extend(patch.forward(&x, epilogue));
                     assert!(same_bytes(got, &want), "{compute:?}");
                 }
             }

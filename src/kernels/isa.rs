@@ -65,13 +65,40 @@ impl Isa {
     pub(super) fn tile_columns(self) -> usize {
         2 * match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Name::Avx512 => super::simd::Avx512::LANES,
+            Name::Avx512 => super::simd::Avx512::<false>::LANES,
             #[cfg(target_arch = "x86_64")]
             Name::Avx2 => super::simd::Avx2::LANES,
             #[cfg(target_arch = "aarch64")]
             Name::Neon => super::simd::Neon::LANES,
             Name::Portable => Portable::LANES,
         }
+    }
+
+    /// Whether products of pairs of bfloat16 are faster than those of float32 with this instruction set: twice as fast on AMD's
+    /// cores that have AVX512_BF16, no faster on Intel's.
+    pub(super) fn gains_from_pairs(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if self.0 == Name::Avx512 {
+            let vendor = std::arch::x86_64::__cpuid(0);
+            let amd =
+                [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD";
+            return amd && is_x86_feature_detected!("avx512bf16");
+        }
+        false
+    }
+
+    /// Runs a kernel whose products are of pairs of bfloat16, which are emulated where there are no instructions for them.
+    ///
+    /// # Safety
+    /// What the kernel's fields ask for.
+    pub(super) unsafe fn run_pairs<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        if self.0 == Name::Avx512 && is_x86_feature_detected!("avx512bf16") {
+            // SAFETY: the CPU has the instructions.
+            return unsafe { super::simd::Avx512::<true>::enter(kernel) };
+        }
+        // SAFETY: by contract.
+        unsafe { self.run(kernel) }
     }
 
     /// Runs a kernel with this instruction set.
@@ -83,7 +110,7 @@ impl Isa {
         unsafe {
             match self.0 {
                 #[cfg(target_arch = "x86_64")]
-                Name::Avx512 => super::simd::Avx512::enter(kernel),
+                Name::Avx512 => super::simd::Avx512::<false>::enter(kernel),
                 #[cfg(target_arch = "x86_64")]
                 Name::Avx2 => super::simd::Avx2::enter(kernel),
                 #[cfg(target_arch = "aarch64")]

@@ -13,7 +13,7 @@ use super::{
     product::{Part, Product},
     scratch::Scratch,
     threads::{panel_spans, row_groups, unit_panel_spans, unit_row_groups},
-    tile::even_split,
+    tile::{Float32, Pairs, even_split},
     unit,
 };
 
@@ -218,8 +218,12 @@ impl PackedLinear {
             unsafe {
                 match self.compute.unit {
                     None => {
-                        let (weights, bias) = (&self.weights, self.bias.as_slice());
-                        self.compute.isa().run(Product { weights, bias, part });
+                        let (weights, bias, isa) = (&self.weights, self.bias.as_slice(), self.compute.isa());
+                        if self.compute.pairs {
+                            isa.run_pairs(Product { weights, bias, part, dot: PhantomData::<Pairs> });
+                        } else {
+                            isa.run(Product { weights, bias, part, dot: PhantomData::<Float32> });
+                        }
                     }
                     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
                     Some(Unit { machine: Machine::Amx, parts }) => {
@@ -302,6 +306,25 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn pairs_of_bfloat16_have_the_same_bytes_with_and_without_instructions_for_them() {
+        // Of every size, so that some products are denormal.
+        let values = |seed, count| -> Vec<f32> {
+            let scaled = |(i, v): (usize, f32)| v * 2f32.powi([0, 3, -20, -66][i / 7 % 4]);
+            noise(seed, count).into_iter().enumerate().map(scaled).collect()
+        };
+        let (rows, inputs, outputs) = (29, 1501, 70);
+        let (x, weight) = (values(1, rows * inputs), values(2, outputs * inputs));
+        let forward = |compute| {
+            let layer = PackedLinear::from_rows(compute, inputs, &weight, None);
+            layer.forward(&layer.pack_input(&x), Epilogue::None)
+        };
+        let want = forward(Compute::emulated_pairs());
+        for compute in Compute::all().into_iter().filter(|compute| compute.pairs) {
+            assert!(same_bytes(&forward(compute), &want), "{compute:?}");
         }
     }
 

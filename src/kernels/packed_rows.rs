@@ -18,6 +18,8 @@ pub enum Form {
     /// Depth blocks of float32: (blocks, rows, `ROW_STRIDE`), of whose rows the first `DEPTH` elements count, in the last
     /// block what is left of the width.
     Float32,
+    /// The same of pairs of values rounded to bfloat16; the last is zero where the width is odd.
+    Pairs,
     /// Each value as a sum of bfloat16, in a matrix unit's tiles: (bands, steps, parts, `BAND` rows, `STEP`), so that a band is
     /// one stream; zeros behind the width and below the last row of the last tile.
     Bfloat16 {
@@ -83,6 +85,7 @@ impl PackedRows {
     pub(super) unsafe fn unwritten(rows: usize, width: usize, form: Form) -> (Self, PackedOut) {
         let len = match form {
             Form::Float32 => width.div_ceil(DEPTH) * rows * ROW_STRIDE,
+            Form::Pairs => width.div_ceil(2 * DEPTH) * rows * ROW_STRIDE,
             Form::Bfloat16 { parts } => rows.div_ceil(BAND) * width.div_ceil(STEP) * parts * BAND * STEP_LEN,
         };
         // SAFETY: by contract; the strides' ends are never read.
@@ -94,7 +97,12 @@ impl PackedRows {
             })
         };
         let start = SharedOut::new(values.as_ptr().cast_mut());
-        (Self { rows, width, form, values }, PackedOut { start, steps: width.div_ceil(STEP), rows, form })
+        let out = PackedOut { start, steps: width.div_ceil(STEP), rows, form };
+        if form == Form::Pairs && !width.is_multiple_of(2) {
+            // SAFETY: the last word of each row.
+            (0..rows).for_each(|row| unsafe { *out.word_at(row, width / 2) = 0.0 });
+        }
+        (Self { rows, width, form, values }, out)
     }
 
     /// The matrix in row-major order, (rows, width).
@@ -107,7 +115,9 @@ impl PackedRows {
         };
         let value = |row, column| match self.form {
             // SAFETY: an element of the matrix, which is written.
-            Form::Float32 => unsafe { *at.at(row, column) },
+            Form::Float32 => unsafe { *at.word_at(row, column) },
+            // SAFETY: as above.
+            Form::Pairs => f32::from_bits(u32::from(unsafe { *at.half_at(row, column) }) << 16),
             Form::Bfloat16 { parts } => {
                 // From the smallest on, as the sum is exact then.
                 // SAFETY: as above.
@@ -137,13 +147,13 @@ impl PackedRows {
 
     /// Where a row's part of a depth block begins.
     pub(super) fn block(&self, block: usize, row: usize) -> *const f32 {
-        debug_assert!(block * DEPTH < self.width && row < self.rows && self.form == Form::Float32);
+        debug_assert!(row < self.rows && !matches!(self.form, Form::Bfloat16 { .. }));
         self.values.as_ptr().wrapping_add((block * self.rows + row) * ROW_STRIDE)
     }
 
     /// Where a band of rows begins: in each step its parts in turn, of each part [`BAND`] rows.
     pub(super) fn band(&self, band: usize) -> *const f32 {
-        let Form::Bfloat16 { parts } = self.form else { unreachable!("bands of bfloat16") };
+        let Form::Bfloat16 { parts } = self.form else { unreachable!("bands of tiles") };
         debug_assert!(band * BAND < self.rows);
         self.values.as_ptr().wrapping_add(band * self.width.div_ceil(STEP) * parts * BAND * STEP_LEN)
     }
@@ -202,10 +212,15 @@ pub(super) struct PackedOut {
 }
 
 impl PackedOut {
-    /// Where a float32 lies; those after it follow to the end of its block.
-    fn at(self, row: usize, column: usize) -> *mut f32 {
-        let block = (column / DEPTH * self.rows + row) * ROW_STRIDE;
-        self.start.as_ptr().wrapping_add(block + column % DEPTH)
+    /// Where a word lies, a float32 or a pair; those after it follow to the end of its block.
+    fn word_at(self, row: usize, word: usize) -> *mut f32 {
+        let block = (word / DEPTH * self.rows + row) * ROW_STRIDE;
+        self.start.as_ptr().wrapping_add(block + word % DEPTH)
+    }
+
+    /// Where one of a pair lies, and those after it.
+    fn half_at(self, row: usize, column: usize) -> *mut u16 {
+        self.word_at(row, column / 2).cast::<u16>().wrapping_add(column % 2)
     }
 
     /// Where a bfloat16 lies; those after it follow to the end of its step.
@@ -219,7 +234,8 @@ impl PackedOut {
     #[inline(always)]
     pub(super) fn near(self, row: usize, column: usize) -> *const f32 {
         match self.form {
-            Form::Float32 => self.at(row, column),
+            Form::Float32 => self.word_at(row, column),
+            Form::Pairs => self.word_at(row, column / 2),
             Form::Bfloat16 { parts } => self.part_at(parts, 0, row, column).cast(),
         }
     }
@@ -234,7 +250,10 @@ impl PackedOut {
         unsafe {
             match self.form {
                 Form::Float32 if DEPTH - column % DEPTH >= S::LANES => {
-                    S::store_first(self.at(row, column), count, v);
+                    S::store_first(self.word_at(row, column), count, v);
+                }
+                Form::Pairs if 2 * DEPTH - column % (2 * DEPTH) >= S::LANES => {
+                    S::store_bf16(self.half_at(row, column), count, S::round_to_bf16(v));
                 }
                 Form::Bfloat16 { parts } if STEP - column % STEP >= S::LANES => {
                     let mut rest = v;
@@ -257,7 +276,8 @@ impl PackedOut {
         // SAFETY: an element of the caller's.
         unsafe {
             match self.form {
-                Form::Float32 => *self.at(row, column) = value,
+                Form::Float32 => *self.word_at(row, column) = value,
+                Form::Pairs => *self.half_at(row, column) = (round_to_bf16(value).to_bits() >> 16) as u16,
                 Form::Bfloat16 { parts } => {
                     let mut rest = value;
                     for part in 0..parts {
@@ -278,11 +298,12 @@ mod tests {
 
     #[test]
     fn packing_loses_nothing_that_the_form_holds() {
-        for width in [1, 31, 32, 33, 255, 256, 257, 1000] {
+        for width in [1, 31, 32, 33, 255, 256, 257, 511, 513, 1000] {
             let x = noise(1, 40 * width);
             for &isa in Isa::available() {
                 for (form, error) in [
                     (Form::Float32, 0.0),
+                    (Form::Pairs, 2f32.powi(-8)),
                     (Form::Bfloat16 { parts: 1 }, 2f32.powi(-8)),
                     (Form::Bfloat16 { parts: 2 }, 2f32.powi(-16)),
                     (Form::Bfloat16 { parts: 3 }, 0.0), // 24 bits, those of a float32

@@ -15,7 +15,7 @@ use super::{
 
 /// A weight (outputs, inputs) cut into panels as wide as a tile, the last one padded with zeros.
 ///
-/// For float32 products a panel holds the inputs in turn: (panels, inputs, columns). For a matrix unit it holds the parts of
+/// For products on vectors a panel holds the inputs, or pairs of them, in turn: (panels, words, columns). For a matrix unit it holds the parts of
 /// all weights one after the other, and in each part pairs of inputs: (panels, parts, inputs / 2, columns, 2), as many inputs
 /// as fill steps, those that are none zero. A product so reads its weights as streams.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ impl Panels {
         let columns = compute.columns();
         let (depth, parts) = match compute.form() {
             Form::Float32 => (inputs, 1),
+            Form::Pairs => (inputs.div_ceil(2), 1),
             Form::Bfloat16 { parts } => (inputs.next_multiple_of(STEP) / 2 * parts, parts),
         };
         let len = outputs.next_multiple_of(columns).checked_mul(depth).expect("a weight that fits in memory");
@@ -100,9 +101,14 @@ impl Panels {
         self.outputs.div_ceil(self.columns)
     }
 
-    /// Where a panel's float32 weights of an input lie.
-    pub(super) fn at(&self, panel: usize, input: usize) -> *const f32 {
-        self.values.as_ptr().wrapping_add((panel * self.depth + input) * self.columns)
+    /// How many words a panel holds of each output: inputs, or pairs of them.
+    pub(super) fn words(&self) -> usize {
+        self.depth
+    }
+
+    /// Where a panel's weights of a word lie.
+    pub(super) fn at(&self, panel: usize, word: usize) -> *const f32 {
+        self.values.as_ptr().wrapping_add((panel * self.depth + word) * self.columns)
     }
 
     /// Where a step of a part of a panel lies.

@@ -1,13 +1,13 @@
 //! One task of a product: some rows with some panels.
 
-use std::ops::Range;
+use std::{marker::PhantomData, ops::Range};
 
 use super::{
     PackedRows,
     epilogue::{Destination, Place, WholeRows},
     panels::Panels,
     simd::{Kernel, Simd},
-    tile::{DEPTH, Keep, LINE, Operands, PREFETCHES, ROW_STRIDE, strips, sum_tiles},
+    tile::{DEPTH, Dot, Keep, LINE, Operands, PREFETCHES, ROW_STRIDE, strips, sum_tiles},
 };
 
 /// What one task multiplies.
@@ -19,30 +19,31 @@ pub(super) struct Part<'a> {
     pub(super) destination: Destination<'a>,
 }
 
-/// One task in float32; its sums are (panels, rows, tile columns).
-pub(super) struct Product<'a> {
+/// One task; its sums are (panels, rows, tile columns).
+pub(super) struct Product<'a, D> {
     pub(super) weights: &'a Panels,
     pub(super) bias: &'a [f32],
     pub(super) part: Part<'a>,
+    pub(super) dot: PhantomData<D>,
 }
 
-impl Kernel for Product<'_> {
+impl<D: Dot> Kernel for Product<'_, D> {
     type Output = ();
 
     /// Block by block, so that the block of `x` stays in the second-level cache for all panels; within it panel by
     /// panel, so that the panel's block stays in the first for all rows.
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { weights: panels, bias, part } = self;
+        let Self { weights: panels, bias, part, .. } = self;
         let Part { x, sums, rows, panels: range, destination } = part;
-        let (columns, inputs) = (2 * S::LANES, panels.inputs());
-        let blocks = inputs.div_ceil(DEPTH);
+        let (columns, words) = (2 * S::LANES, panels.words());
+        let blocks = words.div_ceil(DEPTH);
         for (block, panel) in (0..blocks).flat_map(|block| range.clone().map(move |panel| (block, panel))) {
             let start = block * DEPTH;
-            let depth = DEPTH.min(inputs - start);
+            let depth = DEPTH.min(words - start);
             let weights = panels.at(panel, start);
             let next = if panel + 1 < range.end {
-                weights.wrapping_add(inputs * columns)
+                weights.wrapping_add(words * columns)
             } else {
                 panels.at(range.start, start + depth)
             };
@@ -79,11 +80,11 @@ impl Kernel for Product<'_> {
                 // SAFETY: a block's rows lie in `x` and `sums`, a panel's block in `panels`; the place is these rows'.
                 unsafe {
                     if block + 1 < blocks {
-                        sum_tiles::<S>(height, tiles, operands, Keep);
+                        sum_tiles::<S, D>(height, tiles, operands, Keep);
                     } else if let Some(place) = WholeRows::of(&place, columns) {
-                        sum_tiles::<S>(height, tiles, operands, place);
+                        sum_tiles::<S, D>(height, tiles, operands, place);
                     } else {
-                        sum_tiles::<S>(height, tiles, operands, &place);
+                        sum_tiles::<S, D>(height, tiles, operands, &place);
                     }
                 }
             }

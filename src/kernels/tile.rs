@@ -1,9 +1,13 @@
 //! The micro-kernel: a register tile of up to `TILE_ROWS` rows by two vectors, summed over one depth block.
 //!
+//! Operands are words of 32 bits, a float32 or two bfloat16 each; depth is counted in words.
+//!
 //! Every sum here has one order: within a depth block each element of the result has an accumulator of its own to
 //! which the products are added from the first to the last, and the blocks' sums are added in turn. It does not
 //! depend on how many rows the tile has nor on which of them an element is in, so a row gives the same bytes
 //! whatever it is computed with.
+
+use std::marker::PhantomData;
 
 use super::simd::{Kernel, Simd};
 
@@ -36,6 +40,34 @@ pub(super) struct Operands {
     pub(super) ahead_lines: usize,
     pub(super) x_ahead: *const f32,
     pub(super) x_ahead_lines: usize,
+}
+
+/// How two words of operands are multiplied.
+pub(super) trait Dot: 'static {
+    /// `sum + x · weights`.
+    unsafe fn add<S: Simd>(x: S::V, weights: S::V, sum: S::V) -> S::V;
+}
+
+/// Each word is a float32.
+pub(super) struct Float32;
+
+impl Dot for Float32 {
+    #[inline(always)]
+    unsafe fn add<S: Simd>(x: S::V, weights: S::V, sum: S::V) -> S::V {
+        // SAFETY: the caller's.
+        unsafe { S::mul_add(x, weights, sum) }
+    }
+}
+
+/// Each word is two bfloat16.
+pub(super) struct Pairs;
+
+impl Dot for Pairs {
+    #[inline(always)]
+    unsafe fn add<S: Simd>(x: S::V, weights: S::V, sum: S::V) -> S::V {
+        // SAFETY: the caller's.
+        unsafe { S::dot_bf16(x, weights, sum) }
+    }
 }
 
 /// What becomes of sums while they are in registers.
@@ -75,13 +107,21 @@ impl Finish for Keep {
 /// The operands' pointers are valid for what [`Operands`] says, what `finish` does with them is, and the CPU has the
 /// instruction set.
 #[inline(always)]
-pub(super) unsafe fn sum_tiles<S: Simd>(rows: usize, tiles: usize, operands: Operands, finish: impl Finish) {
+pub(super) unsafe fn sum_tiles<S: Simd, D: Dot>(
+    rows: usize,
+    tiles: usize,
+    operands: Operands,
+    finish: impl Finish,
+) {
+    let dot = PhantomData::<D>;
     /// One function per number of rows, so that the accumulators are registers.
     macro_rules! dispatch {
         ($($n:literal)*) => {
             match rows {
                 // The number of rows that an instruction set has no registers for is never asked of it.
-                $($n if $n <= S::TILE_ROWS => unsafe { S::enter(Tiles::<$n, _> { tiles, operands, finish }) },)*
+                $($n if $n <= S::TILE_ROWS => unsafe {
+                    S::enter(Tiles::<$n, D, _> { tiles, operands, finish, dot })
+                },)*
                 _ => unreachable!("a tile of {rows} rows"),
             }
         };
@@ -90,10 +130,11 @@ pub(super) unsafe fn sum_tiles<S: Simd>(rows: usize, tiles: usize, operands: Ope
 }
 
 /// Tiles of one height below each other, in one function: calling one for each costs AVX2, whose tiles are small, 2 percent.
-struct Tiles<const ROWS: usize, F> {
+struct Tiles<const ROWS: usize, D, F> {
     tiles: usize,
     operands: Operands,
     finish: F,
+    dot: PhantomData<D>,
 }
 
 /// Depth steps between two prefetches. With twice as many LLVM loads weights so early that AVX2's full tile has an
@@ -106,12 +147,12 @@ pub(super) const PREFETCHES: usize = DEPTH / UNROLL;
 /// f32 values in a cache line.
 pub(super) const LINE: usize = 16;
 
-impl<const ROWS: usize, F: Finish> Kernel for Tiles<ROWS, F> {
+impl<const ROWS: usize, D: Dot, F: Finish> Kernel for Tiles<ROWS, D, F> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { tiles, operands, finish } = self;
+        let Self { tiles, operands, finish, .. } = self;
         let Operands { mut x, weights, depth, mut sums, sums_stride, accumulate, .. } = operands;
         let Operands { mut ahead, ahead_lines, mut x_ahead, x_ahead_lines, .. } = operands;
         let lines = (2 * S::LANES).div_ceil(LINE);
@@ -131,11 +172,11 @@ impl<const ROWS: usize, F: Finish> Kernel for Tiles<ROWS, F> {
                         finish.ask::<S>(first + step / lines, step % lines * LINE);
                     }
                     for k in step * UNROLL..step * UNROLL + UNROLL {
-                        add_products::<S, ROWS>(&mut tile, x.add(k), weights.add(k * 2 * S::LANES));
+                        add_products::<S, D, ROWS>(&mut tile, x.add(k), weights.add(k * 2 * S::LANES));
                     }
                 }
                 for k in steps * UNROLL..depth {
-                    add_products::<S, ROWS>(&mut tile, x.add(k), weights.add(k * 2 * S::LANES));
+                    add_products::<S, D, ROWS>(&mut tile, x.add(k), weights.add(k * 2 * S::LANES));
                 }
                 for (row, vectors) in tile.into_iter().enumerate() {
                     for (i, mut v) in vectors.into_iter().enumerate() {
@@ -158,7 +199,7 @@ impl<const ROWS: usize, F: Finish> Kernel for Tiles<ROWS, F> {
 
 /// Adds the products of one depth step.
 #[inline(always)]
-unsafe fn add_products<S: Simd, const ROWS: usize>(
+unsafe fn add_products<S: Simd, D: Dot, const ROWS: usize>(
     tile: &mut [[S::V; 2]; ROWS],
     x: *const f32,
     weights: *const f32,
@@ -168,8 +209,8 @@ unsafe fn add_products<S: Simd, const ROWS: usize>(
         let (w0, w1) = (S::load(weights), S::load(weights.add(S::LANES)));
         for (row, sums) in tile.iter_mut().enumerate() {
             let value = S::splat(*x.add(row * ROW_STRIDE));
-            sums[0] = S::mul_add(value, w0, sums[0]);
-            sums[1] = S::mul_add(value, w1, sums[1]);
+            sums[0] = D::add::<S>(value, w0, sums[0]);
+            sums[1] = D::add::<S>(value, w1, sums[1]);
         }
     }
 }

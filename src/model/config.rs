@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{
     error::ModelError,
     image_features::{ImageFeatures, NoImageFeatures},
+    traits::{FinalNorm, Pooling, PrefixPositions, Traits},
 };
 use crate::kernels::Activation;
 
@@ -16,10 +17,16 @@ pub enum Family {
     Clip,
     /// SigLIP, and SigLIP 2 of a fixed resolution, whose checkpoints are SigLIP's.
     Siglip,
+    /// SigLIP 2 of variable resolution: pictures of their own shape.
+    Siglip2,
     /// DINOv2.
     Dinov2,
     /// DINOv2 with register tokens.
     Dinov2WithRegisters,
+    /// DINOv3's vision transformers.
+    Dinov3,
+    /// timm's VisionTransformer, in its many variants.
+    Timm,
 }
 
 impl Family {
@@ -28,22 +35,11 @@ impl Family {
         match self {
             Self::Clip => "CLIP",
             Self::Siglip => "SigLIP",
+            Self::Siglip2 => "SigLIP 2 NaFlex",
             Self::Dinov2 => "DINOv2",
             Self::Dinov2WithRegisters => "DINOv2 with registers",
-        }
-    }
-
-    /// Whether transformers applies the final norm to every token of `last_hidden_state`. CLIP's applies it to
-    /// the pooled token alone.
-    pub fn normalizes_output(self) -> bool {
-        self != Self::Clip
-    }
-
-    /// The name of the layer norm after the last block.
-    pub fn final_norm(self) -> &'static str {
-        match self {
-            Self::Clip | Self::Siglip => "post_layernorm",
-            Self::Dinov2 | Self::Dinov2WithRegisters => "layernorm",
+            Self::Dinov3 => "DINOv3",
+            Self::Timm => "timm ViT",
         }
     }
 }
@@ -59,8 +55,8 @@ pub struct VisionConfig {
     pub num_hidden_layers: usize,
     /// Number of attention heads; divides `hidden_size`.
     pub num_attention_heads: usize,
-    /// Whether query, key and value have biases.
-    pub qkv_bias: bool,
+    /// Which linear layers of a block have biases.
+    pub biases: Biases,
     /// Width inside the MLP, after its gate if it has one.
     pub intermediate_size: usize,
     /// What the MLP does between its two layers.
@@ -68,8 +64,10 @@ pub struct VisionConfig {
     /// Edge of the square image that the position embeddings were made for, in pixels.
     pub image_size: usize,
     /// Whether images of other sizes are taken, the position embeddings interpolated: transformers'
-    /// `interpolate_pos_encoding`, which DINOv2 always has.
+    /// `interpolate_pos_encoding`, which DINOv2, DINOv3 and SigLIP 2 NaFlex always have.
     pub interpolate_pos_encoding: bool,
+    /// Base of the rotary position embedding's periods; none where position embeddings are learned.
+    pub rope_theta: Option<f64>,
     /// Edge of a square patch, in pixels.
     pub patch_size: usize,
     /// Class tokens, which stand first: one or none.
@@ -85,6 +83,9 @@ pub struct VisionConfig {
     /// What the language model reads, or why there is no such thing. Outputs say it only of the tensor that it makes.
     #[serde(skip)]
     pub image_features: Result<ImageFeatures, NoImageFeatures>,
+    /// What the checkpoint decides that transformers leaves to the class; none where it is as in the family's class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traits: Option<Traits>,
 }
 
 /// What an MLP does between its two layers.
@@ -93,8 +94,28 @@ pub struct VisionConfig {
 pub enum Mlp {
     /// An activation.
     Plain(Activation),
-    /// The first layer gives gate and value side by side; `silu(gate) · value` goes on.
-    SwiGlu,
+    /// The first layer gives gate and value side by side; `activation(gate) · value` goes on.
+    Gated(Activation),
+}
+
+/// Which linear layers of a block have a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Biases {
+    /// The query's.
+    pub query: bool,
+    /// The key's.
+    pub key: bool,
+    /// The value's.
+    pub value: bool,
+    /// That of the attention's output.
+    pub proj: bool,
+    /// Those of the MLP.
+    pub mlp: bool,
+}
+
+impl Biases {
+    /// Every layer has one.
+    pub const ALL: Self = Self { query: true, key: true, value: true, proj: true, mlp: true };
 }
 
 impl VisionConfig {
@@ -105,11 +126,12 @@ impl VisionConfig {
             hidden_size: 1024,
             num_hidden_layers: 24,
             num_attention_heads: 16,
-            qkv_bias: true,
+            biases: Biases::ALL,
             intermediate_size: 4096,
             mlp: Mlp::Plain(Activation::QuickGelu),
             image_size: 224,
             interpolate_pos_encoding: false,
+            rope_theta: None,
             patch_size: 14,
             class_tokens: 1,
             register_tokens: 0,
@@ -117,6 +139,7 @@ impl VisionConfig {
             attention_pool: false,
             projection_dim: Some(768),
             image_features: Err(NoImageFeatures::NoLanguageModel),
+            traits: None,
         }
     }
 
@@ -125,20 +148,66 @@ impl VisionConfig {
         serde_json::to_string(self).expect("a config has only string keys")
     }
 
+    /// What the tower does around its blocks.
+    pub fn traits(&self) -> Traits {
+        self.traits.clone().unwrap_or_else(|| self.class_traits())
+    }
+
+    /// What the family's transformers class does.
+    fn class_traits(&self) -> Traits {
+        let is_clip = self.family == Family::Clip;
+        Traits {
+            pre_norm: is_clip,
+            layer_scale: matches!(self.family, Family::Dinov2 | Family::Dinov2WithRegisters | Family::Dinov3),
+            final_norm: if is_clip { FinalNorm::Pooling } else { FinalNorm::Tokens },
+            pooling: match (self.attention_pool, self.class_tokens) {
+                (true, _) => Pooling::Attention,
+                (false, 0) => {
+                    Pooling::Absent("the config says vision_use_head false, so nothing pools the tokens")
+                }
+                (false, _) => Pooling::ClassToken,
+            },
+            pools_prefix: false,
+            prefix_positions: PrefixPositions::ClassToken,
+            // transformers interpolates the positions of the one DINOv2 with antialiasing, those of the other without.
+            antialias: self.family == Family::Dinov2WithRegisters,
+        }
+    }
+
+    /// Whether the final norm is applied to every token of `last_hidden_state`. CLIP's is to the pooled token alone.
+    pub fn normalizes_output(&self) -> bool {
+        self.traits().final_norm == FinalNorm::Tokens
+    }
+
+    /// Whether there is a `pooler_output`.
+    pub fn pools(&self) -> bool {
+        !matches!(self.traits().pooling, Pooling::Absent(_))
+    }
+
+    /// The name of the layer norm after the last block.
+    pub fn final_norm(&self) -> &'static str {
+        match self.family {
+            Family::Clip | Family::Siglip | Family::Siglip2 => "post_layernorm",
+            Family::Dinov2 | Family::Dinov2WithRegisters => "layernorm",
+            Family::Dinov3 => "norm",
+            Family::Timm if self.traits().final_norm == FinalNorm::Pooled => "fc_norm",
+            Family::Timm => "post_layernorm",
+        }
+    }
+
     /// Whether `pixel_values` of this size fit the tower.
     ///
     /// # Errors
     /// They do not.
     pub fn check(&self, height: usize, width: usize) -> Result<(), ModelError> {
-        let fits = if self.interpolate_pos_encoding {
-            height.min(width) >= self.patch_size
-        } else {
-            (height, width) == (self.image_size, self.image_size)
-        };
-        if fits {
-            return Ok(());
+        if self.interpolate_pos_encoding {
+            let patch_size = self.patch_size;
+            let fits = height.min(width) >= patch_size;
+            return if fits { Ok(()) } else { Err(ModelError::NoPatch { patch_size, height, width }) };
         }
-        Err(ModelError::PixelShape { expected: self.image_size, height, width })
+        let expected = self.image_size;
+        let fits = (height, width) == (expected, expected);
+        if fits { Ok(()) } else { Err(ModelError::PixelShape { expected, height, width }) }
     }
 
     /// Patches along one edge of an image of `image_size`.
@@ -184,18 +253,18 @@ impl VisionConfig {
 
     /// Refuses sizes that no tower has or that contradict each other.
     pub(super) fn checked(self) -> Result<Self, String> {
-        for (field, value) in [
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("projection_dim", self.projection_dim.unwrap_or(1)),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("image_size", self.image_size),
-            ("patch_size", self.patch_size),
-            ("num_register_tokens", self.register_tokens + 1),
+        for (field, value, largest) in [
+            ("hidden_size", self.hidden_size, LARGEST_WIDTH),
+            ("intermediate_size", self.intermediate_size, LARGEST_WIDTH),
+            ("projection_dim", self.projection_dim.unwrap_or(1), LARGEST_WIDTH),
+            ("num_hidden_layers", self.num_hidden_layers, MOST_LAYERS),
+            ("num_attention_heads", self.num_attention_heads, LARGEST_WIDTH),
+            ("image_size", self.image_size, LARGEST_EDGE),
+            ("patch_size", self.patch_size, LARGEST_EDGE),
+            ("num_register_tokens", self.register_tokens.saturating_add(1), MOST_TOKENS),
         ] {
-            if value == 0 || value > LARGEST_SIZE {
-                return Err(format!("{field} is {value}, expected 1 to {LARGEST_SIZE}"));
+            if value == 0 || value > largest {
+                return Err(format!("{field} is {value}, expected 1 to {largest}"));
             }
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
@@ -210,9 +279,19 @@ impl VisionConfig {
                 self.patch_size, self.image_size
             ));
         }
+        if self.tokens() > MOST_TOKENS {
+            return Err(format!(
+                "image_size {} and patch_size {} make {} tokens, expected at most {MOST_TOKENS}",
+                self.image_size,
+                self.patch_size,
+                self.tokens()
+            ));
+        }
         // Sizes that are each possible can together be more than any machine holds.
         let (width, inner) = (self.hidden_size as f64, self.intermediate_size as f64);
-        let weights = self.num_hidden_layers as f64 * width * (4.0 * width + 3.0 * inner);
+        let patch = 3.0 * (self.patch_size as f64).powi(2);
+        let weights = self.num_hidden_layers as f64 * width * (4.0 * width + 3.0 * inner)
+            + width * (patch + self.tokens() as f64 + self.projection_dim.unwrap_or(0) as f64);
         if weights > LARGEST_TOWER {
             return Err(format!(
                 "its sizes make a tower of {weights:.1e} weights, more than {LARGEST_TOWER:.0e}"
@@ -231,5 +310,13 @@ impl VisionConfig {
 /// More weights than the largest vision tower has, several times over.
 const LARGEST_TOWER: f64 = 5e10;
 
-/// Larger values than any tower has are taken for a damaged file, before they become an allocation.
-const LARGEST_SIZE: usize = 1 << 20;
+// Larger values than any tower has are taken for a damaged file, before they become an allocation.
+
+/// The widest layer: several times that of the largest towers, whose MLPs have 25,600.
+const LARGEST_WIDTH: usize = 1 << 18;
+/// The most blocks: many times those of the deepest towers, which have 64.
+const MOST_LAYERS: usize = 1 << 10;
+/// The longest edge of an image or a patch.
+const LARGEST_EDGE: usize = 1 << 14;
+/// The most tokens of an image: attention over more fits no machine.
+const MOST_TOKENS: usize = 1 << 20;

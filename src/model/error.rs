@@ -48,6 +48,14 @@ pub enum ModelError {
         /// What does not hold together.
         reason: String,
     },
+    /// A safetensors file that was whole when it was opened, and is not any more.
+    #[error("{}: was cut short while it was read: tensor {tensor} is not whole any more", path.display())]
+    Cut {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's full name in the file.
+        tensor: String,
+    },
     /// A tensor that the tower needs and the checkpoint lacks.
     #[error("{}: tensor {tensor} is missing, expected shape {expected:?}", path.display())]
     MissingTensor {
@@ -85,6 +93,26 @@ pub enum ModelError {
     PixelShape {
         /// The tower's image size.
         expected: usize,
+        /// Rows given.
+        height: usize,
+        /// Columns given.
+        width: usize,
+    },
+    /// A processor that cuts other patches than the tower takes.
+    #[error("the processor's patches are {processor}x{processor}, and the tower's {tower}x{tower}")]
+    PatchSize {
+        /// Edge of the processor's.
+        processor: usize,
+        /// Edge of the tower's.
+        tower: usize,
+    },
+    /// An input in which there is no patch.
+    #[error(
+        "pixel_values of {height}x{width} do not fit the tower, whose patches are {patch_size}x{patch_size}"
+    )]
+    NoPatch {
+        /// Edge of a patch.
+        patch_size: usize,
         /// Rows given.
         height: usize,
         /// Columns given.

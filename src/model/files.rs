@@ -4,24 +4,53 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{error::ModelError, family::OriginalLlava};
+use super::{
+    error::ModelError,
+    family::OriginalLlava,
+    pickle::{self, REFUSED, is_pickle, pickle_in},
+};
+use crate::bounded;
 
+/// Configs of classifiers name their classes; those of 20,000 take 2 MB.
+pub(crate) const LARGEST_CONFIG: u64 = 16 << 20;
+
+/// The index of the largest models, of 90,000 tensors, takes 9 MB.
+pub(crate) const LARGEST_INDEX: u64 = 64 << 20;
+
+const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+
+/// What open_clip calls its config.
+pub(crate) const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
+
+/// What open_clip calls its weights, or their index, in the order in which it looks for them.
+pub(crate) const OPEN_CLIP_WEIGHTS: [&str; 6] = [
+    "open_clip_model.safetensors",
+    "open_clip_model.safetensors.index.json",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.safetensors.index.json",
+    SINGLE,
+    INDEX,
+];
 
 /// The files of a checkpoint on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFiles {
-    /// The file with the image processor's settings: `processor_config.json` or `preprocessor_config.json`.
+    /// The file with the image processor's settings: `processor_config.json` or `preprocessor_config.json`, of open_clip
+    /// `open_clip_config.json`, of timm `config.json`.
     pub processor: Option<PathBuf>,
-    /// `model.safetensors`, another `.safetensors` file, or `model.safetensors.index.json`.
+    /// `model.safetensors`, another `.safetensors` file, or an index of shards.
     pub weights: Option<PathBuf>,
     /// The directory that holds them.
     pub directory: PathBuf,
+    /// The name of the tower's config.
+    config: &'static str,
 }
 
 impl ModelFiles {
-    /// Finds the files of a checkpoint directory, or those beside a `.safetensors` file.
+    /// Finds the files of a checkpoint directory, or those beside a `.safetensors` file. Where there are those of open_clip beside
+    /// others, the others are taken if their weights are there too.
     ///
     /// None of them must exist: [`ModelFiles::config`], [`ModelFiles::weights`] and [`ModelFiles::processor`] say
     /// what is missing when it is needed.
@@ -31,37 +60,65 @@ impl ModelFiles {
     pub fn locate(path: &Path) -> Result<Self, ModelError> {
         let kind =
             std::fs::metadata(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
-        let (directory, weights) = if kind.is_dir() {
-            let weights = [SINGLE, INDEX].map(|name| path.join(name)).into_iter().find(|path| path.is_file());
-            (path.to_owned(), weights)
-        } else if path.extension().is_some_and(|extension| extension == "safetensors") {
+        if kind.is_dir() {
+            return Ok(Self::in_directory(path));
+        }
+        if path.extension().is_some_and(|extension| extension == "safetensors") {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            (parent.unwrap_or(Path::new(".")).to_owned(), Some(path.to_owned()))
+            let directory = parent.unwrap_or(Path::new("."));
+            let is_open_clips = OPEN_CLIP_WEIGHTS[..4].iter().any(|name| path.ends_with(name));
+            let has = |name: &str| directory.join(name).is_file();
+            let is_open_clips = has(OPEN_CLIP_CONFIG) && (is_open_clips || !has(CONFIG));
+            return Ok(Self::new(directory, is_open_clips, Some(path.to_owned())));
+        }
+        let (reason, hint) = if is_pickle(path) {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let files = Self::in_directory(directory.unwrap_or(Path::new(".")));
+            (REFUSED.into(), files.conversion(path))
         } else {
-            return Err(ModelError::NotACheckpoint {
-                path: path.to_owned(),
-                reason: "neither a directory nor a .safetensors file".into(),
-                hint: format!("give a checkpoint directory that holds config.json and {SINGLE}"),
-            });
+            let hint = format!("give a checkpoint directory that holds config.json and {SINGLE}");
+            ("neither a directory nor a .safetensors file".into(), hint)
         };
-        let processor = processor_file(&directory);
-        Ok(Self { processor, weights, directory })
+        Err(ModelError::NotACheckpoint { path: path.to_owned(), reason, hint })
     }
 
-    /// `config.json`.
+    fn in_directory(directory: &Path) -> Self {
+        let first =
+            |names: &[&str]| names.iter().map(|name| directory.join(name)).find(|path| path.is_file());
+        let (plain, open_clips) = (first(&[SINGLE, INDEX]), first(&OPEN_CLIP_WEIGHTS));
+        let has = |name: &str| directory.join(name).is_file();
+        let is_open_clips =
+            has(OPEN_CLIP_CONFIG) && (!has(CONFIG) || plain.is_none() && open_clips.is_some());
+        Self::new(directory, is_open_clips, if is_open_clips { open_clips } else { plain })
+    }
+
+    fn new(directory: &Path, is_open_clips: bool, weights: Option<PathBuf>) -> Self {
+        let config = directory.join(if is_open_clips { OPEN_CLIP_CONFIG } else { CONFIG });
+        let is_timms =
+            || bounded::read_to_string(&config, LARGEST_CONFIG).is_ok_and(|text| names_architecture(&text));
+        let processor = if is_open_clips || is_timms() { Some(config) } else { processor_file(directory) };
+        let config = if is_open_clips { OPEN_CLIP_CONFIG } else { CONFIG };
+        Self { processor, weights, directory: directory.to_owned(), config }
+    }
+
+    /// `config.json` or `open_clip_config.json`.
     ///
     /// # Errors
     /// There is none.
     pub fn config(&self) -> Result<PathBuf, ModelError> {
-        let config = self.directory.join("config.json");
+        let config = self.directory.join(self.config);
         if config.is_file() {
             return Ok(config);
         }
-        Err(ModelError::NotACheckpoint {
-            path: self.directory.clone(),
-            reason: "has no config.json".into(),
-            hint: "a checkpoint directory is what transformers' save_pretrained writes".into(),
-        })
+        let mut reason = format!("has no {CONFIG} and no {OPEN_CLIP_CONFIG}");
+        let mut hint =
+            "a checkpoint directory is what transformers' save_pretrained, open_clip or timm write"
+                .to_owned();
+        if let (None, Some(found)) = (&self.weights, pickle_in(&self.directory)) {
+            reason = format!("{reason}, only {}, {REFUSED}", name(&found));
+            hint = self.conversion(&found);
+        }
+        Err(ModelError::NotACheckpoint { path: self.directory.clone(), reason, hint })
     }
 
     /// What an original LLaVA checkpoint's `config.json` says.
@@ -70,8 +127,8 @@ impl ModelFiles {
     /// There is none, it cannot be read, or it is another model's.
     pub(super) fn original_llava(&self) -> Result<OriginalLlava, ModelError> {
         let path = self.config()?;
-        let text =
-            std::fs::read_to_string(&path).map_err(|source| ModelError::Io { path: path.clone(), source })?;
+        let text = bounded::read_to_string(&path, LARGEST_CONFIG)
+            .map_err(|source| ModelError::Io { path: path.clone(), source })?;
         let root: Option<Value> = serde_json::from_str(&text).ok();
         let found = root.as_ref().and_then(OriginalLlava::of);
         let found = found.unwrap_or_else(|| Err("names no vision tower that is another model".into()));
@@ -84,23 +141,49 @@ impl ModelFiles {
     /// There is none; where only a pickle is found, the hint says how to convert it.
     pub fn weights(&self) -> Result<&Path, ModelError> {
         self.weights.as_deref().ok_or_else(|| {
-            let pickle = "pytorch_model.bin";
-            if !self.directory.join(pickle).exists() {
+            let Some(found) = pickle_in(&self.directory) else {
                 return ModelError::NoWeights { path: self.directory.clone() };
-            }
-            let reason = format!(
-                "has no {SINGLE}, only {pickle}, a pickle, which is not read because it can run code"
-            );
-            let hint = "convert it with transformers' save_pretrained".to_owned();
-            ModelError::NotACheckpoint { path: self.directory.clone(), reason, hint }
+            };
+            let reason = format!("has no {}, only {}, {REFUSED}", self.own_weights(), name(&found));
+            ModelError::NotACheckpoint { path: self.directory.clone(), reason, hint: self.conversion(&found) }
         })
+    }
+
+    /// What the weights of such a directory are called.
+    fn own_weights(&self) -> &'static str {
+        if self.config == CONFIG { SINGLE } else { OPEN_CLIP_WEIGHTS[0] }
+    }
+
+    /// How a pickle in this directory becomes weights that are read.
+    fn conversion(&self, found: &Path) -> String {
+        let [directory, from, to] = [&self.directory, found, &self.directory.join(self.own_weights())]
+            .map(|path| path.display().to_string());
+        if !self.directory.join(self.config).is_file() {
+            let line = pickle::by_open_clip(&from, &directory);
+            return format!(
+                "OpenAI's models are on the hub, such as openai/clip-vit-large-patch14; one that open_clip trained is converted, \
+                 with the name of its architecture for ViT-B-32, by: {line}"
+            );
+        }
+        // Where the image processor's settings are not in the config, the names are transformers'.
+        let is_transformers =
+            self.processor.as_ref().is_none_or(|processor| !processor.ends_with(self.config));
+        let line = if is_transformers && found.ends_with("pytorch_model.bin") {
+            pickle::in_place(&directory)
+        } else {
+            pickle::by_torch(&from, &to)
+        };
+        format!("convert it: {line}")
     }
 
     /// The image processor's settings.
     ///
     /// # Errors
-    /// There are none beside the config.
+    /// There are none beside the config, or there is no config either.
     pub fn processor(&self) -> Result<&Path, ModelError> {
+        if self.processor.is_none() {
+            self.config()?; // a directory without either is no checkpoint at all
+        }
         self.processor.as_deref().ok_or_else(|| ModelError::NotACheckpoint {
             path: self.directory.clone(),
             reason: "has no preprocessor_config.json".into(),
@@ -114,10 +197,21 @@ pub(crate) fn tower_elsewhere(text: &str) -> Option<String> {
     OriginalLlava::of(&serde_json::from_str(text).ok()?)?.ok().map(|model| model.mm_vision_tower)
 }
 
+fn name(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+/// Whether the text of a `config.json` names an architecture of timm.
+pub(crate) fn names_architecture(text: &str) -> bool {
+    serde_json::from_str::<Value>(text).is_ok_and(|config| config.get("architecture").is_some())
+}
+
 /// transformers 5 nests the image processor's settings in `processor_config.json` and looks there first.
 fn processor_file(directory: &Path) -> Option<PathBuf> {
     let nested = directory.join("processor_config.json");
-    if std::fs::read_to_string(&nested).is_ok_and(|text| nested_image_processor(&text).is_some()) {
+    if bounded::read_to_string(&nested, LARGEST_CONFIG)
+        .is_ok_and(|text| nested_image_processor(&text).is_some())
+    {
         return Some(nested);
     }
     let plain = directory.join("preprocessor_config.json");

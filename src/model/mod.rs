@@ -11,16 +11,23 @@ mod image_features;
 mod layers;
 mod open;
 mod outputs;
+mod pickle;
 mod tower;
+mod traits;
 mod weights;
 
 pub use crate::kernels::Activation;
-pub use config::{Family, Mlp, VisionConfig};
+pub use config::{Biases, Family, Mlp, VisionConfig};
 pub use error::ModelError;
 pub use files::ModelFiles;
-pub(crate) use files::{nested_image_processor, tower_elsewhere};
+pub(crate) use files::{
+    LARGEST_CONFIG, LARGEST_INDEX, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, names_architecture,
+    nested_image_processor, tower_elsewhere,
+};
 pub use image_features::{Function, ImageFeatures, NoImageFeatures, Of, Step};
 pub use open::{Model, ModelSpec};
 pub use outputs::{Outputs, Wanted};
+pub(crate) use pickle::{by_torch, from_hub};
 pub use tower::VisionTower;
+pub use traits::{FinalNorm, Pooling, PrefixPositions, Traits};
 pub use weights::{Checkpoint, RandomWeights, Scope, Weights, vision_shards};

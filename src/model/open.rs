@@ -7,14 +7,15 @@ use candle_core::Device;
 use super::{
     config::{Family, VisionConfig},
     error::ModelError,
-    files::{ModelFiles, nested_image_processor},
+    files::{LARGEST_CONFIG, ModelFiles, nested_image_processor},
     image_features::NoImageFeatures,
     outputs::Wanted,
     tower::VisionTower,
     weights::{Checkpoint, RandomWeights, Scope, Weights},
 };
+use crate::bounded;
 use crate::kernels::Compute;
-use crate::processor::{Backend, ConfigError, Fit, Processor, ProcessorConfig};
+use crate::processor::{Backend, ConfigError, Fit, ImageSize, Processor, ProcessorConfig};
 
 /// Which model is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,29 +108,49 @@ impl Model {
     /// # Errors
     /// The settings are missing, unreadable, or ask for what this processor does not do.
     pub fn processor(&self) -> Result<Processor, ModelError> {
-        self.processor_with(Fit::Crop, None, Backend::Pil, false)
+        self.processor_with(Fit::Crop, None, None, None, false)
     }
 
-    /// The same with another fit, for images of another size, on another backend, or with the tiles that it cuts. A config may
-    /// name the class of one backend; that is left to the caller to choose.
+    /// The same with another fit, for images of another size or cut into another number of patches, on another backend, or with the
+    /// tiles that it cuts. A config may name the class of one backend; that is left to the caller to choose, and to the family where
+    /// it does not.
     ///
     /// # Errors
-    /// As [`Model::processor`], or the fit, the backend or the tiles are none for these settings.
+    /// As [`Model::processor`], or the fit, the size, the number, the backend or the tiles are none for these settings.
     pub fn processor_with(
         &self,
         fit: Fit,
-        image_size: Option<u32>,
-        backend: Backend,
+        image_size: Option<ImageSize>,
+        max_num_patches: Option<u32>,
+        backend: Option<Backend>,
         tiles: bool,
     ) -> Result<Processor, ModelError> {
         let (settings, file) = self.processor_config()?;
         let refuse =
             |error: ConfigError| ModelError::Config { path: file.clone(), reason: error.to_string() };
+        let settings = match max_num_patches {
+            Some(max_num_patches) => settings.in_patches(max_num_patches).map_err(refuse)?,
+            None => settings,
+        };
         let settings = match image_size {
+            Some(_) if settings.patches().is_some() => {
+                return Err(refuse(ConfigError::Field {
+                    field: "size".into(),
+                    found: "not in use".into(),
+                    expected: "in use to be another: max_num_patches says how large pictures become".into(),
+                }));
+            }
             Some(image_size) => settings.at(image_size),
             None => settings,
         };
-        let settings = settings.fitted(fit).and_then(|settings| settings.on(backend));
+        let patch_size = match fit {
+            Fit::Keep => Some(self.config()?.patch_size as u32),
+            Fit::Crop | Fit::Pad | Fit::Squash => None,
+        };
+        let settings = settings.fitted(fit, patch_size).and_then(|settings| {
+            let backend = backend.unwrap_or(settings.own_backend());
+            settings.on(backend)
+        });
         settings.and_then(|settings| settings.with_tiles(tiles)).map(Processor::new).map_err(refuse)
     }
 
@@ -142,18 +163,17 @@ impl Model {
                 let (settings, path) = tower.processor_config()?;
                 let refuse =
                     |error: ConfigError| ModelError::Config { path: path.clone(), reason: error.to_string() };
-                let settings = settings.fitted(files.original_llava()?.fit()).map_err(refuse)?;
+                let settings = settings.fitted(files.original_llava()?.fit(), None).map_err(refuse)?;
                 return Ok((settings, path));
             }
         };
         let Some(path) = file else {
             let config = self.config()?;
-            let settings = config.family.processor(config.image_size as u32);
-            return Ok((settings, "preprocessor_config.json".into()));
+            return Ok((Family::processor(&config), "preprocessor_config.json".into()));
         };
         let refuse =
             |error: ConfigError| ModelError::Config { path: path.to_owned(), reason: error.to_string() };
-        let text = std::fs::read_to_string(path)
+        let text = bounded::read_to_string(path, LARGEST_CONFIG)
             .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
         let nested = nested_image_processor(&text).map(|value| value.to_string());
         // The pixels of a model can be had without its config.json.

@@ -8,6 +8,7 @@ use super::{
     config::VisionConfig,
     error::ModelError,
     image_features::Of,
+    traits::Pooling,
     weights::{PROJECTION, Scope, Weights},
 };
 
@@ -27,6 +28,9 @@ pub struct Wanted {
     pub image_embeds: bool,
     /// What the language model reads.
     pub image_features: bool,
+    /// Beside each, what a patch of padding has there: one that attends to all tokens and that none attends to. Query, key and value
+    /// are read and taken a second time for it.
+    pub padding: bool,
 }
 
 impl Wanted {
@@ -76,9 +80,8 @@ impl Wanted {
             let (layer, last) = (self.depth(config) as i64, last as i64);
             return Err(ModelError::NoSuchLayer { tensor: "hidden_states", layer, first: -last - 1, last });
         }
-        if self.pools() && config.class_tokens == 0 && !config.attention_pool {
-            let reason = "the config says vision_use_head false, so nothing pools the tokens".into();
-            return refuse("pooler_output", reason, "ask for last_hidden_state");
+        if let (true, Pooling::Absent(reason)) = (self.pools(), config.traits().pooling) {
+            return refuse("pooler_output", reason.into(), "ask for last_hidden_state");
         }
         if self.image_embeds {
             if config.projection_dim.is_none() {
@@ -86,7 +89,7 @@ impl Wanted {
                 return refuse("image_embeds", reason, "pooler_output is what stands for its images");
             }
             if !weights.contains(PROJECTION) {
-                let reason = format!("the checkpoint has no {PROJECTION}");
+                let reason = format!("the checkpoint has no {}", weights.spell(PROJECTION));
                 let hint = "CLIPModel and CLIPVisionModelWithProjection save it; pooler_output needs none";
                 return refuse("image_embeds", reason, hint);
             }
@@ -103,7 +106,7 @@ impl Wanted {
     /// The tensors that a tower gives, whatever stands after it.
     fn names_of(config: &VisionConfig, weights: &Weights) -> Vec<&'static str> {
         let mut names = vec!["last_hidden_state", "hidden_states", "attentions"];
-        if config.class_tokens > 0 || config.attention_pool {
+        if !matches!(config.traits().pooling, Pooling::Absent(_)) {
             names.push("pooler_output");
         }
         if config.projection_dim.is_some() && weights.contains(PROJECTION) {
@@ -133,12 +136,24 @@ pub struct Outputs {
     pub image_embeds: Option<Tensor>,
     /// (B, T', width of the language model).
     pub image_features: Option<Tensor>,
+    /// What a patch of padding has, (B, 1, width), or (B, heads, 1, T) of attentions.
+    pub padding: Option<Box<Outputs>>,
 }
 
 impl Outputs {
-    pub(super) fn keep_hidden_state(&mut self, index: usize, state: &Tensor, wanted: &Wanted) {
-        if wanted.hidden_states.contains(&index) {
-            self.hidden_states.insert(index, state.clone());
+    pub(super) fn keep_hidden_state(
+        &mut self,
+        index: usize,
+        state: &Tensor,
+        padding: Option<&Tensor>,
+        wanted: &Wanted,
+    ) {
+        if !wanted.hidden_states.contains(&index) {
+            return;
+        }
+        self.hidden_states.insert(index, state.clone());
+        if let Some(padding) = padding {
+            self.padding_mut().hidden_states.insert(index, padding.clone());
         }
     }
 
@@ -146,5 +161,12 @@ impl Outputs {
     pub(super) fn keep(&mut self, wanted: &Wanted) {
         self.hidden_states.retain(|index, _| wanted.hidden_states.contains(index));
         self.last_hidden_state.take_if(|_| !wanted.last_hidden_state);
+        if let Some(padding) = &mut self.padding {
+            padding.keep(wanted);
+        }
+    }
+
+    pub(super) fn padding_mut(&mut self) -> &mut Self {
+        self.padding.get_or_insert_default()
     }
 }

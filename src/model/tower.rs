@@ -13,6 +13,7 @@ use super::{
     layers::head::Head,
     layers::layer_norm::LayerNorm,
     layers::projector::Projector,
+    layers::rotary::Rotary,
     outputs::{Outputs, Wanted},
     weights::Source,
     weights::Spares,
@@ -24,6 +25,8 @@ use crate::kernels::Compute;
 #[derive(Debug)]
 pub struct VisionTower {
     embeddings: Embeddings,
+    /// Where positions come in as rotations of queries and keys.
+    rotary: Option<Rotary>,
     pre_norm: Option<LayerNorm>,
     encoder: Encoder,
     head: Head,
@@ -78,18 +81,20 @@ impl VisionTower {
         let wanted = &wanted.with_sources(&config);
         let depth = wanted.depth(&config);
         let source = root.pp("vision_model");
+        // The checkpoints really spell it so.
         let pre_norm = config
-            .family
-            .pre_norm()
-            .map(|name| LayerNorm::load(config.hidden_size, config.layer_norm_eps, &source.pp(name)));
+            .traits()
+            .pre_norm
+            .then(|| LayerNorm::load(config.hidden_size, config.layer_norm_eps, &source.pp("pre_layrnorm")));
         let projector = match &config.image_features {
             Ok(features) if wanted.image_features => Some(Projector::load(&config, features, root)?),
             _ => None,
         };
         Ok(Self {
             embeddings: Family::embeddings(&config, &source)?,
+            rotary: Rotary::new(&config, source.device()),
             pre_norm: pre_norm.transpose()?,
-            encoder: Encoder::load(&config, Family::block_names(&config), depth, &source)?,
+            encoder: Encoder::load(&config, &Family::block_names(&config, &source), depth, &source)?,
             head: Head::load(&config, wanted, root, &source)?,
             projector,
             config,
@@ -131,14 +136,20 @@ impl VisionTower {
             return Err(ModelError::NotLoaded);
         }
         let mut outputs = Outputs::default();
-        let embeddings = self.embeddings(pixel_values)?; // (B, T, width)
-        let x = match &self.pre_norm {
-            Some(norm) => norm.forward(&embeddings)?,
-            None => embeddings,
+        let (_, _, height, width) = pixel_values.dims4()?;
+        let patch = self.config.patch_size;
+        let rotation =
+            self.rotary.as_ref().map(|rotary| rotary.at(height / patch, width / patch)).transpose()?;
+        let normed = |embeddings: Tensor| match &self.pre_norm {
+            Some(norm) => norm.forward(&embeddings),
+            None => Ok(embeddings),
         };
-        let x = self.encoder.forward(x, depth, needed, &mut outputs)?; // (B, T, width)
+        let x = normed(self.embeddings(pixel_values)?)?; // (B, T, width)
+        let padding = if wanted.padding { Some(normed(self.padding(pixel_values)?)?) } else { None }; // (B, 1, width)
+        let (x, padding) =
+            self.encoder.forward(x, padding, rotation.as_deref(), depth, needed, &mut outputs)?; // (B, T, width)
         if depth == self.config.num_hidden_layers {
-            self.head.forward(&x, needed, &mut outputs)?;
+            self.head.forward(&x, padding.as_ref(), needed, &mut outputs)?;
         }
         if let (true, Some(projector)) = (wanted.image_features, &self.projector) {
             outputs.image_features = projector.forward(&outputs)?; // (B, T', width of the language model)
@@ -156,5 +167,11 @@ impl VisionTower {
         let (_, _, height, width) = pixel_values.dims4()?;
         self.check(height, width)?;
         Ok(self.embeddings.forward(pixel_values)?)
+    }
+
+    /// A patch of padding for each of these pictures, (B, 1, hidden_size).
+    fn padding(&self, pixel_values: &Tensor) -> Result<Tensor, ModelError> {
+        let padding = self.embeddings.padding(pixel_values)?; // (1, 1, width)
+        Ok(padding.expand((pixel_values.dim(0)?, 1, self.config.hidden_size))?.contiguous()?)
     }
 }

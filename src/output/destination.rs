@@ -45,6 +45,14 @@ pub trait Destination: Debug + Send + Sync {
         false
     }
 
+    /// Sees that something can be written there, whatever it will be, and leaves it as it is.
+    ///
+    /// # Errors
+    /// Its directory does not exist, or cannot be written.
+    fn probe(&self) -> Result<(), OutputError> {
+        Ok(())
+    }
+
     /// Refuses what cannot succeed, before any work.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `manifest.json`: what the outputs of one place were made with, where their format has no room for it.
 
 use std::{
-    fs, io,
+    io,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -10,6 +10,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Metadata, OutputError, OutputFile};
+use crate::bounded;
+
+/// More than the settings of any run take.
+const LARGEST: u64 = 1 << 20;
 
 /// Its name in a directory of outputs.
 pub(in crate::output) const MANIFEST: &str = "manifest.json";
@@ -23,7 +27,7 @@ pub(in crate::output) struct Manifest {
 impl Manifest {
     /// Reads a manifest; none if there is no such file.
     pub(in crate::output) fn read(path: &Path) -> Result<Option<Self>, OutputError> {
-        let text = match fs::read_to_string(path) {
+        let text = match bounded::read_to_string(path, LARGEST) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(OutputError::Io { path: path.to_owned(), source }),
@@ -36,8 +40,13 @@ impl Manifest {
 
     /// Writes a manifest, in one piece.
     pub(in crate::output) fn write(&self, path: &Path) -> Result<(), OutputError> {
+        self.prepare(path)?.place()
+    }
+
+    /// Writes a manifest, ready to be put in place.
+    pub(in crate::output) fn prepare(&self, path: &Path) -> Result<OutputFile, OutputError> {
         let text = serde_json::to_string_pretty(self).expect("a manifest has only string keys");
-        OutputFile::create_in_tree(path)?.commit(|writer| writeln!(writer, "{text}"))
+        OutputFile::create_in_tree(path)?.write(|writer| writeln!(writer, "{text}"))
     }
 
     /// Sees that the manifest of a directory says so, whoever writes it: several parts of a job may begin at once.

@@ -25,7 +25,7 @@ pub use destination::{Complete, Described, Destination, Sink};
 pub use disk::{OutputFile, free_space, readable_size};
 pub use error::{OutputError, Setting};
 pub use format::{Dtype, Format};
-pub use kinds::{Asked, choose};
+pub use kinds::{Asked, Directory, OpenDirectory, choose};
 pub use metadata::Metadata;
 pub use name::key;
 pub use part::Part;

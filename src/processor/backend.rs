@@ -8,10 +8,12 @@ pub enum Backend {
     Pil,
     /// torchvision: `CLIPImageProcessor` and its like, on a CPU with AVX2
     Torchvision,
+    /// torchvision's transforms on Pillow's pictures, which open_clip and timm use: not to be chosen, it goes with their checkpoints
+    Transforms,
 }
 
 impl Backend {
-    /// All of them.
+    /// Those of transformers.
     pub const ALL: [Self; 2] = [Self::Pil, Self::Torchvision];
 
     /// The name, as in `AutoImageProcessor.from_pretrained(backend=…)`.
@@ -19,6 +21,7 @@ impl Backend {
         match self {
             Self::Pil => "pil",
             Self::Torchvision => "torchvision",
+            Self::Transforms => "transforms",
         }
     }
 }

@@ -4,15 +4,16 @@ use pillow_exact::Window;
 
 use super::backend::Backend;
 use super::config::ProcessorConfig;
-use super::fit::padding;
+use super::fit::{canvas, padding};
+use super::patches::size_in_patches;
 use super::size::Size;
 
 /// How a picture of one size passes through a processor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Width and height of the picture, with its padding if it is centred on a square.
+    /// Width and height of the picture, with its padding if it is centred on a canvas.
     pub source: (u32, u32),
-    /// Left and top of the picture on that square; zero without.
+    /// Left and top of the picture on that canvas; zero without.
     pub padding: (u32, u32),
     /// Width and height after the resize.
     pub resized: (u32, u32),
@@ -55,13 +56,16 @@ impl Geometry {
         if width == 0 || height == 0 {
             return None;
         }
-        let padding = config.pad.map_or((0, 0), |_| padding(width, height));
-        let edge = width.max(height);
-        let (width, height) = if config.pad.is_some() { (edge, edge) } else { (width, height) };
+        let canvas = canvas(config, width, height)?;
+        let padding = padding((width, height), canvas);
+        let (width, height) = canvas;
         let resized = match config.resize {
             Some(size) => resized_size(size, width, height)?,
             None => (width, height),
         };
+        if resized.0 == 0 || resized.1 == 0 {
+            return None;
+        }
         let output = config.crop.map_or(resized, |(height, width)| (width, height));
         let start = |edge: u32, output: u32| {
             let spare = i64::from(edge) - i64::from(output);
@@ -69,6 +73,9 @@ impl Geometry {
                 // An output larger than the picture is padded, here with the larger half first, there with the smaller.
                 Backend::Pil => spare.div_euclid(2),
                 Backend::Torchvision => spare / 2,
+                // Python's round() of the half, but for padding, whose smaller half comes first.
+                Backend::Transforms if spare > 0 => (spare as f64 / 2.0).round_ties_even() as i64,
+                Backend::Transforms => spare / 2,
             }
         };
         let origin = (start(resized.0, output.0), start(resized.1, output.1));
@@ -150,10 +157,37 @@ fn resized_size(size: Size, width: u32, height: u32) -> Option<(u32, u32)> {
         Size::ShortestEdge { edge, longest: Some(longest) } => {
             bounded_by_longest(edge, longest, width, height)
         }
+        Size::Cover { height: least_height, width: least_width } => {
+            let (tall, wide) =
+                (u64::from(least_height) * u64::from(width), u64::from(least_width) * u64::from(height));
+            // As for the shortest edge: one edge is as it is asked for, the other truncated, which leaves it long enough.
+            Some(if tall >= wide {
+                (whole(tall as f64 / f64::from(height))?, least_height)
+            } else {
+                (least_width, whole(wide as f64 / f64::from(width))?)
+            })
+        }
+        Size::Patches { edge, patch } => {
+            let (short, long) = (width.min(height), width.max(height));
+            // DINOv3's notebooks: int(image_size / patch_size) and int(long * image_size / (short * patch_size)) patches.
+            let patches = u64::from(long) * u64::from(edge) / (u64::from(short) * u64::from(patch));
+            let (short, long) = (edge / patch * patch, whole((patches * u64::from(patch)) as f64)?);
+            Some(if width <= height { (short, long) } else { (long, short) })
+        }
+        Size::KeepRatio { height: target_height, width: target_width, longest } => {
+            let ratio_height = f64::from(height) / f64::from(target_height);
+            let ratio_width = f64::from(width) / f64::from(target_width);
+            let ratio = if longest { ratio_height.max(ratio_width) } else { ratio_height.min(ratio_width) };
+            let edge = |edge: u32| whole((f64::from(edge) / ratio).round_ties_even());
+            Some((edge(width)?, edge(height)?))
+        }
         Size::Within { height: max_height, width: max_width } => {
             let scale =
                 (f64::from(max_height) / f64::from(height)).min(f64::from(max_width) / f64::from(width));
             Some((whole(f64::from(width) * scale)?, whole(f64::from(height) * scale)?))
+        }
+        Size::MaxNumPatches { patch_size, max_num_patches } => {
+            size_in_patches(patch_size, max_num_patches, width, height)
         }
     }
 }
@@ -228,6 +262,32 @@ mod tests {
     }
 
     #[test]
+    fn what_covers_a_size_is_no_smaller_and_one_edge_is_exact() {
+        let covered = |width, height| resized_size(Size::Cover { height: 224, width: 448 }, width, height);
+        assert_eq!(covered(640, 427), Some((448, 298)));
+        assert_eq!(covered(427, 640), Some((448, 671)));
+        assert_eq!(covered(1000, 400), Some((560, 224)));
+        assert_eq!(covered(7, 3), Some((522, 224)));
+        for (width, height) in [(640, 427), (3, 500), (333, 334), (1, 1), (65_535, 3)] {
+            let square = resized_size(Size::Cover { height: 224, width: 224 }, width, height);
+            let edge = resized_size(Size::ShortestEdge { edge: 224, longest: None }, width, height);
+            assert_eq!(square, edge, "{width}x{height}");
+        }
+    }
+
+    /// `int(image_size / patch_size)`, and `int((w * image_size) / (h * patch_size))`, of DINOv3's notebooks.
+    #[test]
+    fn a_kept_shape_is_whole_patches_rounded_down() {
+        let kept = |width, height| resized_size(Size::Patches { edge: 450, patch: 14 }, width, height);
+        assert_eq!(kept(640, 427), Some((48 * 14, 32 * 14)));
+        assert_eq!(kept(427, 640), Some((32 * 14, 48 * 14)));
+        assert_eq!(kept(500, 500), Some((32 * 14, 32 * 14)));
+        assert_eq!(kept(501, 500), Some((32 * 14, 32 * 14)));
+        let exact = resized_size(Size::Patches { edge: 448, patch: 16 }, 300, 200);
+        assert_eq!(exact, Some((42 * 16, 28 * 16)));
+    }
+
+    #[test]
     fn the_source_box_of_the_whole_output_is_the_centre_square() {
         let found = clip(448, 224).source_box(0, 0, 224, 224);
         assert_eq!(found, SourceBox { left: 112.0, top: 0.0, right: 336.0, bottom: 224.0 });
@@ -235,7 +295,7 @@ mod tests {
 
     #[test]
     fn the_source_box_of_a_padded_picture_reaches_outside() {
-        let config = ProcessorConfig::clip(224).fitted(crate::processor::Fit::Pad).expect("a mean");
+        let config = ProcessorConfig::clip(224).fitted(crate::processor::Fit::Pad, None).expect("a mean");
         let geometry = Geometry::new(&config, 400, 201).expect("a geometry");
         let found = geometry.source_box(0, 0, 224, 224);
         assert_eq!(found, SourceBox { left: 0.0, top: -99.0, right: 400.0, bottom: 301.0 });

@@ -2,6 +2,7 @@
 
 use pillow_exact::Filter;
 
+use super::backend::Backend;
 use super::config::{Normalize, ProcessorConfig};
 use super::size::Size;
 use super::tiles::Tiling;
@@ -13,6 +14,8 @@ pub enum ProcessorKind {
     Clip,
     /// `SiglipImageProcessor`: straight to the square, no crop.
     Siglip,
+    /// `Siglip2ImageProcessor`, of NaFlex: the picture's own shape, in at most so many patches.
+    Siglip2,
     /// `BitImageProcessor`, which DINOv2's checkpoints name. Its defaults are CLIP's.
     Bit,
     /// `LlavaImageProcessor`: CLIP's, which can centre a picture on a square first.
@@ -25,6 +28,9 @@ pub enum ProcessorKind {
     Gemma3,
     /// `GotOcr2ImageProcessor`, which Aya Vision's checkpoints name: of the whole picture, straight to the square.
     GotOcr2,
+    /// `DINOv3ViTImageProcessor`: pixels are rescaled first, then resized as floats straight to the square. It has torchvision's
+    /// backend alone.
+    Dinov3,
 }
 
 impl ProcessorKind {
@@ -34,12 +40,14 @@ impl ProcessorKind {
             // Video-LLaVA's is an older CLIP's, with the same arithmetic.
             "CLIPImageProcessor" | "CLIPFeatureExtractor" | "VideoLlavaImageProcessor" => Some(Self::Clip),
             "SiglipImageProcessor" => Some(Self::Siglip),
+            "Siglip2ImageProcessor" => Some(Self::Siglip2),
             "BitImageProcessor" => Some(Self::Bit),
             "LlavaImageProcessor" => Some(Self::Llava),
             "LlavaNextImageProcessor" => Some(Self::LlavaNext),
             "LlavaOnevisionImageProcessor" => Some(Self::LlavaOnevision),
             "Gemma3ImageProcessor" => Some(Self::Gemma3),
             "GotOcr2ImageProcessor" => Some(Self::GotOcr2),
+            "DINOv3ViTImageProcessor" => Some(Self::Dinov3),
             _ => None,
         }
     }
@@ -71,6 +79,8 @@ impl ProcessorKind {
                 ProcessorConfig { resize, crop: None, ..ProcessorConfig::clip(384) }
             }
             Self::Siglip => ProcessorConfig::siglip(224),
+            Self::Siglip2 => ProcessorConfig::siglip2(16),
+            Self::Dinov3 => ProcessorConfig::dinov3(224),
             Self::Gemma3 => ProcessorConfig { resample: Filter::Bilinear, ..ProcessorConfig::siglip(224) },
         }
     }
@@ -87,12 +97,35 @@ impl ProcessorConfig {
         }
     }
 
+    /// SigLIP 2 NaFlex's: bilinear to the picture's own shape in at most 256 patches, 1/255, mean and deviation one half.
+    pub fn siglip2(patch_size: u32) -> Self {
+        Self {
+            resize: Some(Size::MaxNumPatches { patch_size, max_num_patches: 256 }),
+            resample: Filter::Bilinear,
+            ..Self::siglip(224)
+        }
+    }
+
     /// DINOv2's, as its checkpoints write it: the short side to 256, center crop to 224, ImageNet's mean and deviation.
     pub fn dinov2() -> Self {
         Self {
             resize: Some(Size::ShortestEdge { edge: 256, longest: None }),
             normalize: Some(Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }),
             ..Self::clip(224)
+        }
+    }
+}
+
+impl ProcessorConfig {
+    /// DINOv3's: 1/255, bilinear as floats to exactly `image_size` squared, ImageNet's mean and deviation.
+    pub fn dinov3(image_size: u32) -> Self {
+        Self {
+            resize: Some(Size::Exact { height: image_size, width: image_size }),
+            resample: Filter::Bilinear,
+            crop: None,
+            rescale_first: true,
+            backend: Backend::Torchvision,
+            ..Self::dinov2()
         }
     }
 }
@@ -112,6 +145,26 @@ mod tests {
         let text = r#"{"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256},
             "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}"#;
         assert_eq!(parse(text), ProcessorConfig::dinov2());
+        // As facebook/dinov3-vits16-pretrain-lvd1689m has it.
+        let text = r#"{"crop_size": null, "default_to_square": true, "do_center_crop": null, "do_convert_rgb": null,
+            "do_normalize": true, "do_rescale": true, "do_resize": true, "image_mean": [0.485, 0.456, 0.406],
+            "image_processor_type": "DINOv3ViTImageProcessorFast", "image_std": [0.229, 0.224, 0.225], "resample": 2,
+            "rescale_factor": 0.00392156862745098, "size": {"height": 224, "width": 224}}"#;
+        let dinov3 = ProcessorConfig { backend: Backend::Pil, ..ProcessorConfig::dinov3(224) };
+        assert_eq!(parse(text), dinov3);
+        assert_eq!(parse(r#"{"image_processor_type": "DINOv3ViTImageProcessor", "size": 224}"#), dinov3);
+    }
+
+    #[test]
+    fn naflex_has_a_number_of_patches_for_a_size() {
+        let parse = |text: &str| ProcessorConfig::from_json_of(text, ProcessorKind::Siglip2).expect(text);
+        assert_eq!(parse("{}"), ProcessorConfig::siglip2(16));
+        // A size or a crop means nothing to this class.
+        let text = r#"{"image_processor_type": "Siglip2ImageProcessor", "patch_size": 14, "max_num_patches": 1024,
+            "size": {"height": 7}, "do_center_crop": true}"#;
+        let found = parse(text);
+        assert_eq!(found.resize, Some(Size::MaxNumPatches { patch_size: 14, max_num_patches: 1024 }));
+        assert_eq!((found.crop, found.resample), (None, Filter::Bilinear));
     }
 
     #[test]

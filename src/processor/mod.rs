@@ -2,7 +2,9 @@
 //!
 //! The values are those of transformers 5.23.0, bit for bit, as one of its two [`Backend`]s makes them: `CLIPImageProcessorPil`,
 //! `SiglipImageProcessorPil` and `BitImageProcessorPil` on Pillow 13.0.0, or `CLIPImageProcessor`, `SiglipImageProcessor` and
-//! `BitImageProcessor` on torchvision 0.29 with torch 2.15.0, on a CPU with AVX2.
+//! `BitImageProcessor` on torchvision 0.29 with torch 2.15.0, on a CPU with AVX2. `DINOv3ViTImageProcessor` has the latter alone. For
+//! checkpoints of open_clip 3.3 and timm 1.0 they are those of the transforms that these libraries make for evaluation, given the
+//! picture in RGB.
 //!
 //! ```
 //! use clip_features::processor::Processor;
@@ -16,13 +18,19 @@
 mod backend;
 mod config;
 mod error;
+mod fields;
 mod fit;
+mod floats;
 mod geometry;
+mod image_size;
 mod kind;
+mod open_clip;
+mod patches;
 mod pixel_values;
 mod read;
 mod size;
 mod tiles;
+mod timm;
 mod torchvision;
 
 use image::RgbImage;
@@ -33,13 +41,15 @@ pub use config::{Normalize, ProcessorConfig};
 pub use error::ConfigError;
 pub use fit::Fit;
 pub use geometry::{Geometry, SourceBox};
+pub use image_size::ImageSize;
 pub use kind::ProcessorKind;
+pub use patches::Patches;
 pub use pillow_exact::Filter;
 pub use pixel_values::PixelValues;
 pub use size::Size;
 pub use tiles::Tiling;
 
-use fit::expand_to_square;
+use fit::expand;
 use pillow_exact::Window;
 use pixel_values::Tables;
 use tiles::Spread;
@@ -47,12 +57,25 @@ use tiles::Spread;
 /// The most pixels that an output, or a padded picture, may have where no config bounds it: as many as Pillow opens.
 const MAX_OUTPUT_PIXELS: u64 = 178_956_970;
 
+/// How many times as long as short a picture may be whose shape is kept: a row of pixels would keep the tower busy for days.
+const MAX_ASPECT: u32 = 32;
+
 /// Why a picture has no pixel values.
 #[derive(Debug, Error)]
 pub enum ProcessError {
     /// The picture, or what the resize makes of it, has no pixels or too many.
     #[error("a picture of {width}x{height} pixels cannot be resized as the processor asks")]
     Size {
+        /// The picture's width.
+        width: u32,
+        /// The picture's height.
+        height: u32,
+    },
+    /// The picture is a strip, which would become an input without end, since its shape is to be kept.
+    #[error(
+        "a picture of {width}x{height} pixels is more than {MAX_ASPECT} times as long as it is short, and its shape is to be kept"
+    )]
+    Strip {
         /// The picture's width.
         width: u32,
         /// The picture's height.
@@ -91,18 +114,18 @@ impl Processor {
 
     /// Height and width of every output; none if they depend on the picture.
     pub fn output_size(&self) -> Option<(u32, u32)> {
-        match (self.config.crop, self.config.resize) {
-            (Some(crop), _) => Some(crop),
-            (None, Some(Size::Exact { height, width })) => Some((height, width)),
-            _ => None,
-        }
+        self.config.output_size()
     }
 
     /// How a picture of `width` × `height` passes through.
     ///
     /// # Errors
-    /// When the picture, or what the resize makes of it, has no pixels or too many.
+    /// When the picture, or what the resize makes of it, has no pixels or too many, or it is a strip whose shape is to be kept.
     pub fn geometry(&self, width: u32, height: u32) -> Result<Geometry, ProcessError> {
+        let is_strip = u64::from(width.max(height)) > u64::from(width.min(height)) * u64::from(MAX_ASPECT);
+        if let (Some(Size::Patches { .. }), true) = (self.config.resize, is_strip) {
+            return Err(ProcessError::Strip { width, height });
+        }
         Geometry::new(&self.config, width, height)
             .filter(|geometry| {
                 let pixels = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
@@ -137,17 +160,20 @@ impl Processor {
         let geometry = self.geometry(rgb.width(), rgb.height())?;
         let (resized, output) = (geometry.resized, geometry.output);
         let padded = match self.config.pad {
-            Some(colour) if rgb.width() != rgb.height() => Some(expand_to_square(rgb, colour)),
+            Some(colour) if rgb.dimensions() != geometry.source => Some(expand(rgb, geometry.source, colour)),
             _ => None,
         };
         let rgb = padded.as_ref().unwrap_or(rgb);
+        if self.config.rescale_first {
+            return Ok(floats::process(&self.config, rgb, &geometry));
+        }
         let visible = self.resize()(rgb, resized.0, resized.1, self.config.resample, &geometry.window());
         Ok(self.tables.apply(&visible, geometry.placement(), output.1 as usize, output.0 as usize))
     }
 
     fn resize(&self) -> fn(&RgbImage, u32, u32, Filter, &Window) -> RgbImage {
         match self.config.backend {
-            Backend::Pil => pillow_exact::resize,
+            Backend::Pil | Backend::Transforms => pillow_exact::resize,
             Backend::Torchvision => torchvision::resize,
         }
     }
@@ -176,6 +202,19 @@ mod tests {
         let picture = RgbImage::from_pixel(1, 60_000, ::image::Rgb([9, 9, 9]));
         let values = Processor::clip(224).process(&picture).expect("processes");
         assert_eq!(values.as_slice().len(), 3 * 224 * 224);
+    }
+
+    #[test]
+    fn a_strip_keeps_no_shape() {
+        let kept = ProcessorConfig::clip(224).fitted(Fit::Keep, Some(14)).expect("a size");
+        let processor = Processor::new(kept);
+        assert_eq!(processor.geometry(320, 10).expect("a geometry").output, (7168, 224));
+        for (width, height) in [(1, 800), (321, 10), (60_000, 1)] {
+            let error = processor.geometry(width, height).expect_err("a strip").to_string();
+            assert!(error.contains("32 times"), "{error}");
+        }
+        assert_eq!(processor.output_size(), None);
+        assert_eq!(processor.config().least_output_size(), Some((224, 224)));
     }
 
     #[test]

@@ -3,19 +3,21 @@
 //! Absent fields (and nulls) take the defaults of the transformers class that the config names (see [`ProcessorKind`]); fields that
 //! it ignores are ignored here too; a value that cannot be honoured is refused by the name of its field.
 
-use pillow_exact::Filter;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::backend::Backend;
 use super::config::{Normalize, ProcessorConfig};
-use super::error::{ConfigError, wrong};
+use super::error::ConfigError;
+use super::fields::Fields;
 use super::fit::pad_colour;
 use super::kind::ProcessorKind;
-use super::size::{Size, crop_size, pinpoints, size};
+use super::size::{Size, crop_size, edge, pinpoints, size};
 use super::tiles::Tiling;
+use super::{open_clip, timm};
 
 impl ProcessorConfig {
-    /// Parses the text of a `preprocessor_config.json` (or of the object `image_processor` in a `processor_config.json`).
+    /// Parses the text of a `preprocessor_config.json` (or of the object `image_processor` in a `processor_config.json`), of an
+    /// `open_clip_config.json`, or of timm's `config.json`.
     ///
     /// # Errors
     /// When the text is not a JSON object, the config is another model's, or a field cannot be honoured.
@@ -31,6 +33,8 @@ impl ProcessorConfig {
         let value: Value =
             serde_json::from_str(text).map_err(|error| ConfigError::Json(error.to_string()))?;
         match value {
+            Value::Object(object) if object.contains_key("model_cfg") => open_clip::config(&object),
+            Value::Object(object) if object.contains_key("architecture") => timm::config(&object),
             Value::Object(object) => Self::from_object(&Fields(&object), unnamed),
             other => Err(ConfigError::Json(format!("found {other}"))),
         }
@@ -50,47 +54,48 @@ impl ProcessorConfig {
         if fields.flag("do_pan_and_scan", false)? {
             return Err(fields.wrong("do_pan_and_scan", "false"));
         }
-        let square = fields.flag("default_to_square", kind == ProcessorKind::Gemma3)?;
-        let size = if fields.flag("use_square_size", false)? {
-            Some(Size::Exact { height: 224, width: 224 })
-        } else {
-            fields.get("size").map(|value| size(value, square)).transpose()?
+        let (resize, crop) = match default.resize {
+            // This class knows no other sizes, and crops nothing.
+            Some(Size::MaxNumPatches { patch_size, max_num_patches }) => {
+                (Some(fields.patches(patch_size, max_num_patches)?), None)
+            }
+            _ => (fields.resize(default.resize, kind)?, fields.crop(default.crop)?),
         };
         let normalize = default.normalize.unwrap_or_default();
         let mean = fields.channels("image_mean")?.unwrap_or(normalize.mean);
         let settings = Self {
-            resize: if fields.flag("do_resize", true)? { size.or(default.resize) } else { None },
+            resize,
             resample: fields.filter("resample")?.unwrap_or(default.resample),
-            crop: if fields.flag("do_center_crop", default.crop.is_some())? {
-                let crop = fields.get("crop_size").map(crop_size).transpose()?.or(default.crop);
-                Some(crop.ok_or_else(|| fields.wrong("crop_size", "given where do_center_crop is true"))?)
-            } else {
-                None
-            },
+            crop,
             rescale: if fields.flag("do_rescale", true)? {
                 fields.number("rescale_factor")?.or(default.rescale)
             } else {
                 None
             },
             normalize: if fields.flag("do_normalize", true)? {
-                let std = fields.channels("image_std")?.unwrap_or(normalize.std);
-                if std.iter().any(|&value| value as f32 == 0.0) {
-                    return Err(fields.wrong("image_std", "other than zero"));
-                }
+                let std = fields.deviations("image_std")?.unwrap_or(normalize.std);
                 Some(Normalize { mean, std })
             } else {
                 None
             },
             pad: (pads && kind == ProcessorKind::Llava).then(|| pad_colour(mean)),
+            fill: [0; 3],
             tiling: None,
+            rescale_first: default.rescale_first,
             backend: Backend::Pil,
         };
-        if kind.cuts_tiles() { settings.cutting_tiles(fields, &default, size) } else { Ok(settings) }
+        if kind.cuts_tiles() { settings.cutting_tiles(fields, &default, kind) } else { Ok(settings) }
     }
 
-    /// These settings for the whole picture, and beside them those of its tiles. `size` is the config's own.
-    fn cutting_tiles(self, fields: &Fields, default: &Self, size: Option<Size>) -> Result<Self, ConfigError> {
-        let Some(size) = size.or(default.resize) else { return Err(fields.wrong("size", "given")) };
+    /// These settings for the whole picture, and beside them those of its tiles.
+    fn cutting_tiles(
+        self,
+        fields: &Fields,
+        default: &Self,
+        kind: ProcessorKind,
+    ) -> Result<Self, ConfigError> {
+        let size = fields.size(kind)?.or(default.resize);
+        let Some(size) = size else { return Err(fields.wrong("size", "given")) };
         let (height, width) = match size {
             Size::ShortestEdge { edge, longest: None } => (edge, edge),
             Size::Exact { height, width } => (height, width),
@@ -110,71 +115,40 @@ impl ProcessorConfig {
     }
 }
 
-/// The fields of the config; a null is the same as an absent field.
-struct Fields<'a>(&'a Map<String, Value>);
-
 impl Fields<'_> {
-    fn get(&self, field: &str) -> Option<&Value> {
-        self.0.get(field).filter(|value| !value.is_null())
+    fn resize(&self, default: Option<Size>, kind: ProcessorKind) -> Result<Option<Size>, ConfigError> {
+        let size = self.size(kind)?;
+        Ok(if self.flag("do_resize", true)? { size.or(default) } else { None })
     }
 
-    fn wrong(&self, field: &str, expected: &str) -> ConfigError {
-        wrong(field, self.get(field).unwrap_or(&Value::Null), expected)
-    }
-
-    /// The class that the config names, if it names one.
-    fn kind(&self) -> Result<Option<ProcessorKind>, ConfigError> {
-        // A config that names a processor names it in the first of these; the second is its older spelling, often left behind.
-        for field in ["image_processor_type", "feature_extractor_type"] {
-            match self.get(field) {
-                None => {}
-                Some(Value::String(name)) => match ProcessorKind::named(name) {
-                    Some(kind) => return Ok(Some(kind)),
-                    None => return Err(ConfigError::OtherProcessor { field, found: name.clone() }),
-                },
-                Some(_) => return Err(self.wrong(field, "a name")),
-            }
+    /// The config's own size.
+    fn size(&self, kind: ProcessorKind) -> Result<Option<Size>, ConfigError> {
+        let is_square = matches!(kind, ProcessorKind::Dinov3 | ProcessorKind::Gemma3);
+        let square = self.flag("default_to_square", is_square)?;
+        if self.flag("use_square_size", false)? {
+            return Ok(Some(Size::Exact { height: 224, width: 224 }));
         }
-        Ok(None)
+        self.get("size").map(|value| size(value, square)).transpose()
     }
 
-    fn flag(&self, field: &str, default: bool) -> Result<bool, ConfigError> {
-        match self.get(field) {
-            None => Ok(default),
-            Some(Value::Bool(flag)) => Ok(*flag),
-            Some(_) => Err(self.wrong(field, "true or false")),
+    fn crop(&self, default: Option<(u32, u32)>) -> Result<Option<(u32, u32)>, ConfigError> {
+        if !self.flag("do_center_crop", default.is_some())? {
+            return Ok(None);
         }
+        let crop = self.get("crop_size").map(crop_size).transpose()?.or(default);
+        crop.ok_or_else(|| self.wrong("crop_size", "given where do_center_crop is true")).map(Some)
     }
 
-    fn number(&self, field: &str) -> Result<Option<f64>, ConfigError> {
-        self.get(field).map(|value| finite(value).ok_or_else(|| self.wrong(field, "a number"))).transpose()
+    fn patches(&self, patch_size: u32, max_num_patches: u32) -> Result<Size, ConfigError> {
+        if !self.flag("do_resize", true)? {
+            return Err(self.wrong("do_resize", "true (the picture is cut into whole patches)"));
+        }
+        let number = |field, default| self.get(field).map_or(Ok(default), |value| edge(field, value));
+        Ok(Size::MaxNumPatches {
+            patch_size: number("patch_size", patch_size)?,
+            max_num_patches: number("max_num_patches", max_num_patches)?,
+        })
     }
-
-    fn filter(&self, field: &str) -> Result<Option<Filter>, ConfigError> {
-        let parse = |value: &Value| value.as_u64().and_then(Filter::from_number);
-        self.get(field)
-            .map(|value| {
-                let expected = "0 (nearest), 1 (lanczos), 2 (bilinear), 3 (bicubic), 4 (box) or 5 (hamming)";
-                parse(value).ok_or_else(|| self.wrong(field, expected))
-            })
-            .transpose()
-    }
-
-    /// Three numbers, or one for all three channels.
-    fn channels(&self, field: &str) -> Result<Option<[f64; 3]>, ConfigError> {
-        let parse = |value: &Value| match value {
-            Value::Array(items) => {
-                let numbers: Vec<f64> = items.iter().map(finite).collect::<Option<_>>()?;
-                numbers.try_into().ok()
-            }
-            single => finite(single).map(|number| [number; 3]),
-        };
-        self.get(field).map(|value| parse(value).ok_or_else(|| self.wrong(field, "3 numbers"))).transpose()
-    }
-}
-
-fn finite(value: &Value) -> Option<f64> {
-    value.as_f64().filter(|number| number.is_finite())
 }
 
 #[cfg(test)]
@@ -255,7 +229,10 @@ mod tests {
             (r#"{"image_std": [0.5, 0.5, "x"]}"#, "image_std"),
             (r#"{"image_std": [0.5, 0.5, 0]}"#, "image_std"),
             (r#"{"rescale_factor": "1/255"}"#, "rescale_factor"),
-            (r#"{"image_processor_type": "Siglip2ImageProcessor"}"#, "Siglip2ImageProcessor"),
+            (r#"{"image_processor_type": "ViTImageProcessor"}"#, "ViTImageProcessor"),
+            (r#"{"image_processor_type": "Siglip2ImageProcessor", "do_resize": false}"#, "do_resize"),
+            (r#"{"image_processor_type": "Siglip2ImageProcessor", "max_num_patches": 0}"#, "max_num_patches"),
+            (r#"{"image_processor_type": "Siglip2ImageProcessor", "patch_size": "16"}"#, "patch_size"),
             (r#"{"image_processor_type": "SiglipImageProcessor", "do_center_crop": true}"#, "crop_size"),
             (r#"{"feature_extractor_type": "ViTFeatureExtractor"}"#, "ViTFeatureExtractor"),
             (r#"{"image_processor_type": 3}"#, "image_processor_type"),

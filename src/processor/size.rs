@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::error::{ConfigError, wrong};
 
 /// The longest edge that a config may ask for: Pillow's own pictures end there.
-const MAX_EDGE: u64 = 65_535;
+pub(super) const MAX_EDGE: u64 = 65_535;
 
 /// What a picture is resized to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -25,6 +25,30 @@ pub enum Size {
         /// Columns.
         width: u32,
     },
+    /// The smallest size with the picture's aspect that has these edges at least; a square is [`Size::ShortestEdge`].
+    Cover {
+        /// Rows at least.
+        height: u32,
+        /// Columns at least.
+        width: u32,
+    },
+    /// The picture's own shape in whole patches: the shorter edge this long, each edge rounded down.
+    Patches {
+        /// Pixels of the shorter edge.
+        edge: u32,
+        /// Pixels of a patch's edge.
+        patch: u32,
+    },
+    /// The picture's aspect, one edge that of a size and the other rounded: the edge that leaves the other within it, or the one that
+    /// lets the other exceed it. open_clip's and timm's `ResizeKeepRatio`.
+    KeepRatio {
+        /// Rows of the size.
+        height: u32,
+        /// Columns of the size.
+        width: u32,
+        /// Whether the picture stays within.
+        longest: bool,
+    },
     /// The largest size with the picture's aspect inside these limits.
     Within {
         /// Rows at most.
@@ -32,11 +56,18 @@ pub enum Size {
         /// Columns at most.
         width: u32,
     },
+    /// As large as the picture's aspect allows, in whole patches and no more of them than this: SigLIP 2 NaFlex's.
+    MaxNumPatches {
+        /// Edge of a patch in pixels.
+        patch_size: u32,
+        /// Patches at most.
+        max_num_patches: u32,
+    },
 }
 
-fn edge(field: &str, value: &Value) -> Result<u32, ConfigError> {
+pub(super) fn edge(field: &str, value: &Value) -> Result<u32, ConfigError> {
     match value.as_u64() {
-        Some(pixels @ 1..=MAX_EDGE) => Ok(pixels as u32),
+        Some(number @ 1..=MAX_EDGE) => Ok(number as u32),
         _ => Err(wrong(field, value, &format!("a whole number from 1 to {MAX_EDGE}"))),
     }
 }
@@ -55,6 +86,14 @@ pub(super) fn pinpoints(value: &Value) -> Result<Vec<(u32, u32)>, ConfigError> {
     let expected = || wrong(field, value, "a list of one or more [height, width]");
     let items = value.as_array().filter(|items| !items.is_empty()).ok_or_else(expected)?;
     items.iter().map(|item| pair(field, item)?.ok_or_else(expected)).collect()
+}
+
+/// A number for both, or height and width.
+pub(super) fn square_or_pair(field: &str, value: &Value) -> Result<(u32, u32), ConfigError> {
+    match pair(field, value)? {
+        Some(pair) => Ok(pair),
+        None => edge(field, value).map(|edge| (edge, edge)),
+    }
 }
 
 /// The entries of a size object, its absent ones and nulls left out, in the order of `keys`; none if there are others.

@@ -52,7 +52,7 @@ pub(super) fn resize(
 
 /// The source index of each wanted output index: torch's `nearest-exact`, whose scale is a single, and whose sum is rounded to one
 /// where the half is taken off and again where it is added.
-fn nearest_positions(input: u32, output: u32, wanted: &Range<u32>) -> Vec<u32> {
+pub(super) fn nearest_positions(input: u32, output: u32, wanted: &Range<u32>) -> Vec<u32> {
     if input == output {
         return wanted.clone().collect();
     }

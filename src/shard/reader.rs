@@ -20,6 +20,12 @@ use super::{
 /// Members larger than this are refused, as files of that size are.
 const LARGEST_MEMBER: u64 = 2 << 30;
 
+/// Headers that extend a member's own, with a long name and the like, may take this much together. They are read whole.
+pub(super) const LARGEST_EXTENSIONS: u64 = 4 << 20;
+
+/// More images of one sample than are told apart.
+const MOST_IMAGES: usize = 64;
+
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// The image of a sample.
@@ -65,7 +71,7 @@ pub(crate) fn read(
     on: &mut dyn FnMut(Found) -> ControlFlow<()>,
 ) -> End {
     let mut end = End::default();
-    let position = Cell::new(0);
+    let (position, limit) = (Cell::new(0), Cell::new(u64::MAX));
     let mut source = BufReader::with_capacity(1 << 18, source);
     let archive = match source.fill_buf() {
         Ok([]) => {
@@ -73,9 +79,10 @@ pub(crate) fn read(
             return end;
         }
         Ok(start) if start.starts_with(&GZIP) => {
-            Counted { inner: Box::new(MultiGzDecoder::new(source)) as Box<dyn Read>, position: &position }
+            let inner = Box::new(MultiGzDecoder::new(source)) as Box<dyn Read>;
+            Counted { inner, position: &position, limit: &limit }
         }
-        Ok(_) => Counted { inner: Box::new(source), position: &position },
+        Ok(_) => Counted { inner: Box::new(source), position: &position, limit: &limit },
         Err(error) => {
             end.damage = Some(error.to_string());
             return end;
@@ -86,8 +93,13 @@ pub(crate) fn read(
     // Where the next header should stand.
     let mut next = 0;
     let mut walk = || -> io::Result<ControlFlow<()>> {
-        for entry in archive.entries()? {
+        let mut entries = archive.entries()?;
+        loop {
+            // The rest of the member before is passed over, and headers that extend the next one's are read whole.
+            limit.set(LARGEST_EXTENSIONS.saturating_add(next));
+            let Some(entry) = entries.next() else { break };
             let mut entry = entry?;
+            limit.set(u64::MAX);
             let is_file = matches!(entry.header().entry_type(), EntryType::Regular | EntryType::Continuous);
             if is_file {
                 let path = entry.path().map(|path| inner_path(&path))?;
@@ -104,7 +116,7 @@ pub(crate) fn read(
             {
                 end.passed_over += 1;
             }
-            next = padded(entry.raw_file_position() + entry.size());
+            next = padded(entry.raw_file_position().saturating_add(entry.size()));
         }
         Ok(ControlFlow::Continue(()))
     };
@@ -177,6 +189,9 @@ impl Group {
             }
         };
         let again = self.images.contains(&extension);
+        if self.images.len() == MOST_IMAGES {
+            return Ok(()); // a sample of so many is refused, or has the image to take already
+        }
         self.images.push(extension);
         // One that would not be taken need not be read.
         if again || self.image.as_ref().is_none_or(|best| rank < best.rank) {
@@ -228,15 +243,23 @@ fn read_member(entry: &mut Entry<'_, impl Read>, start: Vec<u8>) -> io::Result<R
     }
 }
 
-/// A reader that says how far it is.
+/// A reader that says how far it is, and goes no further than it may.
 struct Counted<'a> {
     inner: Box<dyn Read + 'a>,
     position: &'a Cell<u64>,
+    limit: &'a Cell<u64>,
 }
 
 impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
+        let room = self.limit.get().saturating_sub(self.position.get());
+        if room == 0 && !buffer.is_empty() {
+            let reason =
+                format!("a member's extended header is larger than {} MiB", LARGEST_EXTENSIONS >> 20);
+            return Err(io::Error::other(reason));
+        }
+        let most = buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        let count = self.inner.read(&mut buffer[..most])?;
         self.position.set(self.position.get() + count as u64);
         Ok(count)
     }
@@ -308,6 +331,41 @@ mod tests {
         let (found, _) = samples(&bytes, &selection(&["jpg", "png"], &[]));
         let members: Vec<_> = found.iter().map(|(_, member, ..)| member.as_str()).collect();
         assert_eq!(members, ["a.jpg", "b.png", "d.png"]);
+    }
+
+    #[test]
+    fn an_extended_header_without_end_is_damage() {
+        let mut builder = Builder::new(Vec::new());
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::GNULongName);
+        header.set_size(1 << 40);
+        header.set_cksum();
+        builder.append(&header, io::empty()).expect("memory");
+        let start = builder.get_ref()[..512].to_vec();
+        // A terabyte of name, of which only so much is taken.
+        let endless = start.chain(io::repeat(b'a'));
+        let end =
+            read(endless, Path::new("s.tar"), &Selection::default(), &mut |_| ControlFlow::Continue(()));
+        assert!(end.damage.expect("damage").contains("extended header is larger than 4 MiB"));
+    }
+
+    #[test]
+    fn a_member_of_any_announced_size_is_the_end() {
+        let mut header = Header::new_gnu();
+        header.set_size(u64::MAX);
+        header.set_cksum();
+        let (found, end) = samples(header.as_bytes(), &Selection::default());
+        assert_eq!(found.len(), 0);
+        assert!(end.damage.is_some());
+    }
+
+    #[test]
+    fn a_sample_of_many_images_takes_no_memory_for_each() {
+        let members: Vec<(String, &[u8])> = (0..500).map(|index| (format!("a.{index}.png"), PNG)).collect();
+        let members: Vec<(&str, &[u8])> =
+            members.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
+        let (found, _) = samples(&shard(&members), &Selection::default());
+        assert_eq!(found, [("a".to_owned(), "a.0.png".to_owned(), false, 0)]);
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! What a tar that was made here holds, whole or not.
 
 use std::{
+    cell::Cell,
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek, SeekFrom},
 };
 
 use tar::{Archive, Entry, EntryType, PaxExtensions};
 
-use super::writer::{SETTINGS, padded};
+use super::{
+    reader::LARGEST_EXTENSIONS,
+    writer::{SETTINGS, padded},
+};
 
 /// What was found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,9 +32,13 @@ pub(crate) struct Scanned {
 pub(crate) fn scan(file: &File, last: &str) -> io::Result<Scanned> {
     let length = file.metadata()?.len();
     let mut found = Scanned::default();
-    let mut archive = Archive::new(file);
-    for entry in archive.entries_with_seek()? {
-        let Ok(mut entry) = entry else { break };
+    let left = Cell::new(0);
+    let mut archive = Archive::new(Bounded { file, left: &left });
+    let mut entries = archive.entries_with_seek()?;
+    loop {
+        left.set(LARGEST_EXTENSIONS);
+        let Some(Ok(mut entry)) = entries.next() else { break };
+        left.set(u64::MAX);
         let end = padded(entry.raw_file_position().saturating_add(entry.size()));
         if end > length {
             break;
@@ -54,10 +62,32 @@ pub(crate) fn scan(file: &File, last: &str) -> io::Result<Scanned> {
 /// # Errors
 /// The disk fails.
 pub(crate) fn settings(file: &File) -> io::Result<Option<String>> {
-    let mut archive = Archive::new(file);
+    let left = Cell::new(LARGEST_EXTENSIONS);
+    let mut archive = Archive::new(Bounded { file, left: &left });
     match archive.entries()?.next() {
         Some(Ok(mut entry)) => settings_in(&mut entry),
         _ => Ok(None),
+    }
+}
+
+/// A file of which so much is read and no more, before somebody allows it again.
+struct Bounded<'a> {
+    file: &'a File,
+    left: &'a Cell<u64>,
+}
+
+impl Read for Bounded<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(usize::try_from(self.left.get()).unwrap_or(usize::MAX));
+        let count = self.file.read(&mut buffer[..most])?;
+        self.left.set(self.left.get() - count as u64);
+        Ok(count)
+    }
+}
+
+impl Seek for Bounded<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
     }
 }
 
@@ -77,6 +107,20 @@ fn settings_in(entry: &mut Entry<'_, impl Read>) -> io::Result<Option<String>> {
 mod tests {
     use super::*;
     use crate::shard::TarWriter;
+
+    #[test]
+    fn an_extended_header_without_end_is_where_a_tar_ends() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(EntryType::GNULongName);
+        header.set_size(1 << 40);
+        header.set_cksum();
+        std::fs::write(path.path(), header.as_bytes()).unwrap();
+        let file = File::options().read(true).write(true).open(path.path()).unwrap();
+        // A hole of a terabyte: only so much of it is read.
+        file.set_len((1 << 40) + 1024).unwrap();
+        assert_eq!(scan(&file, ".features.json").unwrap(), Scanned::default());
+    }
 
     #[test]
     fn only_whole_samples_count() {

@@ -9,7 +9,8 @@ const BLOCK: u64 = 512;
 
 /// A number of bytes with the padding that follows them.
 pub(crate) fn padded(bytes: u64) -> u64 {
-    bytes.next_multiple_of(BLOCK)
+    // What is read of a header can be any number.
+    bytes.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX)
 }
 
 /// The name under which a tar made here says what it is, in the global header that readers pass over.

@@ -3,6 +3,7 @@
 mod cached;
 mod command;
 mod download;
+mod libraries;
 mod refusals;
 mod server;
 mod support;

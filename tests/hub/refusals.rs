@@ -19,7 +19,7 @@ fn refusal(status: u16, headers: &[(&'static str, &str)], token: Option<&str>) -
     world.hub.fail(FIRST, 1, Fault::Answer(status, headers));
     let error = world.fetch().unwrap_err();
     assert!(!format!("{error} {error:?}").contains(TOKEN));
-    assert_eq!(world.hub.take_log().len(), 1, "a refusal is not tried again");
+    assert_eq!(count(&world.hub.take_log(), "/config.json"), 1, "a refusal is not tried again");
     error
 }
 
@@ -174,4 +174,30 @@ fn no_output_holds_the_token() {
     let events = world.events.borrow().join("\n");
     assert!(events.contains("Retry"));
     assert!(!format!("{events}{:?}", world.settings).contains(TOKEN));
+}
+
+#[test]
+fn a_file_of_unreasonable_size_is_not_fetched() {
+    for (request, file, limit) in [
+        (FIRST, "config.json", 16 << 20),
+        (
+            "HEAD /acme/clip/resolve/32bd64288804d66eefd0ccbe215aa642df71cc41/model.safetensors",
+            "model.safetensors",
+            500_000_000_000_u64,
+        ),
+    ] {
+        let world = World::new();
+        let size = ("X-Linked-Size", "600000000000".to_owned());
+        world.hub.fail(request, 1, Fault::Headers(vec![size, ("X-Linked-Etag", "\"0\"".to_owned())]));
+        let error = world.fetch().unwrap_err();
+        assert!(matches!(&error, HubError::TooLarge { .. }), "{error}");
+        let message = error.to_string();
+        assert!(
+            message.contains(&format!("{file} is of 600000000000 bytes or more, expected at most {limit}")),
+            "{message}"
+        );
+        assert!(
+            !world.hub.take_log().iter().any(|asked| asked.method == "GET" && asked.path.ends_with(file))
+        );
+    }
 }

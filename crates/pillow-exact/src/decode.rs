@@ -81,3 +81,74 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeEr
         Ok(Decoded { rgb, format: decoder.format, warnings })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Headers that announce some billions of pixels, in a few bytes of each format.
+    fn bombs() -> Vec<(&'static str, Vec<u8>)> {
+        let edge = 65_000u32;
+        let (big, little) = (edge.to_be_bytes(), edge.to_le_bytes());
+        let png = [b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", &big[..], &big, &[8, 2, 0, 0, 0]].concat();
+        let sum = 0x2d354e5du32.to_be_bytes();
+        let bmp = [b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", &little[..], &little, &[1, 0, 24, 0], &[0; 24]]
+            .concat();
+        let gif = [
+            b"GIF89a",
+            &little[..2],
+            &little[..2],
+            &[0, 0, 0, b','],
+            &[0; 4],
+            &little[..2],
+            &little[..2],
+            &[0, 8, 0],
+        ];
+        let jpeg =
+            [&b"\xff\xd8\xff\xc0\0\x11\x08"[..], &big[2..], &big[2..], b"\x03\x01\x11\0\x02\x11\0\x03\x11\0"];
+        let scan = b"\xff\xda\0\x0c\x03\x01\0\x02\0\x03\0\0\x3f\0";
+        let pnm = format!("P6 {edge} {edge} 255\n").into_bytes();
+        let entry = |tag: u16, value: u32| {
+            [&tag.to_le_bytes()[..], &[4, 0, 1, 0, 0, 0], &value.to_le_bytes()].concat()
+        };
+        let tags: Vec<u8> = [
+            (256, edge),
+            (257, edge),
+            (258, 8),
+            (259, 1),
+            (262, 1),
+            (273, 8),
+            (277, 1),
+            (278, edge),
+            (279, 9),
+        ]
+        .into_iter()
+        .flat_map(|(tag, value)| entry(tag, value))
+        .collect();
+        let tiff = [&b"II\x2a\0\x08\0\0\0\x09\0"[..], &tags, &[0; 4]].concat();
+        let size = [0x2f, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0]; // 16384 x 16384
+        let webp = [&b"RIFF\x14\0\0\0WEBPVP8L\x08\0\0\0"[..], &size].concat();
+        let canvas =
+            [&b"RIFF\x26\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0"[..], &[0xff; 6], b"VP8L\x08\0\0\0", &size].concat();
+        vec![
+            (format::PNG, [&png[..], &sum, b"\0\0\0\0IDAT\x35\xaf\x06\x1e"].concat()),
+            (format::BMP, bmp),
+            (format::GIF, gif.concat()),
+            (format::JPEG, [jpeg.concat(), scan.to_vec()].concat()),
+            (format::PNM, pnm),
+            (format::TIFF, tiff),
+            (format::WEBP, webp),
+            (format::WEBP, canvas),
+        ]
+    }
+
+    #[test]
+    fn a_bomb_of_any_format_is_refused_with_its_size() {
+        for (name, bytes) in bombs() {
+            let error = decode(&bytes, &DecodeOptions::default()).expect_err(name);
+            assert!(matches!(error, DecodeError::TooManyPixels { .. }), "{name}: {error}");
+            let message = error.to_string();
+            assert!(message.contains("is more than the 178956970 pixels allowed (max-pixels)"), "{message}");
+        }
+    }
+}

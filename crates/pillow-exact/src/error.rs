@@ -34,7 +34,7 @@ pub enum DecodeError {
         feature: String,
     },
     /// The picture is larger than [`DecodeOptions::max_pixels`](crate::DecodeOptions::max_pixels).
-    #[error("{width}x{height} is more than the {limit} pixels allowed")]
+    #[error("{width}x{height} is more than the {limit} pixels allowed (max-pixels)")]
     TooManyPixels {
         /// Columns.
         width: u64,

@@ -37,8 +37,7 @@ struct Tags {
 type TiffDecoder<'a> = Decoder<Cursor<&'a [u8]>>;
 
 pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
-    // The decoder's own limits guard its buffers; the number of pixels is checked before anything is read into them.
-    let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(failed)?.with_limits(TiffLimits::unlimited());
+    let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(failed)?.with_limits(bounds(bytes, limits));
     let (width, height) = decoder.dimensions().map_err(failed)?;
     limits.check(width.into(), height.into())?;
     let tags = read_tags(&mut decoder)?;
@@ -73,6 +72,19 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
         _ => Pixels::Cmyk(data),
     };
     Ok(Raster { metadata: metadata(&mut decoder), ..Raster::new(width, height, pixels) })
+}
+
+/// The bounds of the decoder's own buffers; the number of pixels is checked before anything is read into ours.
+fn bounds(bytes: &[u8], limits: &Limits) -> TiffLimits {
+    /// Four samples of 16 bits.
+    const LARGEST_PIXEL: u64 = 8;
+    let pixels = usize::try_from(limits.max_pixels.saturating_mul(LARGEST_PIXEL)).unwrap_or(usize::MAX);
+    let mut bounds = TiffLimits::unlimited();
+    // No tag has more bytes than the file.
+    bounds.ifd_value_size = bytes.len();
+    bounds.decoding_buffer_size = pixels;
+    bounds.intermediate_buffer_size = pixels;
+    bounds
 }
 
 fn failed(error: ::tiff::TiffError) -> DecodeError {

@@ -15,6 +15,8 @@ use crate::reader::Reader;
 /// Flags of an extended header.
 const ANIMATION: u8 = 0x02;
 const ALPHA: u8 = 0x10;
+/// With metadata's and profiles'; libwebp refuses the other three bits (ALL_VALID_FLAGS).
+const KNOWN_FLAGS: u8 = 0x3e;
 
 pub(crate) fn matches(bytes: &[u8]) -> bool {
     bytes.starts_with(b"RIFF")
@@ -29,7 +31,6 @@ struct Frame<'a> {
     image: Option<([u8; 4], &'a [u8])>,
     left: u32,
     top: u32,
-    size: Option<(u32, u32)>,
 }
 
 pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
@@ -48,7 +49,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
     let mut canvas = None;
     let mut flags = 0;
     let mut frame = Frame::default();
-    let mut complete = false;
+    let (mut complete, mut animated) = (false, false);
     while !reader.rest().is_empty() {
         let (id, data) = chunk(&mut reader)?;
         if canvas.is_none() && frame.image.is_some() {
@@ -58,11 +59,27 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
             b"VP8X" if canvas.is_none() => {
                 let mut fields = Reader::new(data, FORMAT);
                 flags = fields.u32_le()? as u8;
+                if flags & !KNOWN_FLAGS != 0 {
+                    return Err(DecodeError::invalid(FORMAT, "unknown flags in the header"));
+                }
                 canvas = Some((u24(&mut fields)? + 1, u24(&mut fields)? + 1));
             }
-            b"ANMF" if flags & ANIMATION != 0 && !complete => {
-                frame = animation_frame(data)?;
-                complete = true;
+            b"ANIM" => animated = true,
+            b"ANMF" if flags & ANIMATION != 0 => {
+                // libwebp's demuxer sees all frames before the first is decoded (ParseVP8XChunks and IsValidExtendedFormat).
+                let found = animation_frame(data)?;
+                if !animated {
+                    return Err(DecodeError::invalid(FORMAT, "an animation without its header"));
+                }
+                // A frame without a picture counts for nothing, nor does the size that a frame's header states.
+                let Some((kind, data)) = found.image else { continue };
+                if !is_inside(&found, bitstream_size(&kind, data)?, canvas) {
+                    return Err(DecodeError::invalid(FORMAT, "a frame beside its canvas"));
+                }
+                if !complete {
+                    frame = found;
+                    complete = true;
+                }
             }
             b"ALPH" if flags & ANIMATION == 0 && frame.image.is_none() => frame.alpha = Some(data),
             b"VP8 " | b"VP8L" if flags & ANIMATION == 0 && frame.image.is_none() => {
@@ -78,10 +95,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
     let (canvas_width, canvas_height) = canvas.unwrap_or((width, height));
     limits.check(canvas_width.into(), canvas_height.into())?;
     limits.check(width.into(), height.into())?;
-    let inside = u64::from(frame.left) + u64::from(width) <= u64::from(canvas_width)
-        && u64::from(frame.top) + u64::from(height) <= u64::from(canvas_height);
-    let stated = frame.size.is_none_or(|size| size == (width, height));
-    if !inside || !stated || (flags & ANIMATION == 0 && (width, height) != (canvas_width, canvas_height)) {
+    if flags & ANIMATION == 0 && (width, height) != (canvas_width, canvas_height) {
         return Err(DecodeError::invalid(FORMAT, "a frame whose size is not the one announced"));
     }
     // What says whether there is transparency differs between still pictures and animations.
@@ -102,6 +116,12 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
     Ok(Raster { metadata, ..Raster::new(canvas_width, canvas_height, pixels) })
 }
 
+/// Whether a frame's picture lies on its canvas.
+fn is_inside(frame: &Frame, (width, height): (u32, u32), canvas: Option<(u32, u32)>) -> bool {
+    let fits = |start: u32, length: u32, edge: u32| u64::from(start) + u64::from(length) <= u64::from(edge);
+    canvas.is_some_and(|(right, bottom)| fits(frame.left, width, right) && fits(frame.top, height, bottom))
+}
+
 fn u24(reader: &mut Reader) -> Result<u32, DecodeError> {
     let [a, b, c] = reader.array()?;
     Ok(u32::from_le_bytes([a, b, c, 0]))
@@ -118,9 +138,8 @@ fn chunk<'a>(reader: &mut Reader<'a>) -> Result<([u8; 4], &'a [u8]), DecodeError
 fn animation_frame(data: &[u8]) -> Result<Frame<'_>, DecodeError> {
     let mut reader = Reader::new(data, FORMAT);
     let (left, top) = (u24(&mut reader)? * 2, u24(&mut reader)? * 2);
-    let (width, height) = (u24(&mut reader)? + 1, u24(&mut reader)? + 1);
-    reader.take(4)?; // duration and blending, which a first frame does not need
-    let mut frame = Frame { left, top, size: Some((width, height)), ..Frame::default() };
+    reader.take(10)?; // size, duration and blending, which a first frame does not need
+    let mut frame = Frame { left, top, ..Frame::default() };
     while frame.image.is_none() && reader.rest().len() >= 8 {
         let (id, data) = chunk(&mut reader)?;
         match &id {
@@ -197,4 +216,32 @@ fn place(pixels: Pixels, size: (u32, u32), origin: (u32, u32), canvas: (u32, u32
         out[start..start + row.len()].copy_from_slice(row);
     }
     Pixels::Rgba(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_must_be_announced_and_on_its_canvas() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/images/webp-animated.webp");
+        let good = std::fs::read(path).expect("a fixture");
+        let decode = |bytes: &[u8]| decode(bytes, &Limits { max_pixels: 1 << 20 });
+        assert!(decode(&good).is_ok());
+        // Without the chunk that announces frames, and with a second frame beside the canvas.
+        for (at, byte, part) in
+            [(20, 3, "unknown flags"), (30, b'@', "without its header"), (1046 + 8, 94, "beside its canvas")]
+        {
+            let mut bad = good.clone();
+            bad[at] = byte;
+            let error = decode(&bad).expect_err("Pillow refuses it").to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        // What a frame's header states of its size does not count; a frame that holds no picture gives way to the next.
+        for (at, byte) in [(44 + 8 + 6, 200), (44 + 8 + 16, b'p')] {
+            let mut other = good.clone();
+            other[at] = byte;
+            assert!(decode(&other).is_ok());
+        }
+    }
 }

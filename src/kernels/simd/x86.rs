@@ -1,14 +1,14 @@
 //! AVX2 with FMA, and AVX-512.
 
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, mem::transmute};
 
 use super::{Kernel, Simd};
 
 /// 8 lanes, 16 registers.
 pub(in crate::kernels) struct Avx2;
 
-/// 16 lanes, 32 registers. Needs only the foundation, AVX512F.
-pub(in crate::kernels) struct Avx512;
+/// 16 lanes, 32 registers. Needs only the foundation, AVX512F, and with `BF16` AVX512_BF16.
+pub(in crate::kernels) struct Avx512<const BF16: bool = false>;
 
 // SAFETY of the blocks below: the trait's contract, that the CPU has the instruction set and pointers are valid
 // for a vector, is the intrinsics' own. `_mm_prefetch` may be given any address.
@@ -100,15 +100,44 @@ impl Simd for Avx2 {
     }
 }
 
-impl Simd for Avx512 {
+/// The two functions of [`Simd::enter`].
+impl<const BF16: bool> Avx512<BF16> {
+    #[target_feature(enable = "avx512f")]
+    #[inline(never)]
+    unsafe fn enter_foundation<K: Kernel>(kernel: K) -> K::Output {
+        unsafe { kernel.run::<Self>() }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    #[inline(never)]
+    unsafe fn enter_bf16<K: Kernel>(kernel: K) -> K::Output {
+        unsafe { kernel.run::<Self>() }
+    }
+}
+
+impl<const BF16: bool> Simd for Avx512<BF16> {
     type V = __m512;
     const LANES: usize = 16;
     const TILE_ROWS: usize = 14;
 
-    #[target_feature(enable = "avx512f")]
-    #[inline(never)]
+    #[inline(always)]
     unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-        unsafe { kernel.run::<Self>() }
+        unsafe { if BF16 { Self::enter_bf16(kernel) } else { Self::enter_foundation(kernel) } }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_bf16(a: __m512, b: __m512, sum: __m512) -> __m512 {
+        unsafe {
+            if BF16 {
+                // Vectors of 32 bfloat16, the type of whose lanes the intrinsic alone knows.
+                return _mm512_dpbf16_ps(
+                    sum,
+                    transmute::<__m512, __m512bh>(a),
+                    transmute::<__m512, __m512bh>(b),
+                );
+            }
+            super::dot_bf16::<Self>(a, b, sum)
+        }
     }
 
     #[inline(always)]
@@ -196,7 +225,7 @@ impl Simd for Avx512 {
             if count >= Self::LANES {
                 return _mm256_storeu_si256(to.cast(), halves);
             }
-            let mut lanes = [0u16; Self::LANES];
+            let mut lanes = [0u16; super::MAX_LANES];
             _mm256_storeu_si256(lanes.as_mut_ptr().cast(), halves);
             std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count);
         }

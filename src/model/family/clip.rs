@@ -10,9 +10,13 @@ use super::{
 };
 use crate::kernels::Activation;
 use crate::model::{
-    config::{Family, Mlp, VisionConfig},
+    config::{Biases, Family, Mlp, VisionConfig},
     image_features::NoImageFeatures,
-    layers::{block_names::BlockNames, embeddings::Embeddings},
+    layers::{
+        block_names::BlockNames,
+        embeddings::{Embeddings, PatchOrder},
+        positions::Interpolation,
+    },
     weights::Source,
 };
 
@@ -22,8 +26,11 @@ pub(super) const BLOCK: BlockNames = BlockNames {
     qkv: ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
     out: "self_attn.out_proj",
     mlp: ["mlp.fc1", "mlp.fc2"],
+    gate: None,
     layer_scales: None,
 };
+pub(super) const SCALED_BLOCK: BlockNames =
+    BlockNames { layer_scales: Some(["layer_scale1.lambda1", "layer_scale2.lambda1"]), ..BLOCK };
 
 /// transformers' `CLIPVisionConfig`, its defaults those of ViT-B/32.
 #[derive(Deserialize)]
@@ -66,11 +73,12 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
         hidden_size: fields.hidden_size,
         num_hidden_layers: fields.num_hidden_layers,
         num_attention_heads: fields.num_attention_heads,
-        qkv_bias: true,
+        biases: Biases::ALL,
         intermediate_size: fields.intermediate_size,
         mlp: Mlp::Plain(Activation::from_name(&fields.hidden_act)?),
         image_size: square("image_size", &fields.image_size)?,
         interpolate_pos_encoding: false,
+        rope_theta: None,
         patch_size: square("patch_size", &fields.patch_size)?,
         class_tokens: 1,
         register_tokens: 0,
@@ -78,6 +86,7 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
         attention_pool: false,
         projection_dim: Some(fields.projection_dim),
         image_features: Err(NoImageFeatures::NoLanguageModel),
+        traits: None,
     }
     .checked()
 }
@@ -89,5 +98,7 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let positions = source.get((1 + config.patches(), width), "position_embedding.weight")?;
     let (class, positions) = place_class_token(&class, &positions)?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embedding"), false)?;
-    Embeddings::new(config, patch_embedding, Some(class), positions, false)
+    let interpolation = Interpolation::bicubic(config.traits().antialias);
+    let order = PatchOrder::ChannelsFirst;
+    Embeddings::new(config, patch_embedding, order, Some(class), positions, interpolation)
 }

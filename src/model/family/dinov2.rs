@@ -10,9 +10,13 @@ use super::{
 };
 use crate::kernels::Activation;
 use crate::model::{
-    config::{Family, Mlp, VisionConfig},
+    config::{Biases, Family, Mlp, VisionConfig},
     image_features::NoImageFeatures,
-    layers::{block_names::BlockNames, embeddings::Embeddings},
+    layers::{
+        block_names::BlockNames,
+        embeddings::{Embeddings, PatchOrder},
+        positions::Interpolation,
+    },
     weights::Source,
 };
 
@@ -22,6 +26,7 @@ pub(super) const BLOCK: BlockNames = BlockNames {
     qkv: ["attention.attention.query", "attention.attention.key", "attention.attention.value"],
     out: "attention.output.dense",
     mlp: ["mlp.fc1", "mlp.fc2"],
+    gate: None,
     layer_scales: Some(["layer_scale1.lambda1", "layer_scale2.lambda1"]),
 };
 pub(super) const GATED_BLOCK: BlockNames = BlockNames { mlp: ["mlp.weights_in", "mlp.weights_out"], ..BLOCK };
@@ -77,7 +82,7 @@ pub(super) fn config(fields: Value, family: Family) -> std::result::Result<Visio
     let inner = (fields.hidden_size as f64 * fields.mlp_ratio).min(1e12) as usize;
     let (mlp, intermediate_size) = if fields.use_swiglu_ffn {
         // Two thirds, so that the gate's third matrix costs nothing, rounded up to a multiple of 8.
-        (Mlp::SwiGlu, ((inner as f64 * 2.0 / 3.0) as usize).next_multiple_of(8))
+        (Mlp::Gated(Activation::Silu), ((inner as f64 * 2.0 / 3.0) as usize).next_multiple_of(8))
     } else {
         (Mlp::Plain(Activation::from_name(&fields.hidden_act)?), inner)
     };
@@ -86,11 +91,17 @@ pub(super) fn config(fields: Value, family: Family) -> std::result::Result<Visio
         hidden_size: fields.hidden_size,
         num_hidden_layers: fields.num_hidden_layers,
         num_attention_heads: fields.num_attention_heads,
-        qkv_bias: fields.qkv_bias,
+        biases: Biases {
+            query: fields.qkv_bias,
+            key: fields.qkv_bias,
+            value: fields.qkv_bias,
+            ..Biases::ALL
+        },
         intermediate_size,
         mlp,
         image_size: square("image_size", &fields.image_size)?,
         interpolate_pos_encoding: true,
+        rope_theta: None,
         patch_size: square("patch_size", &patch_size)?,
         class_tokens: 1,
         register_tokens: if registers { fields.num_register_tokens } else { 0 },
@@ -98,6 +109,7 @@ pub(super) fn config(fields: Value, family: Family) -> std::result::Result<Visio
         attention_pool: false,
         projection_dim: None,
         image_features: Err(NoImageFeatures::NoLanguageModel),
+        traits: None,
     }
     .checked()?;
     match fields.head_dim {
@@ -115,7 +127,6 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let class = source.get((1, 1, width), "cls_token")?.squeeze(0)?; // (1, width)
     let positions = source.get((1, 1 + config.patches(), width), "position_embeddings")?.squeeze(0)?;
     let (class, positions) = place_class_token(&class, &positions)?;
-    let registers = config.family == Family::Dinov2WithRegisters;
     let prefix = if config.register_tokens > 0 {
         // Registers stand between the class token and the patches and have no position.
         let registers = source.get((1, config.register_tokens, width), "register_tokens")?.squeeze(0)?;
@@ -124,6 +135,7 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
         class
     };
     let patch_embedding = patch_embedding(config, &source.pp("patch_embeddings.projection"), true)?;
-    // transformers interpolates the positions of the one with antialiasing, those of the other without.
-    Embeddings::new(config, patch_embedding, Some(prefix), positions, registers)
+    let interpolation = Interpolation::bicubic(config.traits().antialias);
+    let order = PatchOrder::ChannelsFirst;
+    Embeddings::new(config, patch_embedding, order, Some(prefix), positions, interpolation)
 }

@@ -5,11 +5,15 @@
 
 mod clip;
 mod dinov2;
+mod dinov3;
 mod fields;
 mod language;
+mod open_clip;
 mod original_llava;
 mod read;
 mod siglip;
+mod siglip2;
+mod timm;
 
 use candle_core::{Result, Tensor};
 
@@ -28,31 +32,35 @@ impl Family {
         match self {
             Self::Clip => ProcessorKind::Clip,
             Self::Siglip => ProcessorKind::Siglip,
-            Self::Dinov2 | Self::Dinov2WithRegisters => ProcessorKind::Bit,
+            Self::Siglip2 => ProcessorKind::Siglip2,
+            Self::Dinov2 | Self::Dinov2WithRegisters | Self::Timm => ProcessorKind::Bit,
+            Self::Dinov3 => ProcessorKind::Dinov3,
         }
     }
 
     /// The image processor that its checkpoints come with.
-    pub(crate) fn processor(self, image_size: u32) -> ProcessorConfig {
-        match self {
+    pub(crate) fn processor(config: &VisionConfig) -> ProcessorConfig {
+        let image_size = config.image_size as u32;
+        match config.family {
             Self::Clip => ProcessorConfig::clip(image_size),
             Self::Siglip => ProcessorConfig::siglip(image_size),
+            Self::Siglip2 => ProcessorConfig::siglip2(config.patch_size as u32),
             // Made for larger images than its processor gives it.
             Self::Dinov2 | Self::Dinov2WithRegisters => ProcessorConfig::dinov2(),
+            Self::Dinov3 => ProcessorConfig::dinov3(image_size),
+            // timm's checkpoints say theirs in their config.json.
+            Self::Timm => ProcessorConfig::siglip(image_size),
         }
     }
 
-    /// The name of the layer norm before the first block.
-    pub(crate) fn pre_norm(self) -> Option<&'static str> {
-        // The checkpoints really spell it so.
-        (self == Self::Clip).then_some("pre_layrnorm")
-    }
-
-    pub(crate) fn block_names(config: &VisionConfig) -> &'static BlockNames {
+    /// How the blocks' tensors are spelt at `source`.
+    pub(crate) fn block_names(config: &VisionConfig, source: &Source) -> BlockNames {
         match (config.family, config.mlp) {
-            (Self::Clip | Self::Siglip, _) => &clip::BLOCK,
-            (_, Mlp::SwiGlu) => &dinov2::GATED_BLOCK,
-            (_, Mlp::Plain(_)) => &dinov2::BLOCK,
+            (Self::Clip | Self::Siglip | Self::Timm, _) if config.traits().layer_scale => clip::SCALED_BLOCK,
+            (Self::Clip | Self::Siglip | Self::Siglip2 | Self::Timm, _) => clip::BLOCK,
+            (Self::Dinov2 | Self::Dinov2WithRegisters, Mlp::Gated(_)) => dinov2::GATED_BLOCK,
+            (Self::Dinov2 | Self::Dinov2WithRegisters, Mlp::Plain(_)) => dinov2::BLOCK,
+            (Self::Dinov3, _) => dinov3::block_names(config, source),
         }
     }
 
@@ -61,7 +69,10 @@ impl Family {
         match config.family {
             Self::Clip => clip::embeddings(config, source),
             Self::Siglip => siglip::embeddings(config, source),
+            Self::Siglip2 => siglip2::embeddings(config, source),
             Self::Dinov2 | Self::Dinov2WithRegisters => dinov2::embeddings(config, source),
+            Self::Dinov3 => dinov3::embeddings(config, source),
+            Self::Timm => timm::embeddings(config, source),
         }
     }
 }

@@ -5,26 +5,31 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    clip, dinov2,
+    clip, dinov2, dinov3,
     language::{self, LanguageModel},
+    open_clip,
     original_llava::OriginalLlava,
-    siglip,
+    siglip, siglip2, timm,
 };
-use crate::model::{
-    config::{Family, VisionConfig},
-    error::ModelError,
-    image_features::NoImageFeatures,
+use crate::{
+    bounded,
+    model::{
+        config::{Family, VisionConfig},
+        error::ModelError,
+        files::LARGEST_CONFIG,
+        image_features::NoImageFeatures,
+    },
 };
 
 impl VisionConfig {
     /// Reads a `config.json` of a full model (the tower is under `vision_config`) or of a vision model; its
-    /// `model_type` names the family.
+    /// `model_type` names the family, or its `architecture` a model of timm. Or an `open_clip_config.json`.
     ///
     /// # Errors
     /// The file cannot be read, is not JSON, belongs to another model type, or holds a field whose value this
     /// tower does not support; the error names the file and the field.
     pub fn from_file(path: &Path) -> Result<Self, ModelError> {
-        let text = std::fs::read_to_string(path)
+        let text = bounded::read_to_string(path, LARGEST_CONFIG)
             .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
         Self::from_json(&text).map_err(|reason| ModelError::Config { path: path.to_owned(), reason })
     }
@@ -36,13 +41,17 @@ impl VisionConfig {
 }
 
 /// Reads the root of a `config.json`; the error is the reason alone.
-fn config(root: Value) -> Result<VisionConfig, String> {
+fn config(mut root: Value) -> Result<VisionConfig, String> {
+    if let Some(model_cfg) = root.get_mut("model_cfg").map(Value::take) {
+        return open_clip::config(model_cfg);
+    }
     if let Some(model) = OriginalLlava::of(&root) {
         let tower = model?.mm_vision_tower;
         return Err(format!("its vision tower is another model, {tower}, without which it cannot be opened"));
     }
     let model_type = root.get("model_type").and_then(Value::as_str).map(str::to_owned);
     match model_type.as_deref() {
+        None | Some("timm_wrapper") if root.get("architecture").is_some() => timm::config(root),
         None if vision_config(&root).is_none() => {
             Err("has neither model_type nor vision_config, so it is no config of a vision tower".into())
         }
@@ -52,10 +61,9 @@ fn config(root: Value) -> Result<VisionConfig, String> {
         Some("siglip_vision_model") => siglip::config(root),
         Some("dinov2") => dinov2::config(root, Family::Dinov2),
         Some("dinov2_with_registers") => dinov2::config(root, Family::Dinov2WithRegisters),
-        Some(other @ ("siglip2" | "siglip2_vision_model")) => Err(format!(
-            "model_type {other:?} is SigLIP 2 of variable resolution (NaFlex), which is not supported; \
-             its checkpoints of a fixed resolution have model_type \"siglip\""
-        )),
+        Some("dinov3_vit") => dinov3::config(root),
+        Some("siglip2") => siglip2::config(nested(root, "siglip2_vision_model")?),
+        Some("siglip2_vision_model") => siglip2::config(root),
         Some(other) => match LanguageModel::named(other) {
             Some(model) => inside(root, model),
             None => Err(refusal(other, &root)),
@@ -93,8 +101,8 @@ fn refusal(model_type: &str, root: &Value) -> String {
     };
     let models: Vec<&str> = language::MODELS.iter().map(|model| model.model_type).collect();
     format!(
-        "model_type {model_type:?} {found}; supported are clip, siglip, dinov2, dinov2_with_registers, clip_vision_model, \
-         siglip_vision_model, and the towers of {}",
+        "model_type {model_type:?} {found}; supported are clip, siglip, siglip2, dinov2, dinov2_with_registers, dinov3_vit, \
+         clip_vision_model, siglip_vision_model, siglip2_vision_model, and the towers of {}",
         models.join(", ")
     )
 }
@@ -126,7 +134,8 @@ fn nested(root: Value, expected: &str) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::Mlp;
+    use crate::kernels::Activation;
+    use crate::model::config::{Biases, Mlp};
 
     #[test]
     fn absent_fields_are_those_of_vit_b_32() {
@@ -166,19 +175,32 @@ mod tests {
         assert_eq!((siglip.family, siglip.tokens(), siglip.prefix_tokens()), (Family::Siglip, 196, 0));
         assert!(siglip.attention_pool);
 
+        let naflex = VisionConfig::from_json(r#"{"model_type": "siglip2"}"#).unwrap();
+        assert_eq!(naflex, VisionConfig::from_json(r#"{"model_type": "siglip2_vision_model"}"#).unwrap());
+        assert_eq!((naflex.family, naflex.patches(), naflex.image_size), (Family::Siglip2, 256, 256));
+
         let dinov2 = VisionConfig::from_json(r#"{"model_type": "dinov2", "image_size": 518}"#).unwrap();
         assert_eq!((dinov2.family, dinov2.intermediate_size, dinov2.tokens()), (Family::Dinov2, 3072, 1370));
         let text = r#"{"model_type": "dinov2_with_registers", "patch_size": 14, "use_swiglu_ffn": true, "hidden_size": 1536}"#;
         let giant = VisionConfig::from_json(text).unwrap();
-        assert_eq!((giant.mlp, giant.intermediate_size), (Mlp::SwiGlu, 4096));
+        assert_eq!((giant.mlp, giant.intermediate_size), (Mlp::Gated(Activation::Silu), 4096));
         assert_eq!((giant.prefix_tokens(), giant.tokens()), (5, 261));
+
+        let dinov3 = VisionConfig::from_json(r#"{"model_type": "dinov3_vit"}"#).unwrap();
+        assert_eq!((dinov3.family, dinov3.hidden_size, dinov3.tokens()), (Family::Dinov3, 384, 197));
+        assert_eq!((dinov3.biases, dinov3.rope_theta), (Biases { key: false, ..Biases::ALL }, Some(100.0)));
+        assert_eq!(dinov3.mlp, Mlp::Plain(Activation::Gelu));
+        let text = r#"{"model_type": "dinov3_vit", "use_gated_mlp": true, "hidden_act": "silu", "num_register_tokens": 4}"#;
+        let huge = VisionConfig::from_json(text).unwrap();
+        assert_eq!((huge.mlp, huge.prefix_tokens()), (Mlp::Gated(Activation::Silu), 5));
     }
 
     #[test]
     fn what_the_tower_cannot_do_is_refused_by_name() {
         for (text, part) in [
             (r#"{"model_type": "vit"}"#, "model_type \"vit\""),
-            (r#"{"model_type": "siglip2"}"#, "NaFlex"),
+            (r#"{"model_type": "siglip2_vision_model", "num_patches": 255}"#, "num_patches is 255"),
+            (r#"{"model_type": "siglip2", "vision_config": {"num_patches": 0}}"#, "num_patches is 0"),
             (r#"{"model_type": "llama"}"#, "no vision_config, as a model of text alone"),
             (
                 r#"{"model_type": "qwen2_vl", "vision_config": {"model_type": "qwen2_vl"}}"#,
@@ -192,6 +214,10 @@ mod tests {
             ),
             (r#"{"model_type": "siglip_vision_model", "hidden_act": "relu"}"#, "hidden_act \"relu\""),
             (r#"{"model_type": "dinov2", "head_dim": 32}"#, "head_dim is 32"),
+            (r#"{"model_type": "dinov3_convnext"}"#, "dinov3_convnext"),
+            (r#"{"model_type": "dinov3_vit", "hidden_size": 36}"#, "a multiple of 4"),
+            (r#"{"model_type": "dinov3_vit", "rope_theta": 0}"#, "rope_theta is 0"),
+            (r#"{"model_type": "dinov3_vit", "hidden_act": "mish"}"#, "hidden_act \"mish\""),
             (r#"{"model_type": "dinov2", "mlp_ratio": 0}"#, "intermediate_size is 0"),
             (r#"{"model_type": "dinov2", "num_channels": 1}"#, "num_channels is 1"),
             (

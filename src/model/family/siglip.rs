@@ -10,9 +10,12 @@ use super::{
 };
 use crate::kernels::Activation;
 use crate::model::{
-    config::{Family, Mlp, VisionConfig},
+    config::{Biases, Family, Mlp, VisionConfig},
     image_features::NoImageFeatures,
-    layers::embeddings::Embeddings,
+    layers::{
+        embeddings::{Embeddings, PatchOrder},
+        positions::Interpolation,
+    },
     weights::Source,
 };
 
@@ -57,11 +60,12 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
         hidden_size: fields.hidden_size,
         num_hidden_layers: fields.num_hidden_layers,
         num_attention_heads: fields.num_attention_heads,
-        qkv_bias: true,
+        biases: Biases::ALL,
         intermediate_size: fields.intermediate_size,
         mlp: Mlp::Plain(Activation::from_name(&fields.hidden_act)?),
         image_size: square("image_size", &fields.image_size)?,
         interpolate_pos_encoding: false,
+        rope_theta: None,
         patch_size: square("patch_size", &fields.patch_size)?,
         class_tokens: 0,
         register_tokens: 0,
@@ -69,6 +73,7 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
         attention_pool: fields.vision_use_head,
         projection_dim: None,
         image_features: Err(NoImageFeatures::NoLanguageModel),
+        traits: None,
     }
     .checked()
 }
@@ -77,5 +82,6 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let source = source.pp("embeddings");
     let positions = source.get((config.patches(), config.hidden_size), "position_embedding.weight")?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embedding"), true)?;
-    Embeddings::new(config, patch_embedding, None, positions, false)
+    let (order, interpolation) = (PatchOrder::ChannelsFirst, Interpolation::Bicubic);
+    Embeddings::new(config, patch_embedding, order, None, positions, interpolation)
 }

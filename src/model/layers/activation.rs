@@ -11,8 +11,9 @@ impl Activation {
             "quick_gelu" => Ok(Self::QuickGelu),
             "gelu" => Ok(Self::Gelu),
             "gelu_new" | "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
+            "silu" | "swish" => Ok(Self::Silu),
             _ => Err(format!(
-                "hidden_act {name:?} is not supported, expected quick_gelu, gelu, gelu_new or gelu_pytorch_tanh"
+                "hidden_act {name:?} is not supported, expected quick_gelu, gelu, gelu_new, gelu_pytorch_tanh or silu"
             )),
         }
     }
@@ -23,6 +24,7 @@ impl Activation {
             Self::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
             Self::Gelu => x.gelu_erf(),
             Self::GeluTanh => x.gelu(),
+            Self::Silu => candle_nn::ops::silu(x),
         }
     }
 }
@@ -39,6 +41,7 @@ mod tests {
         for (activation, want) in [
             (Activation::QuickGelu, [-0.018_071_310, -0.149_611_563, 0.0, 0.845_795_766, 3.995_585_276]),
             (Activation::Gelu, [-0.004_049_694, -0.154_268_769, 0.0, 0.841_344_746, 3.999_873_315]),
+            (Activation::Silu, [-0.142_277_620, -0.188_770_334, 0.0, 0.731_058_579, 3.928_055_160]),
             (Activation::GeluTanh, [-0.003_637_392, -0.154_285_990, 0.0, 0.841_191_991, 3.999_929_754]),
         ] {
             let got = activation.forward(&Tensor::new(&x, &Device::Cpu).unwrap()).unwrap();

@@ -33,9 +33,9 @@ impl AttentionPool {
         Ok(Self {
             query: (query * (head_dim as f64).powf(-0.5))?,
             kv_proj: part(1, 2)?,
-            out_proj: Linear::load(width, width, &attention.pp("out_proj"))?,
+            out_proj: Linear::load(width, width, true, &attention.pp("out_proj"))?,
             layernorm: LayerNorm::load(width, config.layer_norm_eps, &source.pp("layernorm"))?,
-            mlp: Mlp::load(config, source, ["mlp.fc1", "mlp.fc2"], None)?,
+            mlp: Mlp::load(config, source, ["mlp.fc1", "mlp.fc2"], None, None)?,
         })
     }
 

@@ -1,7 +1,7 @@
 //! What the tensors of a block are called.
 
 /// How checkpoints of a family spell a block's tensors.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct BlockNames {
     /// What stands before a block's index.
     pub(crate) layers: &'static str,
@@ -11,6 +11,8 @@ pub(crate) struct BlockNames {
     pub(crate) out: &'static str,
     /// The two layers of the MLP.
     pub(crate) mlp: [&'static str; 2],
+    /// The MLP's gate, where it is a layer of its own; else the first of the two holds it.
+    pub(crate) gate: Option<&'static str>,
     /// The factors on the outputs of the attention and of the MLP.
     pub(crate) layer_scales: Option<[&'static str; 2]>,
 }

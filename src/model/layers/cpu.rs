@@ -14,15 +14,49 @@ pub(crate) fn apply(x: &Tensor, outputs: usize, kernel: impl Fn(&[f32]) -> Vec<f
     x.contiguous()?.apply_op1_no_bwd(&Rows { outputs, kernel })
 }
 
-/// Flattened patches (B, N, 3·p·p) → tokens (B, P + N, width), `prefix` (P, width) first, `positions` (N, width) added
-/// to the others.
-pub(crate) fn embed(x: &Tensor, patch: &PackedLinear, prefix: &[f32], positions: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op2_no_bwd(&positions.contiguous()?, &Embed { patch, prefix })
+/// Flattened patches (B, N, 3·p·p) → tokens (B, P + N, width), `prefix` (P, width) first, `positions` (N, width), if there are
+/// any, added to the others.
+pub(crate) fn embed(
+    x: &Tensor,
+    patch: &PackedLinear,
+    prefix: &[f32],
+    positions: Option<&Tensor>,
+) -> Result<Tensor> {
+    let (x, embed) = (x.contiguous()?, Embed { patch, prefix });
+    match positions {
+        Some(positions) => x.apply_op2_no_bwd(&positions.contiguous()?, &embed),
+        None => x.apply_op1_no_bwd(&embed),
+    }
 }
 
 struct Embed<'a> {
     patch: &'a PackedLinear,
     prefix: &'a [f32],
+}
+
+impl Embed<'_> {
+    fn run(
+        &self,
+        patches: &CpuStorage,
+        layout: &Layout,
+        positions: Option<&[f32]>,
+    ) -> Result<(CpuStorage, Shape)> {
+        let Self { patch, prefix } = *self;
+        let (batch, tokens, _) = layout.shape().dims3()?;
+        let shape = (batch, prefix.len() / patch.outputs() + tokens, patch.outputs());
+        let y = kernels::embed(elements(patches, layout)?, tokens, patch, prefix, positions);
+        Ok((CpuStorage::F32(y), shape.into()))
+    }
+}
+
+impl CustomOp1 for Embed<'_> {
+    fn name(&self) -> &'static str {
+        "embed"
+    }
+
+    fn cpu_fwd(&self, patches: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.run(patches, layout, None)
+    }
 }
 
 impl CustomOp2 for Embed<'_> {
@@ -37,12 +71,7 @@ impl CustomOp2 for Embed<'_> {
         positions: &CpuStorage,
         positions_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let Self { patch, prefix } = *self;
-        let (batch, tokens, _) = patches_layout.shape().dims3()?;
-        let shape = (batch, prefix.len() / patch.outputs() + tokens, patch.outputs());
-        let positions = elements(positions, positions_layout)?;
-        let y = kernels::embed(elements(patches, patches_layout)?, patch, prefix, positions);
-        Ok((CpuStorage::F32(y), shape.into()))
+        self.run(patches, patches_layout, Some(elements(positions, positions_layout)?))
     }
 }
 

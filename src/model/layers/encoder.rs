@@ -2,7 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{attention::Attention, block_names::BlockNames, layer_norm::LayerNorm, mlp::Mlp};
+use super::{
+    attention::Attention, block_names::BlockNames, layer_norm::LayerNorm, mlp::Mlp, rotary::Rotation,
+};
 use crate::model::{
     config::VisionConfig,
     outputs::{Outputs, Wanted},
@@ -28,12 +30,18 @@ impl Block {
             layer_norm1: norm(names.norms[0])?,
             attention: Attention::load(config, names, source, scale(0)?.as_ref())?,
             layer_norm2: norm(names.norms[1])?,
-            mlp: Mlp::load(config, source, names.mlp, scale(1)?.as_ref())?,
+            mlp: Mlp::load(config, source, names.mlp, names.gate, scale(1)?.as_ref())?,
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.attention.forward_added(&self.layer_norm1, x)?; // (B, T, width)
+    /// Padding (B, P, width) beside `x` (B, T, width), which it attends to: its attention, and what becomes of it.
+    fn pad(&self, padding: &Tensor, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let (weights, padding) = self.attention.pad(&self.layer_norm1, padding, x)?;
+        Ok((weights, self.mlp.forward_added(&self.layer_norm2, &padding)?))
+    }
+
+    fn forward(&self, x: &Tensor, rotation: Option<&Rotation>) -> Result<Tensor> {
+        let x = self.attention.forward_added(&self.layer_norm1, x, rotation)?; // (B, T, width)
         self.mlp.forward_added(&self.layer_norm2, &x) // (B, T, width)
     }
 }
@@ -62,26 +70,35 @@ impl Encoder {
         self.blocks.len()
     }
 
-    /// `x` (B, T, width) through the first `depth` blocks; what is wanted of hidden states and attentions is put
-    /// into `outputs`.
+    /// `x` (B, T, width), queries and keys turned by a `rotation` if there is one, and padding beside it, (B, P, width), through the
+    /// first `depth` blocks; what is wanted of hidden states and attentions is put into `outputs`.
     pub(crate) fn forward(
         &self,
-        x: Tensor,
+        mut x: Tensor,
+        mut padding: Option<Tensor>,
+        rotation: Option<&Rotation>,
         depth: usize,
         wanted: &Wanted,
         outputs: &mut Outputs,
-    ) -> Result<Tensor> {
-        let mut x = x;
+    ) -> Result<(Tensor, Option<Tensor>)> {
         for (index, block) in self.blocks[..depth].iter().enumerate() {
-            outputs.keep_hidden_state(index, &x, wanted);
+            outputs.keep_hidden_state(index, &x, padding.as_ref(), wanted);
             if wanted.attentions.contains(&index) {
                 // Beside the block rather than inside it, so that an output has the same bytes whether or not its
                 // attention was asked for.
-                outputs.attentions.insert(index, block.attention.observe(&block.layer_norm1, &x)?);
+                let attention = block.attention.observe(&block.layer_norm1, &x, rotation)?;
+                outputs.attentions.insert(index, attention);
             }
-            x = block.forward(&x)?;
+            if let Some(before) = padding {
+                let (weights, after) = block.pad(&before, &x)?;
+                if wanted.attentions.contains(&index) {
+                    outputs.padding_mut().attentions.insert(index, weights);
+                }
+                padding = Some(after);
+            }
+            x = block.forward(&x, rotation)?;
         }
-        outputs.keep_hidden_state(depth, &x, wanted);
-        Ok(x)
+        outputs.keep_hidden_state(depth, &x, padding.as_ref(), wanted);
+        Ok((x, padding))
     }
 }

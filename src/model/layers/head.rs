@@ -2,11 +2,12 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{attention_pool::AttentionPool, layer_norm::LayerNorm, linear::Linear};
+use super::{layer_norm::LayerNorm, linear::Linear, pooling::Pool};
 use crate::model::{
     config::VisionConfig,
     error::ModelError,
     outputs::{Outputs, Wanted},
+    traits::FinalNorm,
     weights::{PROJECTION, Source},
 };
 
@@ -14,18 +15,9 @@ use crate::model::{
 #[derive(Debug)]
 pub(crate) struct Head {
     final_norm: Option<LayerNorm>,
+    normalized: FinalNorm,
     pool: Option<Pool>,
     visual_projection: Option<Linear>,
-    normalizes_output: bool,
-}
-
-/// How tokens become one.
-#[derive(Debug)]
-enum Pool {
-    /// The class token.
-    ClassToken,
-    /// A learned query attends to all tokens.
-    Attention(Box<AttentionPool>),
 }
 
 impl Head {
@@ -37,53 +29,64 @@ impl Head {
         tower: &Source,
     ) -> std::result::Result<Self, ModelError> {
         let width = config.hidden_size;
-        let normalizes_output = config.family.normalizes_output();
-        let norm = wanted.pools() || wanted.last_hidden_state && normalizes_output;
-        let final_norm = norm
-            .then(|| LayerNorm::load(width, config.layer_norm_eps, &tower.pp(config.family.final_norm())));
-        let pool = if !wanted.pools() {
-            None
-        } else if config.attention_pool {
-            Some(Pool::Attention(Box::new(AttentionPool::load(config, &tower.pp("head"))?)))
-        } else {
-            Some(Pool::ClassToken)
+        let normalized = config.traits().final_norm;
+        let is_normalized = match normalized {
+            FinalNorm::Tokens => wanted.last_hidden_state || wanted.pools(),
+            FinalNorm::Pooling | FinalNorm::Pooled => wanted.pools(),
+            FinalNorm::Absent => false,
         };
+        let final_norm = is_normalized
+            .then(|| LayerNorm::load(width, config.layer_norm_eps, &tower.pp(config.final_norm())));
+        let pool = if wanted.pools() { Pool::load(config, &tower.pp("head"))? } else { None };
         let visual_projection = match config.projection_dim {
             Some(dim) if wanted.image_embeds => {
                 Some(Linear::new(root.rows(&[dim, width], PROJECTION)?, None, root)?)
             }
             _ => None,
         };
-        Ok(Self { final_norm: final_norm.transpose()?, pool, visual_projection, normalizes_output })
+        Ok(Self { final_norm: final_norm.transpose()?, normalized, pool, visual_projection })
     }
 
     /// Whether the parts that these tensors need are loaded.
     pub(crate) fn gives(&self, wanted: &Wanted) -> bool {
-        (!wanted.last_hidden_state || !self.normalizes_output || self.final_norm.is_some())
+        let is_bare = self.normalized != FinalNorm::Tokens || self.final_norm.is_some();
+        (!wanted.last_hidden_state || is_bare)
             && (!wanted.pools() || self.pool.is_some())
             && (!wanted.image_embeds || self.visual_projection.is_some())
     }
 
-    /// Takes the last block's output (B, T, width) to what is wanted of it.
-    pub(crate) fn forward(&self, x: &Tensor, wanted: &Wanted, outputs: &mut Outputs) -> Result<()> {
-        if !wanted.last_hidden_state && !wanted.pools() {
-            return Ok(());
-        }
-        let normalized = match &self.final_norm {
-            // Where the norm is the pooled token's alone, the other tokens are spared it.
-            Some(norm) if self.normalizes_output => norm.forward(x)?, // (B, T, width)
-            Some(norm) => norm.forward(&x.narrow(1, 0, 1)?.contiguous()?)?, // (B, 1, width)
-            None => x.clone(),
+    /// Takes the last block's output (B, T, width), and padding beside it, (B, P, width), to what is wanted of it.
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        padding: Option<&Tensor>,
+        wanted: &Wanted,
+        outputs: &mut Outputs,
+    ) -> Result<()> {
+        let norm = |at: FinalNorm| self.final_norm.as_ref().filter(|_| self.normalized == at);
+        let x = match norm(FinalNorm::Tokens) {
+            Some(norm) if wanted.last_hidden_state || wanted.pools() => norm.forward(x)?, // (B, T, width)
+            _ => x.clone(),
         };
         if wanted.last_hidden_state {
-            outputs.last_hidden_state =
-                Some(if self.normalizes_output { normalized.clone() } else { x.clone() });
+            outputs.last_hidden_state = Some(x.clone());
+            if let Some(padding) = padding {
+                outputs.padding_mut().last_hidden_state = Some(match norm(FinalNorm::Tokens) {
+                    Some(norm) => norm.forward(padding)?,
+                    None => padding.clone(),
+                });
+            }
         }
-        let pooled = match &self.pool {
-            _ if !wanted.pools() => return Ok(()),
-            Some(Pool::ClassToken) => normalized.narrow(1, 0, 1)?.contiguous()?, // (B, 1, width)
-            Some(Pool::Attention(pool)) => pool.forward(&normalized)?,           // (B, 1, width)
-            None => return Ok(()),
+        let Some(pool) = self.pool.as_ref().filter(|_| wanted.pools()) else { return Ok(()) };
+        let pooled = match norm(FinalNorm::Pooling) {
+            // Where the norm is the pooled token's alone, the other tokens are spared it.
+            Some(norm) if pool.takes_one() => norm.forward(&pool.forward(&x)?)?, // (B, 1, width)
+            Some(norm) => pool.forward(&norm.forward(&x)?)?,                     // (B, 1, width)
+            None => pool.forward(&x)?,                                           // (B, 1, width)
+        };
+        let pooled = match norm(FinalNorm::Pooled) {
+            Some(norm) => norm.forward(&pooled)?,
+            None => pooled,
         };
         if wanted.pooler_output {
             outputs.pooler_output = Some(pooled.squeeze(1)?); // (B, width)

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use candle_core::{Module, Result, Tensor};
+use candle_core::{DType, Module, Result, Tensor};
 
 use super::cpu;
 use crate::kernels::{Activation, Epilogue, PackedLinear};
@@ -41,10 +41,25 @@ impl Deref for Ready<'_> {
 }
 
 impl Linear {
-    /// Reads `weight` (out, in) and `bias` (out) at `source`.
-    pub(crate) fn load(in_dim: usize, out_dim: usize, source: &Source) -> Result<Self> {
-        let weight = source.rows(&[out_dim, in_dim], "weight")?;
-        Self::new(weight, Some(source.get(out_dim, "bias")?), source)
+    /// Reads `weight` (out, in) and, if there is one, `bias` (out) at `source`.
+    pub(crate) fn load(in_dim: usize, out_dim: usize, bias: bool, source: &Source) -> Result<Self> {
+        Self::load_stacked(in_dim, out_dim, &[(source, bias)])
+    }
+
+    /// Reads layers of the same sizes as one, their outputs one after the other; each says whether it has a bias.
+    pub(crate) fn load_stacked(in_dim: usize, out_dim: usize, parts: &[(&Source, bool)]) -> Result<Self> {
+        let weights = parts.iter().map(|(part, _)| part.rows(&[out_dim, in_dim], "weight"));
+        let weight = weights.reduce(|above, below| Ok(above?.above(below?))).expect("a layer")?;
+        let source = parts[0].0;
+        let bias = |&(part, has_bias): &(&Source, bool)| match has_bias {
+            true => part.get(out_dim, "bias"),
+            false => Tensor::zeros(out_dim, DType::F32, part.device()),
+        };
+        let bias = parts.iter().any(|(_, has_bias)| *has_bias).then(|| {
+            let biases = parts.iter().map(bias).collect::<Result<Vec<_>>>()?;
+            Tensor::cat(&biases, 0)
+        });
+        Self::new(weight, bias.transpose()?, source)
     }
 
     /// A layer of a weight (out, in) and, if there is one, a bias (out), where and how `source` says.

@@ -18,23 +18,27 @@ pub(crate) struct Mlp {
 }
 
 impl Mlp {
-    /// Reads the layers that `names` names at `source`; `scale` (width) multiplies the output.
+    /// Reads the layers that `names` names at `source`, and the `gate` where that is a layer of its own; `scale` (width)
+    /// multiplies the output.
     pub(crate) fn load(
         config: &VisionConfig,
         source: &Source,
         names: [&str; 2],
+        gate: Option<&str>,
         scale: Option<&Tensor>,
     ) -> Result<Self> {
-        let VisionConfig { hidden_size: width, intermediate_size: inner, mlp: kind, .. } = *config;
-        let first = match kind {
-            Kind::Plain(_) => inner,
-            Kind::SwiGlu => 2 * inner,
+        let VisionConfig { hidden_size: width, intermediate_size: inner, mlp: kind, biases, .. } = *config;
+        let first = source.pp(names[0]);
+        let fc1 = match (kind, gate) {
+            (Kind::Plain(_), _) => Linear::load(width, inner, biases.mlp, &first)?,
+            (Kind::Gated(_), None) => Linear::load(width, 2 * inner, biases.mlp, &first)?,
+            (Kind::Gated(_), Some(gate)) => {
+                let gate = source.pp(gate);
+                Linear::load_stacked(width, inner, &[(&gate, biases.mlp), (&first, biases.mlp)])?
+            }
         };
-        Ok(Self {
-            fc1: Linear::load(width, first, &source.pp(names[0]))?,
-            fc2: load_scaled(inner, width, &source.pp(names[1]), scale)?,
-            kind,
-        })
+        let fc2 = load_scaled(inner, width, biases.mlp, &source.pp(names[1]), scale)?;
+        Ok(Self { fc1, fc2, kind })
     }
 
     /// `x + fc2(activation(fc1(norm(x))))`, (B, T, width).
@@ -43,16 +47,16 @@ impl Mlp {
         {
             return cpu::apply(x, norm.width(), |x| match self.kind {
                 Kind::Plain(activation) => mlp_half(x, norm, &fc1, activation, &fc2),
-                Kind::SwiGlu => gated_half(x, norm, &fc1, &fc2),
+                Kind::Gated(activation) => gated_half(x, norm, &fc1, activation, &fc2),
             });
         }
         let residual = x;
         let x = &norm.forward(x)?;
         let inner = match self.kind {
             Kind::Plain(activation) => self.fc1.forward_activated(x, activation)?, // (B, T, inner)
-            Kind::SwiGlu => {
+            Kind::Gated(activation) => {
                 let halves = self.fc1.forward(x)?.chunk(2, D::Minus1)?; // gate and value, (B, T, inner) each
-                (candle_nn::ops::silu(&halves[0].contiguous()?)? * &halves[1])?
+                (activation.forward(&halves[0].contiguous()?)? * &halves[1])?
             }
         };
         self.fc2.forward_added(&inner, residual)

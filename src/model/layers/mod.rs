@@ -15,5 +15,7 @@ pub(super) mod layer_norm;
 mod layer_scale;
 pub(super) mod linear;
 mod mlp;
-mod positions;
+mod pooling;
+pub(super) mod positions;
 pub(super) mod projector;
+pub(super) mod rotary;

@@ -1,21 +1,52 @@
-//! Position embeddings for another grid of patches, as transformers' `interpolate_pos_encoding` makes them:
-//! torch's bicubic `interpolate` with `align_corners=False`.
+//! Position embeddings for another grid of patches, as transformers makes them: torch's `interpolate` with
+//! `align_corners=False`.
+
+/// How `torch.nn.functional.interpolate` is called. Antialiased, the kernel widens when the grid shrinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interpolation {
+    /// `mode="bicubic"`: Keys's cubic with a = -0.75.
+    Bicubic,
+    /// `mode="bicubic", antialias=True`: with a = -0.5.
+    BicubicAntialiased,
+    /// `mode="bilinear", antialias=True`.
+    BilinearAntialiased,
+}
+
+impl Interpolation {
+    /// Bicubic, smoothed where positions become fewer or not.
+    pub(crate) fn bicubic(antialias: bool) -> Self {
+        if antialias { Self::BicubicAntialiased } else { Self::Bicubic }
+    }
+}
 
 /// One output position: weights on neighbouring inputs, `(index, weight)`.
 type Taps = Vec<(usize, f64)>;
 
 /// Stretches embeddings (grid · grid, width) to (rows · columns, width).
 ///
-/// `antialias` is `interpolate`'s: the kernel widens when the grid shrinks, and it is Keys's cubic with
-/// a = -0.5 where the plain one has a = -0.75.
-///
 /// # Panics
 /// When `own` is empty or not a multiple of grid · grid.
-pub(super) fn stretch(own: &[f32], grid: usize, rows: usize, columns: usize, antialias: bool) -> Vec<f32> {
-    let taps = if antialias { antialiased_taps } else { plain_taps };
+pub(super) fn stretch(
+    own: &[f32],
+    grid: usize,
+    rows: usize,
+    columns: usize,
+    interpolation: Interpolation,
+) -> Vec<f32> {
+    let taps = |input, output| match interpolation {
+        Interpolation::Bicubic => plain_taps(input, output),
+        Interpolation::BicubicAntialiased => antialiased_taps(input, output, 2.0, |x| cubic(x, -0.5)),
+        Interpolation::BilinearAntialiased => antialiased_taps(input, output, 1.0, triangle),
+    };
     let width = own.len() / (grid * grid);
     assert_eq!(own.len(), grid * grid * width);
-    let (vertical, horizontal) = (taps(grid, rows), taps(grid, columns));
+    let (mut vertical, horizontal) = (taps(grid, rows), taps(grid, columns));
+    if interpolation != Interpolation::Bicubic && columns == 1 && rows != grid {
+        // torch 2.15.0 on a CPU takes an antialiased column's first weights for all of its rows: `basic_loop_aa_vertical`
+        // (aten/src/ATen/native/cpu/UpSampleKernel.cpp) holds them for constant along what is a row's columns, but of one
+        // column the iterator makes its rows. It is what the reference gives, so that such a strip's patches have one place.
+        vertical = vec![vertical.swap_remove(0); rows];
+    }
     // (grid, columns, width): each row stretched sideways
     let mut wide = vec![0f64; grid * columns * width];
     for (row, out) in own.chunks_exact(grid * width).zip(wide.chunks_exact_mut(columns * width)) {
@@ -60,21 +91,26 @@ fn plain_taps(input: usize, output: usize) -> Vec<Taps> {
         .collect()
 }
 
-/// The taps under the kernel, which is as wide as the grid shrinks; those outside are left out.
-fn antialiased_taps(input: usize, output: usize) -> Vec<Taps> {
+/// The taps under a kernel that reaches so far to either side, times as much as the grid shrinks; those outside are left out.
+fn antialiased_taps(input: usize, output: usize, reach: f64, kernel: fn(f64) -> f64) -> Vec<Taps> {
     let scale = input as f64 / output as f64;
     let widening = scale.max(1.0);
-    let support = 2.0 * widening;
+    let support = reach * widening;
     (0..output)
         .map(|index| {
             let centre = (index as f64 + 0.5) * scale;
             let first = (centre - support + 0.5).max(0.0) as usize;
             let end = ((centre + support + 0.5) as usize).min(input);
-            let weight = |position: usize| cubic((position as f64 + 0.5 - centre) / widening, -0.5);
+            let weight = |position: usize| kernel((position as f64 + 0.5 - centre) / widening);
             let sum: f64 = (first..end).map(weight).sum();
             (first..end).map(|position| (position, weight(position) / sum)).collect()
         })
         .collect()
+}
+
+/// Linear interpolation's kernel.
+fn triangle(x: f64) -> f64 {
+    (1.0 - x.abs()).max(0.0)
 }
 
 /// Keys's cubic convolution kernel.
@@ -93,15 +129,18 @@ fn cubic(x: f64, a: f64) -> f64 {
 mod tests {
     use super::*;
 
+    const ALL: [Interpolation; 3] =
+        [Interpolation::Bicubic, Interpolation::BicubicAntialiased, Interpolation::BilinearAntialiased];
+
     #[test]
     fn the_same_grid_stays_and_a_flat_one_stays_flat() {
         let own: Vec<f32> = (0..5 * 5 * 2).map(|value| (value as f32 * 0.7).sin()).collect();
-        for antialias in [false, true] {
-            for (found, expected) in stretch(&own, 5, 5, 5, antialias).into_iter().zip(&own) {
+        for interpolation in ALL {
+            for (found, expected) in stretch(&own, 5, 5, 5, interpolation).into_iter().zip(&own) {
                 assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
             }
             for (rows, columns) in [(3, 7), (9, 1), (2, 2)] {
-                let flat = stretch(&[0.75; 4 * 4 * 3], 4, rows, columns, antialias);
+                let flat = stretch(&[0.75; 4 * 4 * 3], 4, rows, columns, interpolation);
                 assert_eq!(flat.len(), rows * columns * 3);
                 assert!(flat.iter().all(|value| (value - 0.75).abs() < 1e-6));
             }
@@ -109,17 +148,35 @@ mod tests {
     }
 
     /// `torch.nn.functional.interpolate(torch.arange(16.).sin().view(1, 1, 4, 4), (2, 3), mode="bicubic")`, and
-    /// the same with `antialias=True`.
+    /// the same with `antialias=True`, and with `mode="bilinear"`.
     #[test]
     fn values_are_torchs() {
         let own: Vec<f32> = (0..16u8).map(|value| f64::from(value).sin() as f32).collect();
-        for (antialias, expected) in [(false, PLAIN), (true, ANTIALIASED)] {
-            for (found, expected) in stretch(&own, 4, 2, 3, antialias).into_iter().zip(expected) {
+        for (interpolation, expected) in ALL.into_iter().zip([BICUBIC, ANTIALIASED, BILINEAR]) {
+            for (found, expected) in stretch(&own, 4, 2, 3, interpolation).into_iter().zip(expected) {
                 assert!((f64::from(found) - expected).abs() < 1e-6, "{found} for {expected}");
             }
         }
     }
-    const PLAIN: [f64; 6] = [-0.500326904, 0.089386179, 0.532738513, 0.418290998, 0.435637985, -0.260327789];
+
+    /// The same to (4, 1): where torch is antialiasing, the first row four times.
+    #[test]
+    fn a_single_column_is_torchs_too() {
+        let own: Vec<f32> = (0..9u8).map(|value| f64::from(value).sin() as f32).collect();
+        for (interpolation, expected) in ALL.into_iter().zip([
+            [0.956190810, -0.336185658, -0.422932955, 0.758464625],
+            [0.666143480; 4],
+            [0.620429687; 4],
+        ]) {
+            for (found, expected) in stretch(&own, 3, 4, 1, interpolation).into_iter().zip(expected) {
+                assert!((f64::from(found) - expected).abs() < 1e-6, "{found} for {expected}");
+            }
+        }
+    }
+    const BICUBIC: [f64; 6] =
+        [-0.500326904, 0.089386179, 0.532738513, 0.418290998, 0.435637985, -0.260327789];
     const ANTIALIASED: [f64; 6] =
         [-0.173869481, 0.088780312, 0.225204071, 0.151897097, 0.198615678, -0.037053455];
+    const BILINEAR: [f64; 6] =
+        [-0.125543840, 0.100384521, 0.197102590, 0.126066733, 0.185591109, 0.006231232];
 }

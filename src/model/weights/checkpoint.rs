@@ -4,7 +4,7 @@
 //! memory beside the copy that the tower keeps, and a file that is cut short while mapped kills the process.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map},
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -15,8 +15,15 @@ use rayon::prelude::*;
 use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
-use super::names::{Names, Scope, is_of_the_tower};
-use crate::model::error::ModelError;
+use super::{
+    entry::{Entry, Part, Stored},
+    names::{Names, Scope, is_of_the_tower},
+    spelling::{Form, transpose},
+};
+use crate::{
+    bounded,
+    model::{LARGEST_INDEX, error::ModelError},
+};
 
 /// The opened files of a checkpoint and the place of each vision tensor in them.
 #[derive(Debug)]
@@ -32,16 +39,6 @@ pub struct Checkpoint {
     tower: Option<(PathBuf, Names)>,
 }
 
-/// Where a tensor lies.
-#[derive(Debug)]
-pub(in crate::model) struct Entry {
-    file: usize,
-    pub(in crate::model) dtype: Dtype,
-    pub(in crate::model) shape: Vec<usize>,
-    offset: u64,
-    pub(in crate::model) len: u64,
-}
-
 impl Checkpoint {
     /// Opens `model.safetensors` or, where `path` ends in `.json`, the shards that the index names.
     ///
@@ -50,7 +47,7 @@ impl Checkpoint {
     /// # Errors
     /// A file is missing, its header is corrupt, or it is shorter than its header says.
     pub fn open(path: &Path, scope: Scope) -> Result<Self, ModelError> {
-        let (files, names) = (Vec::new(), Names::default());
+        let (files, names) = (Vec::new(), Names::of(std::iter::empty(), scope));
         let mut checkpoint =
             Self { path: path.to_owned(), files, tensors: BTreeMap::new(), names, tower: None };
         let mut tensors = BTreeMap::new();
@@ -62,9 +59,13 @@ impl Checkpoint {
             checkpoint.add_file(path.to_owned(), &mut tensors)?;
         }
         checkpoint.names = Names::of(tensors.keys(), scope);
-        for (name, entry) in tensors {
-            if let Some(name) = checkpoint.names.canonical(&name) {
-                checkpoint.tensors.insert(name, entry);
+        for (name, stored) in tensors {
+            for (name, form) in checkpoint.names.in_tower(&name) {
+                let entry = Entry::new(stored.clone(), form);
+                match checkpoint.tensors.entry(name) {
+                    btree_map::Entry::Vacant(place) => drop(place.insert(entry)),
+                    btree_map::Entry::Occupied(mut place) => place.get_mut().join(entry),
+                }
             }
         }
         Ok(checkpoint)
@@ -84,16 +85,29 @@ impl Checkpoint {
         let other = open()?;
         let first = self.files.len();
         for (name, entry) in other.tensors.into_iter().filter(|(name, _)| is_of_the_tower(name)) {
-            self.tensors.insert(name, Entry { file: first + entry.file, ..entry });
+            self.tensors.insert(name, entry.after(first));
         }
         self.files.extend(other.files);
         self.tower = Some((other.path, other.names));
         Ok(self)
     }
 
+    /// What was opened for a tensor, and how it spells names.
+    fn origin(&self, name: &str) -> (&Path, &Names) {
+        match &self.tower {
+            Some((path, names)) if is_of_the_tower(name) => (path, names),
+            _ => (&self.path, &self.names),
+        }
+    }
+
     /// Whether there is such a tensor; `name` is spelled as in a full CLIPModel.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
+    }
+
+    /// What the files call a tensor; the first of several that it lies in.
+    pub(in crate::model) fn spell(&self, name: &str) -> String {
+        self.origin(name).1.in_files(name).swap_remove(0).0
     }
 
     /// Reads a tensor of the expected shape, in row-major order, widened to float32. All threads do: a cached file is
@@ -112,26 +126,24 @@ impl Checkpoint {
 
     /// The tensor of the expected shape.
     pub(in crate::model) fn find(&self, name: &str, expected: &[usize]) -> Result<&Entry, ModelError> {
-        let (path, names) = match &self.tower {
-            Some((path, names)) if is_of_the_tower(name) => (path, names),
-            _ => (&self.path, &self.names),
-        };
-        let tensor = || names.spell(name);
-        let Some(entry) = self.tensors.get(name) else {
-            let (path, expected) = (path.clone(), expected.to_vec());
-            return Err(ModelError::MissingTensor { path, tensor: tensor(), expected });
-        };
-        let path = || self.files[entry.file].0.clone();
-        if entry.shape != expected {
-            let (expected, found) = (expected.to_vec(), entry.shape.clone());
-            return Err(ModelError::TensorShape { path: path(), tensor: tensor(), expected, found });
-        }
-        match entry.dtype {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(entry),
-            other => {
-                Err(ModelError::TensorDtype { path: path(), tensor: tensor(), dtype: other.to_string() })
+        let (path, names) = self.origin(name);
+        let entry = self.tensors.get(name);
+        for (tensor, form) in names.in_files(name) {
+            let expected = form.in_file(expected);
+            let Some(Part { stored, .. }) = entry.and_then(|entry| entry.part(form)) else {
+                return Err(ModelError::MissingTensor { path: path.to_owned(), tensor, expected });
+            };
+            let path = || self.files[stored.file].0.clone();
+            if stored.shape != expected {
+                let found = stored.shape.clone();
+                return Err(ModelError::TensorShape { path: path(), tensor, expected, found });
+            }
+            if !matches!(stored.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+                let dtype = stored.dtype.to_string();
+                return Err(ModelError::TensorDtype { path: path(), tensor, dtype });
             }
         }
+        Ok(entry.expect("a tensor lies somewhere"))
     }
 
     /// Reads as many of a tensor's elements as there is room for, from the one at `first` on.
@@ -141,16 +153,28 @@ impl Checkpoint {
         first: usize,
         into: &mut [f32],
     ) -> Result<(), ModelError> {
-        let start = first as u64 * (entry.dtype.bitsize() / 8) as u64;
-        if entry.dtype == Dtype::F32 {
-            self.read_raw(entry, start, bytemuck::cast_slice_mut(into))?;
+        let size = |part: &Part| (part.stored.dtype.bitsize() / 8) as u64;
+        let elements = |part: &Part| (part.bytes().end - part.bytes().start) / size(part);
+        let mut rest = into;
+        for (part, here) in entry.over(first as u64..(first + rest.len()) as u64, elements) {
+            let (values, others) = rest.split_at_mut((here.end - here.start) as usize);
+            self.read_floats(part, here.start * size(part), values)?;
+            rest = others;
+        }
+        Ok(())
+    }
+
+    /// Reads as many of a part's elements as there is room for, from the byte `start` on.
+    fn read_floats(&self, part: &Part, start: u64, into: &mut [f32]) -> Result<(), ModelError> {
+        if part.stored.dtype == Dtype::F32 {
+            self.read_part(part, start, bytemuck::cast_slice_mut(into))?;
             into.iter_mut().for_each(|value| *value = f32::from_bits(u32::from_le(value.to_bits())));
             return Ok(());
         }
         let mut bits = vec![0u16; into.len()];
-        self.read_raw(entry, start, bytemuck::cast_slice_mut(&mut bits))?;
+        self.read_part(part, start, bytemuck::cast_slice_mut(&mut bits))?;
         bits.iter_mut().for_each(|bits| *bits = u16::from_le(*bits));
-        match entry.dtype {
+        match part.stored.dtype {
             Dtype::BF16 => bytemuck::cast_slice::<u16, bf16>(&bits).convert_to_f32_slice(into),
             _ => bytemuck::cast_slice::<u16, f16>(&bits).convert_to_f32_slice(into),
         }
@@ -164,27 +188,79 @@ impl Checkpoint {
         start: u64,
         buffer: &mut [u8],
     ) -> Result<(), ModelError> {
-        let (path, file) = &self.files[entry.file];
-        read_exact_at(file, buffer, entry.offset + start)
-            .map_err(|source| ModelError::Io { path: path.clone(), source })
+        let mut rest = buffer;
+        let bytes = |part: &Part| part.bytes().end - part.bytes().start;
+        for (part, here) in entry.over(start..start + rest.len() as u64, bytes) {
+            let (buffer, others) = rest.split_at_mut((here.end - here.start) as usize);
+            self.read_part(part, here.start, buffer)?;
+            rest = others;
+        }
+        Ok(())
     }
 
-    fn add_file(&mut self, path: PathBuf, tensors: &mut BTreeMap<String, Entry>) -> Result<(), ModelError> {
+    /// Reads raw bytes of a part, from `start` within it.
+    fn read_part(&self, part: &Part, start: u64, buffer: &mut [u8]) -> Result<(), ModelError> {
+        let stored = &part.stored;
+        let (path, file) = &self.files[stored.file];
+        let io_error = |source: io::Error| match source.kind() {
+            // It was as long as its header says when it was opened.
+            io::ErrorKind::UnexpectedEof => {
+                ModelError::Cut { path: path.clone(), tensor: stored.name.clone() }
+            }
+            _ => ModelError::Io { path: path.clone(), source },
+        };
+        let size = stored.dtype.bitsize() / 8;
+        let (Form::Transposed, &[rows, columns], 1..) = (part.form, stored.shape.as_slice(), size) else {
+            let start = stored.offset + part.bytes().start + start;
+            return read_exact_at(file, buffer, start).map_err(io_error);
+        };
+        // Small, and not to be had otherwise.
+        if part.transposed.get().is_none() {
+            let mut bytes = vec![0; stored.len as usize];
+            read_exact_at(file, &mut bytes, stored.offset).map_err(io_error)?;
+            let _ = part.transposed.set(transpose(&bytes, [rows, columns], size));
+        }
+        let bytes = part.transposed.get().expect("just set, by this thread or another");
+        buffer.copy_from_slice(&bytes[start as usize..start as usize + buffer.len()]);
+        Ok(())
+    }
+
+    fn add_file(&mut self, path: PathBuf, tensors: &mut BTreeMap<String, Stored>) -> Result<(), ModelError> {
         let file = File::open(&path).map_err(|source| ModelError::Io { path: path.clone(), source })?;
         let (metadata, data_start) = read_header(&file, &path)?;
         for (name, info) in metadata.tensors() {
             let (start, end) = info.data_offsets;
-            let entry = Entry {
+            let stored = Stored {
                 file: self.files.len(),
+                name: name.clone(),
                 dtype: info.dtype,
                 shape: info.shape.clone(),
                 offset: data_start + start as u64,
                 len: (end - start) as u64,
             };
-            tensors.insert(name, entry);
+            tensors.insert(name, stored);
         }
         self.files.push((path, file));
         Ok(())
+    }
+}
+
+/// The format allows 100 MB. Of the checkpoints there are, none comes near: 1000 tensors take 0.1 MB.
+const LARGEST_HEADER: u64 = 25 << 20;
+
+/// More than the largest language models have in all their shards together.
+const MOST_TENSORS: usize = 250_000;
+
+/// More than any checkpoint has.
+const MOST_SHARDS: usize = 1000;
+
+/// Refuses a header or an index of more tensors than any checkpoint has, before they are put together in memory. A tensor takes so
+/// many `colons`; what is no such JSON at all is left to whoever parses it.
+fn check_count(text: &[u8], colons: usize) -> Result<(), String> {
+    let count = text.iter().filter(|&&byte| byte == b':').count() / colons;
+    match count > MOST_TENSORS {
+        true => Err(format!("holds {count} tensors, expected at most {MOST_TENSORS}")),
+        false => Ok(()),
     }
 }
 
@@ -192,8 +268,6 @@ impl Checkpoint {
 fn read_header(file: &File, path: &Path) -> Result<(Metadata, u64), ModelError> {
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
     let io_error = |source| ModelError::Io { path: path.to_owned(), source };
-    /// The format's own limit.
-    const LARGEST_HEADER: u64 = 100_000_000;
     let kind = file.metadata().map_err(io_error)?;
     if !kind.is_file() {
         return Err(corrupt("not a regular file".into()));
@@ -205,13 +279,18 @@ fn read_header(file: &File, path: &Path) -> Result<(Metadata, u64), ModelError> 
     }
     read_exact_at(file, &mut len, 0).map_err(io_error)?;
     let len = u64::from_le_bytes(len);
-    if len > LARGEST_HEADER || len > file_len - 8 {
+    if len <= file_len - 8 && len > LARGEST_HEADER {
+        return Err(corrupt(format!("has a header of {len} bytes, expected at most {LARGEST_HEADER}")));
+    }
+    if len > file_len - 8 {
         return Err(corrupt(format!(
             "not a safetensors file, or a damaged one: it announces a header of {len} bytes"
         )));
     }
     let mut header = vec![0u8; len as usize];
     read_exact_at(file, &mut header, 8).map_err(io_error)?;
+    // The name's, and those of dtype, shape and data_offsets.
+    check_count(&header, 4).map_err(corrupt)?;
     // Deserializing checks that offsets are contiguous and fit the shapes.
     let metadata: Metadata = serde_json::from_slice(&header)
         .map_err(|error| corrupt(format!("corrupt safetensors header: {error}")))?;
@@ -234,20 +313,24 @@ pub fn vision_shards(path: &Path, scope: Scope) -> Result<Vec<PathBuf>, ModelErr
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+    let text = bounded::read(path, LARGEST_INDEX)
+        .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
+    check_count(&text, 1).map_err(corrupt)?;
     let index: Index =
-        serde_json::from_str(&text).map_err(|error| corrupt(format!("not an index of shards: {error}")))?;
+        serde_json::from_slice(&text).map_err(|error| corrupt(format!("not an index of shards: {error}")))?;
     let spelling = Names::of(index.weight_map.keys(), scope);
     let mut names: Vec<&String> = index
         .weight_map
         .iter()
-        .filter(|(name, _)| spelling.canonical(name).is_some())
+        .filter(|(name, _)| !spelling.in_tower(name).is_empty())
         .map(|(_, file)| file)
         .collect();
     names.sort_unstable();
     names.dedup();
+    if names.len() > MOST_SHARDS {
+        return Err(corrupt(format!("names {} shards, expected at most {MOST_SHARDS}", names.len())));
+    }
     let directory = path.parent().unwrap_or(Path::new(""));
     names
         .into_iter()

@@ -26,10 +26,11 @@ impl Checkpoint {
             if name.ends_with("position_ids") {
                 continue; // a constant that some saves hold and others omit
             }
-            hasher.update(format!("{name} {} {:?}\n", entry.dtype, entry.shape));
-            let spacing = (entry.len.saturating_sub(SAMPLE) / (SAMPLES - 1)).max(SAMPLE);
-            for start in (0..SAMPLES).map(|sample| sample * spacing).take_while(|&start| start < entry.len) {
-                let sample = &mut buffer[..SAMPLE.min(entry.len - start) as usize];
+            hasher.update(format!("{name} {} {:?}\n", entry.dtype(), entry.shape));
+            let spacing = (entry.len().saturating_sub(SAMPLE) / (SAMPLES - 1)).max(SAMPLE);
+            for start in (0..SAMPLES).map(|sample| sample * spacing).take_while(|&start| start < entry.len())
+            {
+                let sample = &mut buffer[..SAMPLE.min(entry.len() - start) as usize];
                 self.read_raw(entry, start, sample)?;
                 hasher.update(&*sample);
             }

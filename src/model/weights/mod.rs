@@ -3,11 +3,13 @@
 //! What is wrong with a checkpoint is told here, by file and tensor. Nothing here knows what the tensors are for.
 
 mod checkpoint;
+mod entry;
 mod fingerprint;
 mod names;
 mod random;
 mod rows;
 mod source;
+mod spelling;
 mod streamed;
 
 use std::sync::Arc;
@@ -50,6 +52,14 @@ impl Weights {
         match self {
             Self::Checkpoint(checkpoint) => checkpoint.contains(name),
             Self::Random(_) => true,
+        }
+    }
+
+    /// What the files call a tensor.
+    pub(super) fn spell(&self, name: &str) -> String {
+        match self {
+            Self::Checkpoint(checkpoint) => checkpoint.spell(name),
+            Self::Random(_) => name.to_owned(),
         }
     }
 

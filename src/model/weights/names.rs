@@ -1,5 +1,7 @@
 //! What a checkpoint calls its tensors, and what they are called here: as in a full CLIPModel.
 
+use super::spelling::{Form, Spelling};
+
 /// The weight of the projection to `image_embeds`, which stands beside the tower.
 pub(in crate::model) const PROJECTION: &str = "visual_projection.weight";
 
@@ -26,20 +28,54 @@ pub enum Scope {
     Projector,
 }
 
-/// How a checkpoint spells the names in its scope.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Names {
-    /// What it has in the place of [`VISION`]; empty for a class that is only the tower, none where there is no tower beside a
-    /// projector.
+/// How a checkpoint spells names.
+#[derive(Clone, Debug)]
+pub(super) enum Names {
+    /// As transformers does.
+    Transformers(Modules),
+    /// As another library does.
+    Other(&'static Spelling),
+}
+
+impl Names {
+    /// The spelling of a checkpoint with these names.
+    pub(super) fn of<'a>(names: impl Iterator<Item = &'a String> + Clone, scope: Scope) -> Self {
+        Spelling::of(names.clone()).map_or_else(|| Self::Transformers(Modules::of(names, scope)), Self::Other)
+    }
+
+    /// The tensors here that lie in the files' of this name; none if it is not in the scope.
+    pub(super) fn in_tower(&self, name: &str) -> Vec<(String, Form)> {
+        match self {
+            Self::Other(spelling) => spelling.in_tower(name),
+            Self::Transformers(modules) => {
+                modules.canonical(name).map(|name| (name, Form::Whole)).into_iter().collect()
+            }
+        }
+    }
+
+    /// The files' tensors in which the one of this name here lies.
+    pub(super) fn in_files(&self, name: &str) -> Vec<(String, Form)> {
+        let found = match self {
+            Self::Other(spelling) => spelling.in_files(name),
+            Self::Transformers(modules) => vec![(modules.spell(name), Form::Whole)],
+        };
+        if found.is_empty() { vec![(name.to_owned(), Form::Whole)] } else { found }
+    }
+}
+
+/// Which modules of transformers' classes hold what is in the scope.
+#[derive(Clone, Debug)]
+pub(super) struct Modules {
+    /// What a checkpoint has in the place of [`VISION`]; empty for a class that is only the tower, none where there is no tower beside
+    /// a projector.
     tower: Option<String>,
     /// What stands before the projector's name.
     base: String,
     scope: Scope,
 }
 
-impl Names {
-    /// The spelling of a checkpoint with these names.
-    pub(super) fn of<'a>(names: impl Iterator<Item = &'a String>, scope: Scope) -> Self {
+impl Modules {
+    fn of<'a>(names: impl Iterator<Item = &'a String>, scope: Scope) -> Self {
         let (mut tower, mut base) = (None, None);
         for name in names {
             tower = tower.or_else(|| tower_prefix(name));
@@ -50,7 +86,7 @@ impl Names {
     }
 
     /// What a tensor of the checkpoint is called here; none if it is not in the scope.
-    pub(super) fn canonical(&self, name: &str) -> Option<String> {
+    fn canonical(&self, name: &str) -> Option<String> {
         if name == PROJECTION {
             return Some(name.to_owned());
         }
@@ -61,7 +97,7 @@ impl Names {
     }
 
     /// What the checkpoint calls a tensor that is called `name` here.
-    pub(super) fn spell(&self, name: &str) -> String {
+    fn spell(&self, name: &str) -> String {
         match name.strip_prefix(VISION) {
             Some(name) => format!("{}{name}", self.tower.as_deref().unwrap_or_default()),
             None if projector_base(name).is_some() => format!("{}{name}", self.base),
@@ -103,9 +139,9 @@ fn projector_base(name: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn names(list: &[&str]) -> Names {
+    fn names(list: &[&str]) -> Modules {
         let list: Vec<String> = list.iter().map(|&name| name.to_owned()).collect();
-        Names::of(list.iter(), Scope::Projector)
+        Modules::of(list.iter(), Scope::Projector)
     }
 
     #[test]
@@ -141,7 +177,7 @@ mod tests {
         assert_eq!(all.spell(here), list[1]);
         let without = names(&["model.layers.0.a", list[1]]);
         assert_eq!(without.canonical("model.layers.0.a"), None, "the tower is elsewhere");
-        let tower = Names { scope: Scope::Tower, ..all };
+        let tower = Modules { scope: Scope::Tower, ..all };
         assert_eq!(tower.canonical(list[1]), None);
         assert_eq!(tower.canonical(PROJECTION).as_deref(), Some(PROJECTION));
     }

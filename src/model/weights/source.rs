@@ -43,9 +43,17 @@ impl<'a> Source<'a> {
 
     /// A tensor's rows, not read yet.
     pub(crate) fn rows(&self, shape: &[usize], name: &str) -> Result<Rows> {
+        Ok(Rows::of(self.weights, self.full(name), shape)?)
+    }
+
+    /// Whether there is such a tensor here.
+    pub(in crate::model) fn contains(&self, name: &str) -> bool {
+        self.weights.contains(&self.full(name))
+    }
+
+    fn full(&self, name: &str) -> String {
         let prefix = self.vb.prefix();
-        let name = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
-        Ok(Rows::of(self.weights, name, shape)?)
+        if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
     }
 
     pub(in crate::model) fn weights(&self) -> &Weights {

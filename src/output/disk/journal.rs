@@ -2,14 +2,31 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, BufReader, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::whole::lock;
-use crate::output::OutputError;
+use crate::{bounded::read_piece, output::OutputError};
+
+/// A line longer than that of an image with a hundred tensors and the longest name counts as garbled.
+const LONGEST_LINE: usize = 16 << 20;
+
+/// The whole lines, each with the offset of its end. What a kill or a power loss cut off or garbled, and all after it, has not
+/// happened.
+fn lines<L: DeserializeOwned>(file: &File) -> io::Result<Vec<(L, u64)>> {
+    let mut reader = BufReader::new(file);
+    let mut lines = Vec::new();
+    let mut end = 0;
+    while let Some(piece) = read_piece(&mut reader, b'\n', LONGEST_LINE)? {
+        let Some(Ok(line)) = piece.bytes.strip_suffix(b"\n").map(serde_json::from_slice) else { break };
+        end += piece.length;
+        lines.push((line, end));
+    }
+    Ok(lines)
+}
 
 /// An open journal, locked.
 #[derive(Debug)]
@@ -25,20 +42,24 @@ impl Journal {
     ) -> Result<(Self, Vec<(L, u64)>), OutputError> {
         let io_error = |source| OutputError::Io { path: path.to_owned(), source };
         let mut options = OpenOptions::new();
-        let mut file =
+        let file =
             options.read(true).write(true).create(true).truncate(false).open(path).map_err(io_error)?;
         lock(&file, path)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(io_error)?;
-        let mut lines = Vec::new();
-        let mut end = 0;
-        for text in bytes.split_inclusive(|&byte| byte == b'\n') {
-            // What a kill or a power loss cut off or garbled, and all after it, has not happened.
-            let Some(Ok(line)) = text.strip_suffix(b"\n").map(serde_json::from_slice) else { break };
-            end += text.len() as u64;
-            lines.push((line, end));
-        }
+        let lines = lines(&file).map_err(io_error)?;
         Ok((Self { file, path: path.to_owned() }, lines))
+    }
+
+    /// The whole lines of a journal that nobody need have open; none if there is no such file.
+    pub(in crate::output) fn peek<L: DeserializeOwned>(path: &Path) -> Result<Option<Vec<L>>, OutputError> {
+        let io_error = |source| OutputError::Io { path: path.to_owned(), source };
+        match File::open(path) {
+            Ok(file) => {
+                let lines = lines(&file).map_err(io_error)?;
+                Ok(Some(lines.into_iter().map(|(line, _)| line).collect()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error(error)),
+        }
     }
 
     /// Forgets all lines after an offset.
@@ -55,12 +76,16 @@ impl Journal {
         appended.map_err(|source| self.error(source))
     }
 
+    /// The same journal, whose file has got another name.
+    pub(in crate::output) fn moved(self, path: PathBuf) -> Self {
+        Self { path, ..self }
+    }
+
     /// All lines, from the disk, where they may be more than memory should hold during a run.
     pub(in crate::output) fn read<L: DeserializeOwned>(&self) -> Result<Vec<L>, OutputError> {
-        let text = std::fs::read_to_string(&self.path).map_err(|source| self.error(source))?;
-        text.lines()
-            .map(|line| serde_json::from_str(line).map_err(io::Error::other))
-            .collect::<io::Result<_>>()
+        let lines = File::open(&self.path).and_then(|file| lines(&file));
+        lines
+            .map(|lines| lines.into_iter().map(|(line, _)| line).collect())
             .map_err(|source| self.error(source))
     }
 
@@ -77,6 +102,17 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_longer_than_any_has_not_happened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        std::fs::write(&path, "[1]\n").unwrap();
+        // A hole of a gigabyte: what is kept of the line is no more than the limit.
+        File::options().append(true).open(&path).unwrap().set_len(1 << 30).unwrap();
+        let (_, lines) = Journal::open::<Vec<u32>>(&path).unwrap();
+        assert_eq!(lines, [(vec![1], 4)]);
+    }
 
     #[test]
     fn a_line_that_was_cut_off_has_not_happened() {

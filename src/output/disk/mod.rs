@@ -3,10 +3,12 @@
 
 mod directories;
 pub(super) mod journal;
+mod probe;
 mod space;
 mod whole;
 
 pub(super) use directories::make_directories;
+pub(super) use probe::{probe_sibling, probe_tree};
 pub use space::{free_space, readable_size};
 pub use whole::OutputFile;
 pub(super) use whole::{hidden_sibling, lock, parent, sync_directory};

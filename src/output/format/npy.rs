@@ -40,22 +40,36 @@ pub(in crate::output) fn is_stack(path: &Path, rows: usize) -> io::Result<bool> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         opened => opened?,
     };
-    let mut start = [0; STACK_HEADER];
     let length = file.metadata()?.len();
-    if length < STACK_HEADER as u64 {
-        return Ok(false);
+    let Some((sizes, element)) = read_header(&mut file)? else { return Ok(false) };
+    let elements = sizes.iter().fold(element, |bytes, &size| bytes.saturating_mul(size as u64));
+    Ok(sizes.first() == Some(&rows) && length - STACK_HEADER as u64 == elements)
+}
+
+/// The shape of each row of a stack.
+///
+/// # Errors
+/// It is none, or the disk fails.
+pub(in crate::output) fn row_shape(path: &Path) -> io::Result<Vec<usize>> {
+    match read_header(&mut File::open(path)?)? {
+        Some((mut sizes, _)) if !sizes.is_empty() => Ok(sizes.split_off(1)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "is no stack that was made here")),
     }
-    file.read_exact(&mut start)?;
+}
+
+/// The sizes in a stack's header, and the bytes of an element; none if there is no such header.
+fn read_header(file: &mut File) -> io::Result<Option<(Vec<usize>, u64)>> {
+    let mut start = [0; STACK_HEADER];
+    match file.read_exact(&mut start) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
     let text = String::from_utf8_lossy(&start);
     let shape =
         text.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')')).map(|(shape, _)| shape);
-    let sizes: Option<Vec<u64>> =
-        shape.map(|shape| shape.split(',').filter_map(|size| size.trim().parse().ok()).collect());
+    let sizes = shape.map(|shape| shape.split(',').filter_map(|size| size.trim().parse().ok()).collect());
     let element = if text.contains("'<f2'") { Dtype::F16.size() } else { Dtype::F32.size() } as u64;
-    Ok(sizes.is_some_and(|sizes| {
-        sizes.first() == Some(&(rows as u64))
-            && length - STACK_HEADER as u64 == sizes.iter().product::<u64>() * element
-    }))
+    Ok(sizes.map(|sizes| (sizes, element)))
 }
 
 /// Everything before the elements.

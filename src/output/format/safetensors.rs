@@ -20,7 +20,9 @@ pub(in crate::output) struct Entry {
 
 impl Entry {
     pub(in crate::output) fn bytes(&self, dtype: Dtype) -> u64 {
-        (self.shape.iter().product::<usize>() * dtype.size()) as u64
+        let sizes = self.shape.iter().map(|&size| size as u64);
+        // A journal's line may be garbled; no file is as long as this.
+        sizes.fold(dtype.size() as u64, u64::saturating_mul)
     }
 }
 

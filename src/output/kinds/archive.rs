@@ -1,21 +1,25 @@
 //! Named tensors in one `.safetensors`, or in shards of it with an index as the hub writes it.
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    fs::{self, File},
-    io::{self, Read},
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fmt,
+    fs::File,
+    io::{self, BufReader, Read},
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::json;
 
 use super::{Asked, Claim};
 use crate::output::{
     Array, Contents, Destination, Dtype, Format, Metadata, OutputError, OutputFile,
     format::safetensors::{self, ALIGNMENT, Entry},
     manifest::Manifest,
-    parts::{Layout, Many, Names, Placed, file_name, remove},
+    parts::{Held, Layout, Many, Names, Placed, file_name},
 };
 
 pub(super) fn claim(asked: &Asked) -> Claim {
@@ -59,6 +63,10 @@ impl Layout for Archive {
         8 + room as u64
     }
 
+    fn room_before(&self, start: u64) -> usize {
+        start.saturating_sub(8) as usize
+    }
+
     /// Under its image's key, and, where an image has several, its own name below that.
     fn entry(&self, key: &str, array: &Array, several: bool) -> Entry {
         let key = if several { format!("{key}/{}", array.name) } else { key.to_owned() };
@@ -87,11 +95,9 @@ impl Layout for Archive {
         contents: &Contents,
         files: &[PathBuf],
         images: &[Placed<'_>],
-    ) -> Result<(), OutputError> {
+    ) -> Result<Vec<OutputFile>, OutputError> {
         if files.len() == 1 {
-            // Of an older archive that had shards.
-            let removed = remove(&names.index());
-            return removed.map_err(|source| OutputError::Io { path: names.path.clone(), source });
+            return Ok(Vec::new());
         }
         let mut weight_map = BTreeMap::new();
         let mut total_size = 0;
@@ -102,20 +108,53 @@ impl Layout for Archive {
             }
         }
         let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
-        OutputFile::create_in_tree(&names.index())?.commit(|writer| writeln!(writer, "{index:#}"))
+        let index =
+            OutputFile::create_in_tree(&names.index())?.write(|writer| writeln!(writer, "{index:#}"))?;
+        Ok(vec![index])
     }
 
     fn indexed(&self, index: &Path) -> Result<Vec<PathBuf>, OutputError> {
-        #[derive(Deserialize)]
-        struct Index {
-            weight_map: BTreeMap<String, PathBuf>,
-        }
-        let text = fs::read(index).map_err(|source| OutputError::Io { path: index.to_owned(), source })?;
-        let index: Index = serde_json::from_slice(&text).map_err(|error| OutputError::Taken {
+        let io_error = |source| OutputError::Io { path: index.to_owned(), source };
+        let file = BufReader::new(File::open(index).map_err(io_error)?);
+        let found: Index = serde_json::from_reader(file).map_err(|error| OutputError::Taken {
             path: index.to_owned(),
             reason: format!("is no index of ours: {error}"),
         })?;
-        Ok(index.weight_map.into_values().collect())
+        Ok(found.weight_map.0.into_iter().collect())
+    }
+
+    fn held(&self, names: &Names, files: &[PathBuf], contents: &Contents) -> Result<Vec<Held>, OutputError> {
+        let split = contents.split();
+        let unknown = || OutputError::Taken {
+            path: names.path.clone(),
+            reason: "is an archive whose tensors do not lie as they are laid here".into(),
+        };
+        files
+            .iter()
+            .map(|file| {
+                let (start, tensors) = read_tensors(file).ok_or_else(unknown)?;
+                let mut images: Vec<(String, Vec<Entry>)> = Vec::new();
+                let mut end = 0;
+                for (key, Tensor { shape, data_offsets: [from, to] }) in tensors {
+                    let entry = Entry { key, shape };
+                    if from != end || to != from.saturating_add(entry.bytes(contents.dtype)) {
+                        return Err(unknown());
+                    }
+                    end = to;
+                    match split.first() {
+                        None => images.push((entry.key.clone(), vec![entry])),
+                        // Of several tensors the first one begins an image.
+                        Some(first) => {
+                            match entry.key.strip_suffix(first).and_then(|key| key.strip_suffix('/')) {
+                                Some(key) => images.push((key.to_owned(), vec![entry])),
+                                None => images.last_mut().ok_or_else(unknown)?.1.push(entry),
+                            }
+                        }
+                    }
+                }
+                Ok(Held { start, images })
+            })
+            .collect()
     }
 
     fn read(
@@ -127,15 +166,13 @@ impl Layout for Archive {
         let split = contents.split();
         let mut keys = HashSet::new();
         for file in files {
-            let mut header = read_header(file).ok_or_else(|| OutputError::Taken {
+            let Header { settings, tensors } = read_header(file).ok_or_else(|| OutputError::Taken {
                 path: names.path.clone(),
                 reason: "exists, and is not a safetensors file that was made here".into(),
             })?;
-            let metadata = header.remove("__metadata__").unwrap_or_default();
-            let settings: Metadata = serde_json::from_value(metadata).unwrap_or_default();
             Manifest { settings }.check(&contents.settings, &names.path)?;
             // Of several tensors the last one tells that its image is complete.
-            keys.extend(header.into_iter().filter_map(|(key, _)| match split.last() {
+            keys.extend(tensors.into_iter().filter_map(|key| match split.last() {
                 None => Some(key),
                 Some(tensor) => Some(key.strip_suffix(tensor)?.strip_suffix('/')?.to_owned()),
             }));
@@ -145,13 +182,107 @@ impl Layout for Archive {
 }
 
 /// The header of a safetensors file; none if there is no such thing.
-fn read_header(path: &Path) -> Option<Map<String, Value>> {
+fn read_header(path: &Path) -> Option<Header> {
     let mut file = File::open(path).ok()?;
+    let length = header_length(&mut file)?;
+    serde_json::from_reader(BufReader::new(file.take(length))).ok()
+}
+
+/// Where a tensor lies, and its shape.
+#[derive(Deserialize)]
+struct Tensor {
+    shape: Vec<usize>,
+    data_offsets: [u64; 2],
+}
+
+/// Where the tensors of a safetensors file begin, and what they are, in the order in which they lie; none if there is no such file.
+fn read_tensors(path: &Path) -> Option<(u64, Vec<(String, Tensor)>)> {
+    let mut file = File::open(path).ok()?;
+    let length = header_length(&mut file)?;
+    let mut entries: BTreeMap<String, serde_json::Value> =
+        serde_json::from_reader(BufReader::new(file.take(length))).ok()?;
+    entries.remove("__metadata__");
+    let tensor = |(key, value)| Some((key, serde_json::from_value(value).ok()?));
+    let mut tensors: Vec<(String, Tensor)> = entries.into_iter().map(tensor).collect::<Option<_>>()?;
+    tensors.sort_by_key(|(_, tensor)| tensor.data_offsets);
+    Some((8 + length, tensors))
+}
+
+/// The length of the header that follows; none if there is none.
+fn header_length(file: &mut File) -> Option<u64> {
     let mut length = [0; 8];
     file.read_exact(&mut length).ok()?;
-    let mut text = Vec::new();
     // The format's own limit; a file of another kind could announce anything.
-    let length = Some(u64::from_le_bytes(length)).filter(|&length| length <= 100_000_000)?;
-    file.take(length).read_to_end(&mut text).ok()?;
-    serde_json::from_slice(&text).ok()
+    Some(u64::from_le_bytes(length)).filter(|&length| length <= 100_000_000)
 }
+
+/// What is of interest in the header of an archive, which may be of a million tensors.
+#[derive(Default)]
+struct Header {
+    settings: Metadata,
+    tensors: Vec<String>,
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Header;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("the header of a safetensors file")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut entries: M) -> Result<Header, M::Error> {
+                let mut header = Header::default();
+                while let Some(key) = entries.next_key::<String>()? {
+                    if key == "__metadata__" {
+                        header.settings = entries.next_value()?;
+                    } else {
+                        entries.next_value::<IgnoredAny>()?;
+                        header.tensors.push(key);
+                    }
+                }
+                Ok(header)
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+/// An index, of which only the files are of interest.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: Files,
+}
+
+/// The values of a map, each once: few, where the map has an entry for each tensor.
+struct Files(BTreeSet<PathBuf>);
+
+impl<'de> Deserialize<'de> for Files {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Values;
+        impl<'de> Visitor<'de> for Values {
+            type Value = Files;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a map from tensors to files")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut entries: M) -> Result<Files, M::Error> {
+                let mut files = BTreeSet::new();
+                while let Some((IgnoredAny, file)) = entries.next_entry()? {
+                    files.insert(file);
+                    if files.len() > MOST_FILES {
+                        return Err(de::Error::custom(format!("it names more than {MOST_FILES} files")));
+                    }
+                }
+                Ok(Files(files))
+            }
+        }
+        deserializer.deserialize_map(Values)
+    }
+}
+
+/// The names of shards have room for so many.
+const MOST_FILES: usize = 99_999;

@@ -79,6 +79,10 @@ impl Destination for OneFile {
         Some(&self.path)
     }
 
+    fn probe(&self) -> Result<(), OutputError> {
+        OutputFile::probe(&self.path)
+    }
+
     fn check(&self, _contents: &Contents) -> Result<(), OutputError> {
         OutputFile::check_directory(&self.path)
     }

@@ -38,7 +38,11 @@ fn all(root: &Path) -> Result<Vec<PathBuf>, OutputError> {
 
 /// The images of all ledgers in a directory, which nobody need have open.
 pub(super) fn peek_all(root: &Path) -> Result<HashSet<String>, OutputError> {
-    Ok(all(root)?.iter().flat_map(|path| Ledger::peek(path)).collect())
+    let mut keys = HashSet::new();
+    for path in all(root)? {
+        keys.extend(Ledger::peek(&path)?);
+    }
+    Ok(keys)
 }
 
 /// Removes the ledgers of parts. None may be in use.
@@ -74,9 +78,9 @@ impl Ledger {
     }
 
     /// The images of a ledger that nobody need have open.
-    fn peek(path: &Path) -> HashSet<String> {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok()).map(|line| line.path).collect()
+    fn peek(path: &Path) -> Result<Vec<String>, OutputError> {
+        let lines = Journal::peek::<Line>(path)?.unwrap_or_default();
+        Ok(lines.into_iter().map(|line| line.path).collect())
     }
 
     /// The images that have a line.

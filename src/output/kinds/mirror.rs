@@ -15,7 +15,7 @@ use crate::{
     output::{
         Array, Complete, Contents, Described, Destination, Format, Metadata, OutputError, OutputFile,
         Setting, Sink,
-        disk::{hidden_sibling, make_directories},
+        disk::{hidden_sibling, make_directories, probe_tree},
         manifest::{MANIFEST, Manifest},
         tarball::{Growing, begun, exists, image_bytes},
     },
@@ -40,6 +40,16 @@ pub(super) fn claim(asked: &Asked) -> Claim {
 }
 
 impl Mirror {
+    /// Refuses a file in the directory's place.
+    fn check_root(&self) -> Result<(), OutputError> {
+        // Nothing is at `file/` where `file` is no directory.
+        if self.root.components().as_path().exists() && !self.root.is_dir() {
+            let reason = "is not a directory, and several shards are to be written".into();
+            return Err(OutputError::Misplaced { path: self.root.clone(), reason });
+        }
+        Ok(())
+    }
+
     /// The output of a shard, by its relative name.
     fn target(&self, shard: &Path) -> PathBuf {
         let mut path = self.root.join(shard::stem(shard)).into_os_string();
@@ -91,12 +101,13 @@ impl Destination for Mirror {
         true
     }
 
+    fn probe(&self) -> Result<(), OutputError> {
+        self.check_root()?;
+        probe_tree(&self.root)
+    }
+
     fn check(&self, _contents: &Contents) -> Result<(), OutputError> {
-        if self.root.exists() && !self.root.is_dir() {
-            let reason = "is not a directory, and several shards are to be written".into();
-            return Err(OutputError::Misplaced { path: self.root.clone(), reason });
-        }
-        Ok(())
+        self.check_root()
     }
 
     fn complete(&self, contents: &Contents) -> Result<Complete, OutputError> {

@@ -1,6 +1,7 @@
 //! The kinds of destination, one file each, and the one place where they are chosen.
 
 mod archive;
+mod directory;
 mod file;
 mod ledger;
 mod mirror;
@@ -12,6 +13,8 @@ mod tar_stream;
 mod tree;
 
 use std::path::{Path, PathBuf};
+
+pub use directory::{Directory, OpenDirectory};
 
 use super::{Destination, Dtype, Format, OutputError, Part, Setting};
 

@@ -3,19 +3,20 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufReader},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{Asked, Claim};
+use crate::bounded::read_piece;
 use crate::output::{
     Array, Contents, Destination, Dtype, Format, Metadata, OutputError, OutputFile,
     disk::parent,
     format::{npy, safetensors::Entry},
     manifest::Manifest,
-    parts::{Layout, Many, Names, Placed, file_name},
+    parts::{Held, Layout, Many, Names, Placed, file_name},
 };
 
 pub(super) fn claim(asked: &Asked) -> Claim {
@@ -26,6 +27,9 @@ pub(super) fn claim(asked: &Asked) -> Claim {
 
 #[derive(Debug)]
 struct Stack;
+
+/// A longer line of the index is none of ours.
+const LONGEST_ROW: usize = 1 << 20;
 
 /// A row of the index.
 #[derive(Serialize, Deserialize)]
@@ -51,6 +55,10 @@ impl Layout for Stack {
 
     fn data_start(&self, _room: usize) -> u64 {
         npy::STACK_HEADER as u64
+    }
+
+    fn room_before(&self, _start: u64) -> usize {
+        0
     }
 
     /// A row has no leading dimension of 1: that is where the stack grows.
@@ -80,8 +88,8 @@ impl Layout for Stack {
         contents: &Contents,
         files: &[PathBuf],
         images: &[Placed<'_>],
-    ) -> Result<(), OutputError> {
-        OutputFile::create_in_tree(&names.index())?.commit(|writer| {
+    ) -> Result<Vec<OutputFile>, OutputError> {
+        let index = OutputFile::create_in_tree(&names.index())?.write(|writer| {
             let (mut current, mut row) = (0, 0);
             for &Placed { shard, key, .. } in images {
                 if shard != current {
@@ -94,11 +102,32 @@ impl Layout for Stack {
             }
             Ok(())
         })?;
-        Manifest { settings: contents.settings.clone() }.write(&manifest(names))
+        let manifest = Manifest { settings: contents.settings.clone() }.prepare(&manifest(names))?;
+        Ok(vec![index, manifest])
     }
 
     fn indexed(&self, index: &Path) -> Result<Vec<PathBuf>, OutputError> {
         Ok(read_index(index)?.into_iter().filter_map(|row| row.shard).map(PathBuf::from).collect())
+    }
+
+    fn held(&self, names: &Names, files: &[PathBuf], _contents: &Contents) -> Result<Vec<Held>, OutputError> {
+        let mut held = Vec::new();
+        let rows = read_index(&names.index())?;
+        for file in files {
+            let io_error = |source| OutputError::Io { path: file.clone(), source };
+            let row = npy::row_shape(file).map_err(io_error)?;
+            let is_here = |found: &&Row| match &found.shard {
+                Some(shard) => file_name(file) == *shard,
+                None => *file == names.path,
+            };
+            let entry = |found: &Row| {
+                let entry = Entry { key: found.path.clone(), shape: row.clone() };
+                (found.path.clone(), vec![entry])
+            };
+            let images = rows.iter().filter(is_here).map(entry).collect();
+            held.push(Held { start: npy::STACK_HEADER as u64, images });
+        }
+        Ok(held)
     }
 
     fn read(
@@ -135,9 +164,10 @@ fn manifest(names: &Names) -> PathBuf {
 
 fn read_index(path: &Path) -> Result<Vec<Row>, OutputError> {
     let io_error = |source| OutputError::Io { path: path.to_owned(), source };
-    let file = BufReader::new(File::open(path).map_err(io_error)?);
-    file.lines()
-        .map(|line| serde_json::from_str(&line?).map_err(io::Error::other))
-        .collect::<io::Result<_>>()
-        .map_err(io_error)
+    let mut file = BufReader::new(File::open(path).map_err(io_error)?);
+    let mut rows = Vec::new();
+    while let Some(line) = read_piece(&mut file, b'\n', LONGEST_ROW).map_err(io_error)? {
+        rows.push(serde_json::from_slice(&line.bytes).map_err(|error| io_error(io::Error::other(error)))?);
+    }
+    Ok(rows)
 }

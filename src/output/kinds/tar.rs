@@ -9,7 +9,7 @@ use std::{
 use super::{Asked, Claim};
 use crate::output::{
     Array, Complete, Contents, Described, Destination, Format, OutputError, OutputFile, Setting, Sink,
-    disk::readable_size,
+    disk::{probe_sibling, readable_size},
     tarball::{Growing, begun, image_bytes, key, made_here},
 };
 
@@ -107,6 +107,10 @@ impl Destination for Tar {
         true
     }
 
+    fn probe(&self) -> Result<(), OutputError> {
+        probe_sibling(&self.path)
+    }
+
     fn check(&self, contents: &Contents) -> Result<(), OutputError> {
         if let (Some(limit), Some(image)) = (self.shard_size, image_bytes(contents))
             && limit < image + END + SETTINGS
@@ -148,7 +152,7 @@ struct Opened {
     /// Of the files that are finished.
     keys: HashSet<String>,
     index: usize,
-    /// None where the only file is finished.
+    /// None while the only file is finished and no sample was added to it.
     current: Option<Growing>,
 }
 
@@ -189,11 +193,9 @@ impl Sink for Opened {
             image.sample.iter().flat_map(|sample| &sample.kept).map(|kept| kept.bytes.len() + 1024).sum();
         let headers = (arrays.len() + 1) * 1536 + image.facts.len();
         self.make_room((elements * self.contents.dtype.size() + kept + headers) as u64)?;
-        let Some(current) = &mut self.current else {
-            return Err(OutputError::Taken {
-                path: self.tar.path.clone(),
-                reason: format!("is finished without {key}, and a finished archive takes no more images"),
-            });
+        let current = match &mut self.current {
+            Some(current) => current,
+            none => none.insert(Growing::reopen(&self.tar.file(0), &self.contents)?),
         };
         current.write(key, image, arrays, &self.contents)?;
         Ok(vec![current.target().to_owned()])

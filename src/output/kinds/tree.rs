@@ -1,25 +1,14 @@
 //! One file per image, in a directory that repeats the inputs' tree.
 
-use std::{
-    collections::HashSet,
-    ffi::OsString,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use super::{
-    Asked, Claim,
-    ledger::{self, LEDGER, Ledger},
-};
+use super::{Asked, Claim, Directory, OpenDirectory, directory::check_root};
 use crate::output::{
-    Array, Complete, Contents, Described, Destination, Format, Metadata, OutputError, OutputFile, Part,
-    Setting, Sink,
-    disk::make_directories,
-    key,
-    manifest::{MANIFEST, Manifest},
+    Array, Complete, Contents, Described, Destination, Format, OutputError, Part, Setting, Sink,
+    disk::probe_tree,
 };
 
-/// How the files of a directory are named.
+/// A directory of tensors.
 #[derive(Clone, Debug)]
 struct Tree {
     /// The directory.
@@ -44,30 +33,15 @@ pub(super) fn claim(asked: &Asked) -> Claim {
 }
 
 impl Tree {
-    /// The output files of an image, given its relative name: one, or where an `.npy` of each tensor is written, one each.
-    fn files(&self, contents: &Contents, name: &Path) -> Vec<PathBuf> {
-        let stem = if self.keep_extension { name.file_name() } else { name.file_stem() };
-        let file = |tensor: Option<&str>| {
-            let mut file: OsString = stem.unwrap_or_default().to_owned();
-            for part in tensor.into_iter().chain([self.format.name()]) {
-                file.push(".");
-                file.push(part);
-            }
-            self.root.join(name.with_file_name(file))
+    /// One file an image, or where an `.npy` of each tensor is written, one each.
+    fn directory(&self, contents: &Contents) -> Directory {
+        let ending = self.format.name();
+        let endings = match contents.split() {
+            split if split.is_empty() || self.format == Format::Safetensors => vec![ending.to_owned()],
+            split => split.into_iter().map(|tensor| format!("{tensor}.{ending}")).collect(),
         };
-        match contents.split() {
-            split if split.is_empty() || self.format == Format::Safetensors => vec![file(None)],
-            split => split.into_iter().map(|tensor| file(Some(tensor))).collect(),
-        }
-    }
-
-    /// Those images of the ledger whose files exist. They are renamed into place when they are whole.
-    fn complete(&self, contents: &Contents, keys: HashSet<String>) -> Complete {
-        let (tree, contents) = (self.clone(), contents.clone());
-        let is_file = |file: &PathBuf| fs::symlink_metadata(file).is_ok_and(|metadata| metadata.is_file());
-        Complete::when(move |name, _| {
-            keys.contains(&key(name)) && tree.files(&contents, name).iter().all(is_file)
-        })
+        let Self { root, keep_extension, part, .. } = self.clone();
+        Directory { root, endings, keep_extension, part }
     }
 }
 
@@ -89,150 +63,63 @@ impl Destination for Tree {
     }
 
     fn place(&self, contents: &Contents, name: &Path) -> Option<PathBuf> {
-        Some(self.files(contents, name).swap_remove(0))
+        Some(self.directory(contents).files(name).swap_remove(0))
     }
 
     fn resumes(&self) -> bool {
         true
     }
 
-    fn check(&self, _contents: &Contents) -> Result<(), OutputError> {
-        if self.root.exists() && !self.root.is_dir() {
-            let reason = "is not a directory, and several images are to be written".into();
-            return Err(OutputError::Misplaced { path: self.root.clone(), reason });
-        }
-        Ok(())
+    fn probe(&self) -> Result<(), OutputError> {
+        check_root(&self.root)?;
+        probe_tree(&self.root)
+    }
+
+    fn check(&self, contents: &Contents) -> Result<(), OutputError> {
+        self.directory(contents).check()
     }
 
     fn complete(&self, contents: &Contents) -> Result<Complete, OutputError> {
-        if contents.overwrite {
-            return Ok(Complete::none());
-        }
-        let Some(manifest) = Manifest::read(&self.root.join(MANIFEST))? else { return Ok(Complete::none()) };
-        manifest.check(&contents.settings, &self.root)?;
-        Ok(self.complete(contents, ledger::peek_all(&self.root)?))
+        self.directory(contents).complete(&contents.settings, contents.overwrite)
     }
 
-    /// Creates the directory and its manifest where they do not exist. To overwrite means that no image counts as
-    /// complete, and files of the outputs' names are replaced.
     fn open(&self, contents: &Contents, planned: &[&Path]) -> Result<Box<dyn Sink>, OutputError> {
-        let root = &self.root;
-        fs::create_dir_all(root).map_err(|source| OutputError::Io { path: root.clone(), source })?;
-        let manifest = Manifest { settings: contents.settings.clone() };
-        let mut ledger =
-            Ledger::open(&root.join(ledger::file_name(self.part))).map_err(|error| error.at(root))?;
-        let found = Manifest::read(&root.join(MANIFEST));
-        if contents.overwrite {
-            // First the ledgers, so that a kill between leaves nothing that would count as complete.
-            ledger.clear()?;
-            ledger::remove_others(root)?;
-        } else if let Some(found) = found? {
-            found.check(&contents.settings, root)?;
-        } else {
-            ledger.clear()?;
-        }
-        let others = ledger::peek_all(root)?;
-        let opened = Opened { tree: self.clone(), contents: contents.clone(), ledger, others };
-        if !contents.overwrite {
-            for name in planned {
-                opened.check_origin(name)?;
-            }
-        }
-        manifest.settle(root, contents.overwrite)?;
-        Ok(Box::new(opened))
+        let directory = self.directory(contents).open(&contents.settings, contents.overwrite, planned)?;
+        Ok(Box::new(Opened { format: self.format, contents: contents.clone(), directory }))
     }
 }
 
 /// A directory of outputs that is being written.
 #[derive(Debug)]
 struct Opened {
-    tree: Tree,
+    format: Format,
     contents: Contents,
-    ledger: Ledger,
-    /// What all ledgers said when this run began.
-    others: HashSet<String>,
+    directory: OpenDirectory,
 }
 
 impl Sink for Opened {
     fn complete(&self) -> Complete {
-        self.tree.complete(&self.contents, self.ledger.keys().union(&self.others).cloned().collect())
+        self.directory.complete()
     }
 
-    /// Something of unknown origin may be there, a directory on the way may be a symbolic link, which could lead outside, a
-    /// name may be too long: then the image cannot be placed.
     fn write(&mut self, image: &Described<'_>, arrays: &[Array]) -> Result<Vec<PathBuf>, OutputError> {
-        self.write_files(image.name, image.metadata, arrays).map_err(|error| match error {
-            // The name's fault, not the disk's: another image may do better.
-            OutputError::Io { path, source } if is_of_name(source.kind()) => {
-                OutputError::Misplaced { path, reason: source.to_string() }
-            }
-            OutputError::IsDirectory { path } => {
-                OutputError::Misplaced { path, reason: "a directory is in the way".into() }
-            }
-            other => other,
+        let Contents { dtype, settings, .. } = &self.contents;
+        let metadata = settings.with(image.metadata);
+        // A file for each tensor, or one for all.
+        let split = !self.contents.split().is_empty() && self.format != Format::Safetensors;
+        self.directory.write(image.name, &|index, writer| {
+            let arrays = if split { &arrays[index..=index] } else { arrays };
+            self.format.write(writer, arrays, *dtype, &metadata)
         })
     }
 }
 
-impl Opened {
-    fn write_files(
-        &mut self,
-        name: &Path,
-        image: &Metadata,
-        arrays: &[Array],
-    ) -> Result<Vec<PathBuf>, OutputError> {
-        let Contents { dtype, settings, .. } = &self.contents;
-        let files = self.tree.files(&self.contents, name);
-        self.check_origin(name)?;
-        make_directories(&self.tree.root, &files[0])?;
-        let metadata = settings.with(image);
-        let groups = arrays.chunks(arrays.len().div_ceil(files.len()).max(1));
-        let mut written = Vec::new();
-        for (file, arrays) in files.iter().zip(groups) {
-            let output = OutputFile::create_in_tree(file)?;
-            written.push(output.write(|writer| self.tree.format.write(writer, arrays, *dtype, &metadata))?);
-        }
-        // What is replaced must be gone before the ledger vouches for the name.
-        for file in &files {
-            match fs::remove_file(file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(OutputError::Io { path: file.clone(), source: error });
-                }
-                _ => {}
-            }
-        }
-        self.ledger.add(&key(name))?;
-        written.into_iter().try_for_each(OutputFile::place)?;
-        Ok(files)
-    }
-
-    /// Refuses a file that is neither ours nor to be overwritten.
-    fn check_origin(&self, name: &Path) -> Result<(), OutputError> {
-        let name_key = key(name);
-        let is_ours = self.ledger.keys().contains(&name_key) || self.others.contains(&name_key);
-        if self.contents.overwrite || is_ours {
-            return Ok(());
-        }
-        let mut files = self.tree.files(&self.contents, name).into_iter();
-        match files.find(|file| fs::symlink_metadata(file).is_ok()) {
-            None => Ok(()),
-            Some(path) => Err(OutputError::Foreign { path, ledger: LEDGER }),
-        }
-    }
-}
-
-/// Whether an error of the system is about the name that a file was to have.
-fn is_of_name(kind: io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        io::ErrorKind::InvalidFilename | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use crate::output::{Dtype, TensorSpec};
+    use crate::output::{Dtype, Metadata, TensorSpec};
 
     fn tree(root: &Path) -> Tree {
         Tree { root: root.to_owned(), format: Format::Npy, keep_extension: false, part: None }
@@ -262,14 +149,17 @@ mod tests {
     fn an_output_takes_the_images_name() {
         let mut tree = tree(Path::new("out"));
         let mut contents = contents("f32", false);
-        assert_eq!(tree.files(&contents, Path::new("a/cat.v2.jpg")), [Path::new("out/a/cat.v2.npy")]);
+        assert_eq!(
+            tree.directory(&contents).files(Path::new("a/cat.v2.jpg")),
+            [Path::new("out/a/cat.v2.npy")]
+        );
         tree.keep_extension = true;
-        assert_eq!(tree.files(&contents, Path::new("a/cat.jpg")), [Path::new("out/a/cat.jpg.npy")]);
+        assert_eq!(tree.directory(&contents).files(Path::new("a/cat.jpg")), [Path::new("out/a/cat.jpg.npy")]);
         contents.tensors = ["pixel_values", "hidden_states.0"]
             .map(|name| TensorSpec { name: name.into(), shape: None })
             .into();
         let files = ["out/cat.jpg.pixel_values.npy", "out/cat.jpg.hidden_states.0.npy"].map(PathBuf::from);
-        assert_eq!(tree.files(&contents, Path::new("cat.jpg")), files);
+        assert_eq!(tree.directory(&contents).files(Path::new("cat.jpg")), files);
     }
 
     fn complete(root: &Path, dtype: &str) -> bool {

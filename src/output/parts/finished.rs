@@ -12,7 +12,7 @@ use super::{
     names::Names,
 };
 use crate::output::{
-    Contents, OutputError,
+    Contents, OutputError, OutputFile,
     disk::{parent, sync_directory},
 };
 
@@ -27,13 +27,18 @@ pub(super) fn publish(
     let count = lines.iter().filter(|line| matches!(line, Line::Sealed { .. })).count();
     let files = names.shards(count);
     let before = files_of(names, layout)?;
+    // Ready beforehand, so that a kill has the least time to come between the renames. An older index is right of what was added to.
+    let beside = layout.write_index(names, contents, &files, &placed(lines))?;
     for (number, file) in files.iter().enumerate() {
         match fs::rename(names.begun_shard(number + 1), file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && file.exists() => {} // renamed before a kill
             renamed => renamed.map_err(io_error)?,
         }
     }
-    layout.write_index(names, contents, &files, &placed(lines))?;
+    if beside.is_empty() {
+        remove(&names.index()).map_err(io_error)?;
+    }
+    beside.into_iter().try_for_each(OutputFile::place)?;
     // What an older archive of the same name left: its other number of shards.
     for file in before.iter().filter(|file| !files.contains(file)) {
         remove(file).map_err(io_error)?;
@@ -69,7 +74,7 @@ pub(super) fn read(
 }
 
 /// The files of the archive that is there now: the target, or what its index names.
-fn files_of(names: &Names, layout: &dyn Layout) -> Result<Vec<PathBuf>, OutputError> {
+pub(super) fn files_of(names: &Names, layout: &dyn Layout) -> Result<Vec<PathBuf>, OutputError> {
     let index = names.index();
     let mut files = if index.is_file() { layout.indexed(&index)? } else { Vec::new() };
     files.sort_unstable();
@@ -83,7 +88,7 @@ fn files_of(names: &Names, layout: &dyn Layout) -> Result<Vec<PathBuf>, OutputEr
 }
 
 /// Removes a file, if there is one.
-pub(in crate::output) fn remove(path: &Path) -> io::Result<()> {
+fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,

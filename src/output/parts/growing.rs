@@ -11,6 +11,7 @@ use super::{
     layout::Layout,
     line::{Line, check_begun},
     names::Names,
+    reopen::reopen,
     resume::Resumed,
     shard::Shard,
 };
@@ -28,8 +29,10 @@ pub(super) struct Growing {
     layout: &'static dyn Layout,
     contents: Contents,
     keys: HashSet<String>,
-    /// None where a finished one of the same settings is there.
+    /// None while a finished one of the same settings is there that no image was added to.
     state: Option<State>,
+    /// Bytes to reserve for the header of a file that is begun.
+    room: usize,
 }
 
 #[derive(Debug)]
@@ -54,16 +57,27 @@ impl Growing {
         let directory = names.unfinished();
         let Contents { dtype, settings, overwrite, .. } = contents;
         let (names, contents) = (names.clone(), contents.clone());
+        let room = layout.room(&names, &contents, planned);
+        let finished = || match overwrite {
+            true => Ok(None),
+            false => finished::read(&names, layout, &contents),
+        };
         if !directory.is_dir()
-            && !overwrite
-            && let Some(keys) = finished::read(&names, layout, &contents)?
+            && let Some(keys) = finished()?
         {
-            return Ok(Self { names, layout, contents, keys, state: None });
+            return Ok(Self { names, layout, contents, keys, state: None, room });
         }
         let io_error = |source| OutputError::Io { path: names.path.clone(), source };
         fs::create_dir_all(&directory).map_err(io_error)?;
         let (mut journal, lines) =
             Journal::open::<Line>(&names.journal()).map_err(|error| error.at(&names.path))?;
+        if lines.is_empty()
+            && let Some(keys) = finished()?
+        {
+            // A kill has left it, before the first line or after the last.
+            fs::remove_dir_all(&directory).map_err(io_error)?;
+            return Ok(Self { names, layout, contents, keys, state: None, room });
+        }
         let resumed = match lines.first() {
             Some((Line::Start { settings: theirs, .. }, _)) if !overwrite => {
                 check_begun(theirs, settings, &names.path)?;
@@ -74,7 +88,6 @@ impl Growing {
         let resumed = match resumed {
             Some(resumed) => resumed,
             None => {
-                let room = layout.room(&names, &contents, planned);
                 journal.truncate(0)?;
                 let end = journal.append(&Line::Start { settings: settings.clone(), room })?;
                 Resumed::new(room, end)
@@ -82,12 +95,8 @@ impl Growing {
         };
         journal.truncate(resumed.end)?;
         let finished = resumed.finished;
-        let path = names.begun_shard(resumed.sealed + 1);
-        let start = layout.data_start(resumed.room);
-        let shard = Shard::open(path, start, resumed.length, resumed.entries)?;
-        let (room, sealed, row) = (resumed.room, resumed.sealed, resumed.row);
-        let state = Some(State { journal, room, sealed, shard, row });
-        let mut growing = Self { names, layout, contents, keys: resumed.keys, state };
+        let (keys, state) = State::after(journal, resumed, &names, layout)?;
+        let mut growing = Self { names, layout, contents, keys, state: Some(state), room };
         if finished {
             growing.publish()?;
         }
@@ -117,14 +126,18 @@ impl Sink for Growing {
 
     fn write(&mut self, image: &Described<'_>, arrays: &[Array]) -> Result<Vec<PathBuf>, OutputError> {
         let key = key(image.name);
+        let state = match &mut self.state {
+            Some(state) => state,
+            none => {
+                // A finished one takes more.
+                let (journal, resumed) = reopen(&self.names, self.layout, &self.contents, self.room)?;
+                let (keys, state) = State::after(journal, resumed, &self.names, self.layout)?;
+                self.keys = keys;
+                none.insert(state)
+            }
+        };
         let (path, layout) = (&self.names.path, self.layout);
         let misplaced = |reason: String| OutputError::Misplaced { path: path.clone(), reason };
-        let Some(state) = &mut self.state else {
-            return Err(OutputError::Taken {
-                path: path.clone(),
-                reason: format!("is finished without {key}, and a finished archive takes no more images"),
-            });
-        };
         if key == "__metadata__" || self.keys.contains(&key) {
             return Err(misplaced(format!("cannot hold a second entry {key}")));
         }
@@ -135,7 +148,10 @@ impl Sink for Growing {
             let found = &entries[0].shape;
             let row = state.row.get_or_insert_with(|| found.clone());
             if row != found {
-                return Err(misplaced(format!("{key} has shape {found:?}, the rows before have {row:?}")));
+                return Err(misplaced(format!(
+                    "{key} has shape {found:?}, the rows before have {row:?}; \
+                     .safetensors, .tar and a directory hold tensors of several shapes"
+                )));
             }
         }
         let bytes: u64 = entries.iter().map(|entry| entry.bytes(dtype)).sum();
@@ -167,6 +183,19 @@ impl Sink for Growing {
 }
 
 impl State {
+    /// What is to be written after what is there; with it the images that are.
+    fn after(
+        journal: Journal,
+        resumed: Resumed,
+        names: &Names,
+        layout: &dyn Layout,
+    ) -> Result<(HashSet<String>, Self), OutputError> {
+        let Resumed { room, sealed, row, keys, .. } = resumed;
+        let path = names.begun_shard(sealed + 1);
+        let shard = Shard::open(path, layout.data_start(room), resumed.length, resumed.entries)?;
+        Ok((keys, Self { journal, room, sealed, shard, row }))
+    }
+
     /// Completes the current shard.
     fn seal(&mut self, layout: &dyn Layout, contents: &Contents) -> Result<(), OutputError> {
         self.shard.seal(layout, contents.dtype, &contents.settings)?;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::names::Names;
-use crate::output::{Array, Contents, Dtype, Metadata, OutputError, format::safetensors::Entry};
+use crate::output::{Array, Contents, Dtype, Metadata, OutputError, OutputFile, format::safetensors::Entry};
 
 /// How images lie in a file of many, and what lies beside it.
 pub(in crate::output) trait Layout: Debug + Send + Sync {
@@ -20,6 +20,9 @@ pub(in crate::output) trait Layout: Debug + Send + Sync {
 
     /// Bytes before the tensors, where `room` is reserved.
     fn data_start(&self, room: usize) -> u64;
+
+    /// The room that a header has had that ends at `start`; the opposite of [`Layout::data_start`].
+    fn room_before(&self, start: u64) -> usize;
 
     /// A tensor's entry under its image's key; `several` where an image has more than one.
     fn entry(&self, key: &str, array: &Array, several: bool) -> Entry;
@@ -36,17 +39,20 @@ pub(in crate::output) trait Layout: Debug + Send + Sync {
         start: usize,
     ) -> io::Result<Vec<u8>>;
 
-    /// Writes what lies beside the finished `files`.
+    /// Writes what lies beside the finished `files`, ready to be put in place.
     fn write_index(
         &self,
         names: &Names,
         contents: &Contents,
         files: &[PathBuf],
         images: &[Placed<'_>],
-    ) -> Result<(), OutputError>;
+    ) -> Result<Vec<OutputFile>, OutputError>;
 
     /// The files that an index speaks of.
     fn indexed(&self, index: &Path) -> Result<Vec<PathBuf>, OutputError>;
+
+    /// What each of the finished `files` holds.
+    fn held(&self, names: &Names, files: &[PathBuf], contents: &Contents) -> Result<Vec<Held>, OutputError>;
 
     /// The keys of the images that the finished `files` hold. Others than ours, or of other settings, are refused.
     fn read(
@@ -55,6 +61,14 @@ pub(in crate::output) trait Layout: Debug + Send + Sync {
         files: &[PathBuf],
         contents: &Contents,
     ) -> Result<HashSet<String>, OutputError>;
+}
+
+/// What a finished file holds.
+pub(in crate::output) struct Held {
+    /// Where its tensors begin.
+    pub(in crate::output) start: u64,
+    /// Its images with their tensors, in the order in which they lie one after the other.
+    pub(in crate::output) images: Vec<(String, Vec<Entry>)>,
 }
 
 /// An image in one of the files, which are counted from 0.

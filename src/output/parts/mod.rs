@@ -9,6 +9,7 @@ mod growing;
 mod layout;
 mod line;
 mod names;
+mod reopen;
 mod resume;
 mod shard;
 
@@ -18,14 +19,15 @@ use std::{
 };
 
 use super::{
-    Complete, Contents, Destination, Format, OutputError, OutputFile, Setting, Sink, disk::readable_size, key,
+    Complete, Contents, Destination, Format, OutputError, OutputFile, Setting, Sink,
+    disk::{journal::Journal, probe_sibling, readable_size},
+    key,
 };
 
 use growing::Growing;
 use line::{Line, check_begun};
 
-pub(super) use finished::remove;
-pub(super) use layout::{Layout, Placed};
+pub(super) use layout::{Held, Layout, Placed};
 pub(super) use names::{Names, file_name, sign_of_many};
 
 /// The destination of many images in one file.
@@ -41,17 +43,18 @@ const SHARD_HEADER: u64 = 32 << 10;
 impl Many {
     /// The images that are complete, in an unfinished archive by its journal; nothing is touched.
     fn keys(&self, contents: &Contents) -> Result<HashSet<String>, OutputError> {
-        let Ok(text) = std::fs::read_to_string(self.names.journal()) else {
+        let lines = Journal::peek(&self.names.journal()).map_err(|error| error.at(&self.names.path))?;
+        let Some(lines) = lines.filter(|lines| !lines.is_empty()) else {
             return Ok(finished::read(&self.names, self.layout, contents)?.unwrap_or_default());
         };
         let mut keys = HashSet::new();
-        for line in text.lines().map(serde_json::from_str) {
+        for line in lines {
             match line {
-                Ok(Line::Start { settings, .. }) => {
+                Line::Start { settings, .. } => {
                     check_begun(&settings, &contents.settings, &self.names.path)?;
                 }
-                Ok(Line::Image { key, .. }) => drop(keys.insert(key)),
-                _ => {}
+                Line::Image { key, .. } => drop(keys.insert(key)),
+                Line::Sealed { .. } | Line::Finished => {}
             }
         }
         Ok(keys)
@@ -85,6 +88,10 @@ impl Destination for Many {
 
     fn resumes(&self) -> bool {
         true
+    }
+
+    fn probe(&self) -> Result<(), OutputError> {
+        probe_sibling(&self.names.path)
     }
 
     fn check(&self, contents: &Contents) -> Result<(), OutputError> {

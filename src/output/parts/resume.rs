@@ -5,6 +5,9 @@ use std::collections::HashSet;
 use super::{layout::Layout, line::Line, names::Names, shard::checksum};
 use crate::output::{Dtype, format::safetensors::Entry};
 
+/// The header of a safetensors file can be no larger.
+const LARGEST_ROOM: usize = 100_000_000;
+
 /// The state of an archive after the last image that is surely there.
 #[derive(Debug)]
 pub(super) struct Resumed {
@@ -48,6 +51,9 @@ impl Resumed {
         dtype: Dtype,
     ) -> Option<Self> {
         let Some((Line::Start { room, .. }, end)) = lines.first() else { return None };
+        if *room > LARGEST_ROOM {
+            return None;
+        }
         let mut resumed = Self::new(*room, *end);
         // A sealed shard was on disk before its line was written; only what follows the last one can be torn.
         let trusted = lines.iter().rposition(|(line, _)| matches!(line, Line::Sealed { .. })).unwrap_or(0);
@@ -60,7 +66,20 @@ impl Resumed {
         Some(resumed)
     }
 
-    /// Takes in one line; false if what it says is not on disk.
+    /// The state of an archive that is known to be as its journal says.
+    pub(super) fn of(lines: &[(Line, u64)], dtype: Dtype) -> Option<Self> {
+        let Some((Line::Start { room, .. }, end)) = lines.first() else { return None };
+        let mut resumed = Self::new(*room, *end);
+        for (line, end) in &lines[1..] {
+            if !resumed.take(line, dtype) {
+                return None;
+            }
+            resumed.end = *end;
+        }
+        Some(resumed)
+    }
+
+    /// Takes in one line, if what it says is on disk.
     fn follow(
         &mut self,
         line: &Line,
@@ -69,6 +88,19 @@ impl Resumed {
         layout: &dyn Layout,
         dtype: Dtype,
     ) -> bool {
+        if let (Line::Image { tensors, crc, .. }, false) = (line, trusted) {
+            let path = names.begun_shard(self.sealed + 1);
+            let start = layout.data_start(self.room).saturating_add(self.length);
+            let found = checksum(&path, start, bytes(tensors, dtype));
+            if !found.is_ok_and(|found| found == Some(*crc)) {
+                return false;
+            }
+        }
+        self.take(line, dtype)
+    }
+
+    /// Takes in one line, which is believed; false if there can be no such line.
+    fn take(&mut self, line: &Line, dtype: Dtype) -> bool {
         match line {
             Line::Start { .. } => return false,
             Line::Sealed { .. } => {
@@ -77,17 +109,8 @@ impl Resumed {
                 self.entries.clear();
             }
             Line::Finished => self.finished = true,
-            Line::Image { key, tensors, crc } => {
-                let bytes = tensors.iter().map(|entry| entry.bytes(dtype)).sum();
-                if !trusted {
-                    let path = names.begun_shard(self.sealed + 1);
-                    let start = layout.data_start(self.room) + self.length;
-                    let found = checksum(&path, start, bytes);
-                    if !found.is_ok_and(|found| found == Some(*crc)) {
-                        return false;
-                    }
-                }
-                self.length += bytes;
+            Line::Image { key, tensors, .. } => {
+                self.length = self.length.saturating_add(bytes(tensors, dtype));
                 self.keys.insert(key.clone());
                 self.row = self.row.take().or_else(|| tensors.first().map(|entry| entry.shape.clone()));
                 self.entries.extend(tensors.iter().cloned());
@@ -95,4 +118,9 @@ impl Resumed {
         }
         true
     }
+}
+
+/// What tensors take in a file.
+fn bytes(tensors: &[Entry], dtype: Dtype) -> u64 {
+    tensors.iter().map(|entry| entry.bytes(dtype)).fold(0, u64::saturating_add)
 }

@@ -30,6 +30,7 @@ impl Shard {
         entries: Vec<Entry>,
     ) -> Result<Self, OutputError> {
         let open = || {
+            own(&path)?;
             let mut options = OpenOptions::new();
             let mut file = options.read(true).write(true).create(true).truncate(false).open(&path)?;
             file.set_len(start + length)?;
@@ -89,6 +90,49 @@ impl Shard {
         fs::rename(&wider, &self.path)?;
         (self.file, self.start) = (file, start);
         Ok(())
+    }
+}
+
+/// Makes a file that has another name too, a finished archive's, into one of its own, so that writing leaves the other as it is.
+fn own(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    if std::os::unix::fs::MetadataExt::nlink(&match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    }) > 1
+    {
+        let owned = path.with_extension("owned");
+        fs::copy(path, &owned)?;
+        fs::rename(&owned, path)?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
+/// Copies what `pass` takes of one file, from `start` on, to a new one, at `to_start`, and waits until it is on disk.
+pub(super) fn copy(
+    from: &Path,
+    start: u64,
+    to: &Path,
+    to_start: u64,
+    pass: &mut dyn FnMut(&mut File, &mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
+    from.seek(SeekFrom::Start(start))?;
+    to.seek(SeekFrom::Start(to_start))?;
+    pass(&mut from, &mut to)?;
+    to.sync_all()
+}
+
+/// Copies the next bytes of a file; gives their CRC-32.
+pub(super) fn pass(from: &mut File, to: &mut File, bytes: u64) -> io::Result<u32> {
+    let mut writer = Summed { inner: BufWriter::with_capacity(1 << 18, to), hasher: Default::default() };
+    let copied = io::copy(&mut from.take(bytes), &mut writer)?;
+    writer.flush()?;
+    match copied == bytes {
+        true => Ok(writer.hasher.finalize()),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 

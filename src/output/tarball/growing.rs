@@ -134,6 +134,25 @@ impl Growing {
         Ok(Self { target: target.to_owned(), partial, tar, keys, length: found.end })
     }
 
+    /// Opens a finished tar to go on after its last sample, in a copy that takes its place when it is whole.
+    ///
+    /// # Errors
+    /// As [`Growing::open`].
+    pub(in crate::output) fn reopen(target: &Path, contents: &Contents) -> Result<Self, OutputError> {
+        let io_error = |source| OutputError::Io { path: target.to_owned(), source };
+        let copy = hidden_sibling(target, ".reopened");
+        let filled = || -> io::Result<()> {
+            fs::copy(target, &copy)?;
+            File::open(&copy)?.sync_all()?;
+            // What grows under that name is never less than what is finished. Fails where another process has begun.
+            fs::hard_link(&copy, partial(target))
+        };
+        let filled = filled();
+        let removed = fs::remove_file(&copy);
+        filled.and(removed).map_err(io_error)?;
+        Self::open(target, contents)
+    }
+
     pub(in crate::output) fn target(&self) -> &Path {
         &self.target
     }

@@ -87,7 +87,15 @@ fn read_header(bytes: &[u8]) -> Result<Header, DecodeError> {
                     header.metadata.xmp = Some(xmp.to_vec());
                 }
             }
-            0xc4 | 0xcc | 0xdc | 0xdd | 0xdf | 0xe0 | 0xe2..=0xef | 0xfe => {
+            0xe0 | 0xee => {
+                let data = segment(&mut reader)?;
+                // Pillow unpacks a version after the name without looking whether there is one (JpegImagePlugin.APP).
+                let name: &[u8] = if marker == 0xe0 { b"JFIF" } else { b"Adobe" };
+                if data.starts_with(name) && data.len() < 7 {
+                    return Err(DecodeError::invalid(FORMAT, "an application segment without its version"));
+                }
+            }
+            0xc4 | 0xcc | 0xdc | 0xdd | 0xdf | 0xe2..=0xed | 0xef | 0xfe => {
                 segment(&mut reader)?;
             }
             // Padding: the next byte may be the marker.
@@ -139,4 +147,21 @@ fn quantization(mut data: &[u8]) -> Result<(), DecodeError> {
         data = data.get(length..).ok_or_else(|| DecodeError::invalid(FORMAT, "short quantization table"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_segment_without_its_version_is_refused() {
+        let start = |segment: &[u8]| [b"\xff\xd8", segment, b"\xff\xd9"].concat();
+        for segment in [&b"\xff\xe0\0\x08JFIF\0\x01"[..], b"\xff\xee\0\x08Adobe\0"] {
+            let error = read_header(&start(segment)).expect_err("Pillow refuses it").to_string();
+            assert!(error.contains("without its version"), "{error}");
+        }
+        // Other names have other contents.
+        let error = read_header(&start(b"\xff\xe0\0\x06JFXX")).expect_err("no frame").to_string();
+        assert!(!error.contains("version"), "{error}");
+    }
 }

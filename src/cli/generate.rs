@@ -1,0 +1,111 @@
+//! `--generate`: completion scripts and the man page, from the definitions that `--help` is made of.
+
+use std::io::{self, Write as _};
+
+use clap::Command;
+use clap_complete::Shell;
+use clap_mangen::{
+    Man,
+    roff::{Inline, Roff, bold, roman},
+};
+
+use super::{
+    exit::Exit,
+    manual::{ENVIRONMENT, EXAMPLES},
+};
+
+/// What can be generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Generated {
+    CompleteBash,
+    CompleteZsh,
+    CompleteFish,
+    CompletePowershell,
+    Man,
+}
+
+impl Generated {
+    /// The text, of a command's definition.
+    pub(super) fn text(self, mut command: Command) -> String {
+        let shell = match self {
+            Self::CompleteBash => Shell::Bash,
+            Self::CompleteZsh => Shell::Zsh,
+            Self::CompleteFish => Shell::Fish,
+            Self::CompletePowershell => Shell::PowerShell,
+            Self::Man => return man(command).expect("memory can be written to"),
+        };
+        let mut script = Vec::new();
+        let name = command.get_name().to_owned();
+        clap_complete::generate(shell, &mut command, name, &mut script);
+        String::from_utf8(script).expect("scripts are text")
+    }
+}
+
+/// The man page, in section 1.
+fn man(command: Command) -> io::Result<String> {
+    let usage = "clip-features [OPTIONS] INPUT...\nclip-features [OPTIONS] --files-from FILE\nclip-features --generate WHAT";
+    let command = command.override_usage(usage).long_about(DESCRIPTION);
+    let page = Man::new(command);
+    let mut text = Vec::new();
+    // Without a date, which a build does not know, the empty place must be kept: what follows is told by its order.
+    writeln!(
+        text,
+        r#".TH CLIP-FEATURES 1 "" "clip-features {}" "User Commands""#,
+        env!("CARGO_PKG_VERSION")
+    )?;
+    // Words are not spread out, since many are to be typed.
+    text.extend(b".ad l\n");
+    page.render_name_section(&mut text)?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    let mut options = Vec::new();
+    page.render_options_section(&mut options)?;
+    text.extend(tidied(&String::from_utf8_lossy(&options)).bytes());
+    sections().to_writer(&mut text)?;
+    String::from_utf8(text).map_err(io::Error::other)
+}
+
+const DESCRIPTION: &str = "\
+Runs the vision tower of CLIP, SigLIP or DINOv2 on images and gives every token of last_hidden_state, with the numbers that \
+transformers gives, as .npy or .safetensors files. Data goes to standard output or to files, all else to standard error.
+
+What is complete is skipped when the same command is run again, and files are renamed into place when they are whole.";
+
+/// The options as one section whose parts are the groups of `--help`, rather than a section for each group; and one space before
+/// possible values, rather than what formatters warn of.
+fn tidied(options: &str) -> String {
+    let line = |line: &str| match line.strip_prefix(".SH ") {
+        Some(heading) if heading != "OPTIONS" => format!(".SS {heading}\n"),
+        _ => format!("{line}\n"),
+    };
+    let options: String = options.lines().map(line).collect();
+    options.replace(".br\n\n.br\n", ".sp\n")
+}
+
+/// What follows the options.
+fn sections() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXAMPLES"]);
+    for (command, what) in EXAMPLES {
+        roff.control("TP", []).text([bold(command)]);
+        roff.text([roman(if what.is_empty() {
+            "a list of paths in, a line of JSON for each out"
+        } else {
+            what
+        })]);
+    }
+    roff.control("SH", ["EXIT STATUS"]);
+    for exit in Exit::ALL {
+        roff.control("TP", []).text([bold(exit.code().to_string())]).text([roman(exit.meaning())]);
+    }
+    roff.control("SH", ["ENVIRONMENT"]);
+    for (names, what) in ENVIRONMENT {
+        let mut header: Vec<Inline> = Vec::new();
+        for (index, name) in names.split(", ").enumerate() {
+            header.extend((index > 0).then(|| roman(", ")));
+            header.push(bold(name));
+        }
+        roff.control("TP", []).text(header).text([roman(what)]);
+    }
+    roff
+}

@@ -1,0 +1,114 @@
+//! What became of a run's images, in words and in JSON.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::job::{Ended, Tally};
+
+/// How many images came to which end, and how fast, since the work began: the model is loaded and the output open.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Summary {
+    done: u64,
+    skipped: u64,
+    failed: u64,
+    seconds: f64,
+    /// Of the images that were done.
+    images_per_second: f64,
+}
+
+impl Summary {
+    pub(super) fn of(tally: Tally, elapsed: Duration) -> Self {
+        let rounded = |number: f64| (number * 1e3).round() / 1e3;
+        let seconds = elapsed.as_secs_f64();
+        Self {
+            done: tally.done,
+            skipped: tally.skipped,
+            failed: tally.failed,
+            seconds: rounded(seconds),
+            images_per_second: rounded(tally.done as f64 / seconds.max(1e-9)),
+        }
+    }
+
+    /// `1900 done, 12 complete before, 88 failed in 25:03, 1.26 images/s`
+    pub(super) fn words(&self) -> String {
+        let mut parts = vec![format!("{} done", self.done)];
+        if self.skipped > 0 {
+            parts.push(format!("{} complete before", self.skipped));
+        }
+        if self.failed > 0 {
+            parts.push(format!("{} failed", self.failed));
+        }
+        let seconds = self.seconds as u64;
+        let rate = self.images_per_second;
+        format!("{} in {}:{:02}, {rate:.2} images/s", parts.join(", "), seconds / 60, seconds % 60)
+    }
+
+    /// Seconds that the rest of `total` images take, if it can be told.
+    pub(super) fn seconds_left(&self, total: Option<u64>) -> Option<f64> {
+        let left = total?.checked_sub(self.done + self.skipped + self.failed)?;
+        (self.done > 0).then(|| (self.seconds / self.done as f64 * left as f64).round())
+    }
+
+    /// `{"progress":{"done":…,"total":…}}`, of a run that goes on.
+    pub(super) fn progress(&self, total: Option<u64>) -> String {
+        #[derive(Serialize)]
+        struct Progress<'a> {
+            #[serde(flatten)]
+            summary: &'a Summary,
+            total: Option<u64>,
+            seconds_left: Option<f64>,
+        }
+        json!({ "progress": Progress { summary: self, total, seconds_left: self.seconds_left(total) } })
+            .to_string()
+    }
+
+    /// `{"summary":{"ended":"complete","done":…}}`, of one that has ended. None ended it where an error did.
+    pub(super) fn ended(&self, ended: Option<Ended>) -> String {
+        #[derive(Serialize)]
+        struct Last<'a> {
+            ended: &'static str,
+            #[serde(flatten)]
+            summary: &'a Summary,
+        }
+        let ended = match ended {
+            Some(Ended::Complete) => "complete",
+            Some(Ended::Stopped) => "interrupted",
+            Some(Ended::TooManyFailures) => "too_many_failures",
+            Some(Ended::Unheard) => "unheard",
+            None => "error",
+        };
+        json!({ "summary": Last { ended, summary: self } }).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TALLY: Tally = Tally { done: 4, skipped: 2, failed: 1 };
+
+    #[test]
+    fn words_and_json_say_the_same() {
+        let summary = Summary::of(TALLY, Duration::from_millis(62_500));
+        assert_eq!(summary.words(), "4 done, 2 complete before, 1 failed in 1:02, 0.06 images/s");
+        let value: serde_json::Value = serde_json::from_str(&summary.ended(Some(Ended::Stopped))).unwrap();
+        let facts = json!({ "ended": "interrupted", "done": 4, "skipped": 2, "failed": 1, "seconds": 62.5,
+            "images_per_second": 0.064 });
+        assert_eq!(value, json!({ "summary": facts }));
+    }
+
+    #[test]
+    fn what_is_left_is_told_from_what_was_done() {
+        let summary = Summary::of(TALLY, Duration::from_secs(8));
+        assert_eq!(summary.seconds_left(Some(10)), Some(6.0));
+        assert_eq!(summary.seconds_left(None), None);
+        assert_eq!(Summary::of(Tally::default(), Duration::ZERO).seconds_left(Some(10)), None);
+        let value: serde_json::Value = serde_json::from_str(&summary.progress(Some(10))).unwrap();
+        assert_eq!(
+            (&value["progress"]["total"], &value["progress"]["seconds_left"]),
+            (&json!(10), &json!(6.0))
+        );
+    }
+}

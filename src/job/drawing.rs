@@ -1,0 +1,202 @@
+//! Pictures of images' patches, as files.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use image::{
+    ExtendedColorType, ImageEncoder, RgbImage,
+    codecs::png::{CompressionType, FilterType, PngEncoder},
+};
+
+use super::error::JobError;
+use crate::{
+    extractor::{Opened, Picture},
+    figure::{Cell, Patches, Scores, Subject, heatmap, principal_components},
+    input::Item,
+    output::{Array, Complete, Directory, Metadata, OpenDirectory, OutputError, OutputFile},
+};
+
+/// A picture to draw of the patches of each image: of the first tensor that has some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drawing {
+    /// What is drawn.
+    pub kind: DrawingKind,
+    /// Where it goes.
+    pub place: DrawingPlace,
+}
+
+/// What can be drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrawingKind {
+    /// The norm of each patch token, or with a query its cosine to that one.
+    Heatmap {
+        /// The patch that the others are compared with.
+        query: Option<Cell>,
+    },
+    /// The first three principal components of the patch tokens, as colours.
+    Pca,
+}
+
+/// Where pictures go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DrawingPlace {
+    /// One PNG file, of one image. It is drawn by every run.
+    File(PathBuf),
+    /// A PNG file for each image. What is there already is not drawn again.
+    Directory(Directory),
+}
+
+impl Drawing {
+    /// The file or the directory.
+    pub fn path(&self) -> &Path {
+        match &self.place {
+            DrawingPlace::File(path) => path,
+            DrawingPlace::Directory(directory) => &directory.root,
+        }
+    }
+
+    /// The file of an image that no other may have, where there is one for each.
+    pub(super) fn file(&self, name: &Path) -> Option<PathBuf> {
+        match &self.place {
+            DrawingPlace::File(_) => None,
+            DrawingPlace::Directory(directory) => Some(directory.files(name).swap_remove(0)),
+        }
+    }
+
+    /// Sees that its query is a patch, as far as that does not depend on the image, and which pictures there are already.
+    pub(super) fn complete(&self, opened: &Opened, overwrite: bool) -> Result<Complete, JobError> {
+        if let (DrawingKind::Heatmap { query: Some(query) }, Some((height, width)), Some(config)) =
+            (self.kind, opened.input_size(), opened.config())
+        {
+            let patch = config.patch_size;
+            query.check(height / patch, width / patch).map_err(JobError::Query)?;
+        }
+        match &self.place {
+            DrawingPlace::File(path) => {
+                OutputFile::check_directory(path)?;
+                Ok(Complete::none())
+            }
+            DrawingPlace::Directory(directory) => {
+                directory.check()?;
+                Ok(directory.complete(&self.settings(opened), overwrite)?)
+            }
+        }
+    }
+
+    /// Sees that one file can be written.
+    pub(crate) fn probe(&self) -> Result<(), OutputError> {
+        match &self.place {
+            DrawingPlace::File(path) => OutputFile::probe(path),
+            DrawingPlace::Directory(_) => Ok(()),
+        }
+    }
+
+    /// Opens it for a run.
+    pub(super) fn open(
+        &self,
+        opened: &Opened,
+        overwrite: bool,
+        planned: &[&Path],
+    ) -> Result<OpenDrawing, OutputError> {
+        let directory = match &self.place {
+            DrawingPlace::File(_) => None,
+            DrawingPlace::Directory(directory) => {
+                Some(directory.open(&self.settings(opened), overwrite, planned)?)
+            }
+        };
+        let complete = directory.as_ref().map_or_else(Complete::none, OpenDirectory::complete);
+        Ok(OpenDrawing { drawing: self.clone(), directory, complete: Arc::new(complete) })
+    }
+
+    /// What all pictures of a directory have in common.
+    fn settings(&self, opened: &Opened) -> Metadata {
+        let mut settings = opened.metadata().clone();
+        match self.kind {
+            DrawingKind::Heatmap { query: None } => settings.insert("drawing", "norm"),
+            DrawingKind::Heatmap { query: Some(query) } => {
+                settings.insert("drawing", "cosine");
+                settings.insert("query", query);
+            }
+            DrawingKind::Pca => settings.insert("drawing", "pca"),
+        }
+        settings
+    }
+}
+
+/// A drawing of a run.
+#[derive(Debug)]
+pub(super) struct OpenDrawing {
+    drawing: Drawing,
+    directory: Option<OpenDirectory>,
+    /// The pictures that were there when the run began.
+    pub(super) complete: Arc<Complete>,
+}
+
+impl OpenDrawing {
+    /// Draws the patches of an image. The inner error is this image's alone.
+    pub(super) fn draw(
+        &mut self,
+        item: &Item,
+        opened: &Opened,
+        arrays: &[Array],
+        picture: &Picture,
+    ) -> Result<Result<(), String>, OutputError> {
+        let figure = match self.drawing.figure(opened, arrays, picture) {
+            Ok(figure) => figure,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let written = match &mut self.directory {
+            Some(directory) => directory.write(&item.name, &|_, writer| write_png(&figure, writer)).map(drop),
+            None => OutputFile::create(self.drawing.path())
+                .and_then(|file| file.commit(|writer| write_png(&figure, writer))),
+        };
+        match written {
+            Err(error) if error.is_of_one_image() => Ok(Err(error.to_string())),
+            written => written.map(Ok),
+        }
+    }
+}
+
+impl Drawing {
+    fn figure(&self, opened: &Opened, arrays: &[Array], picture: &Picture) -> Result<RgbImage, String> {
+        let found = arrays.iter().zip(opened.parts()).find(|(_, part)| part.kind.has_tokens());
+        let (Some((array, part)), Some(config), Some(rgb)) = (found, opened.config(), &picture.rgb) else {
+            return Err("there are no patches to draw".into());
+        };
+        let subject = Subject {
+            picture: rgb,
+            size: (picture.width, picture.height),
+            geometry: &picture.geometry,
+            patch_size: config.patch_size,
+        };
+        let [rows, columns] = picture.geometry.grid(config.patch_size);
+        // Of tiles the first is the picture. Whatever stands before the patches, or pads them, is left out.
+        let padding = opened.padding(rows * columns) * config.hidden_size;
+        let end = (array.values.len() / array.shape[0]).saturating_sub(padding);
+        let first = end.checked_sub(rows * columns * config.hidden_size);
+        let values = first.map(|first| &array.values[first..end]).filter(|values| !values.is_empty());
+        let values = values.ok_or_else(|| format!("{rows} x {columns} patches cannot be drawn of it"))?;
+        let patches = Patches { values, rows, columns };
+        let tensor = part.name();
+        Ok(match self.kind {
+            DrawingKind::Heatmap { query: None } => {
+                let meaning = format!("norm of each patch token, {tensor}");
+                heatmap(subject, &Scores { values: patches.norms(), meaning, marked: None })
+            }
+            DrawingKind::Heatmap { query: Some(query) } => {
+                let meaning = format!("cosine of each patch token to that of patch {query}, {tensor}");
+                heatmap(subject, &Scores { values: patches.cosines(query)?, meaning, marked: Some(query) })
+            }
+            DrawingKind::Pca => principal_components(&patches).figure(subject, &tensor),
+        })
+    }
+}
+
+fn write_png(figure: &RgbImage, writer: &mut dyn Write) -> io::Result<()> {
+    let encoder = PngEncoder::new_with_quality(writer, CompressionType::Default, FilterType::Adaptive);
+    let (width, height) = figure.dimensions();
+    encoder.write_image(figure, width, height, ExtendedColorType::Rgb8).map_err(io::Error::other)
+}

@@ -1,0 +1,58 @@
+//! Whether something could be written, found out before anything is.
+
+use std::{fs::File, io, path::Path};
+
+use super::whole::{OutputFile, hidden_sibling};
+use crate::output::OutputError;
+
+/// Sees that files can be made beside `path`. What is there stays as it is.
+///
+/// # Errors
+/// There is no such directory, or the system refuses.
+pub(in crate::output) fn probe_sibling(path: &Path) -> Result<(), OutputError> {
+    OutputFile::check_directory(path)?;
+    let probe = hidden_sibling(path, ".probe");
+    let removed = || match std::fs::remove_file(&probe) {
+        // Another process has looked at the same moment.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    let probed = File::create(&probe).and_then(|_| removed());
+    probed.map_err(|source| OutputError::Io { path: path.to_owned(), source })
+}
+
+/// Sees that files can be made below `root`, or where it would be made.
+///
+/// # Errors
+/// The system refuses.
+pub(in crate::output) fn probe_tree(root: &Path) -> Result<(), OutputError> {
+    let mut inside = root.ancestors().map(|directory| directory.join("x"));
+    match inside.find(|path| OutputFile::check_directory(path).is_ok()) {
+        Some(path) => probe_sibling(&path).map_err(|error| error.at(root)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        probe_sibling(&directory.path().join("x.npy")).unwrap();
+        probe_tree(&directory.path().join("a/b")).unwrap();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        let missing = probe_sibling(&directory.path().join("a/x.npy")).unwrap_err();
+        assert!(matches!(missing, OutputError::NoDirectory { .. }));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_the_system_refuses_is_told_of_the_path_that_was_given() {
+        // Nobody makes files there, not even root.
+        for error in [probe_sibling(Path::new("/proc/x.npy")), probe_tree(Path::new("/proc/a/b"))] {
+            assert!(error.unwrap_err().to_string().starts_with("/proc/"));
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A finished archive takes more images: none is done again, and whatever happens, the old archive or the new one is whole.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+use support::{
+    fixture,
+    run::{Outcome, command, tiny},
+};
+
+const OLD: [&str; 5] = ["jpeg-420.jpg", "png-rgb-8.png", "gif-plain.gif", "bmp-24.bmp", "png-palette-8.png"];
+const NEW: [&str; 3] = ["jpeg-grey.jpg", "gif-grey.gif", "bmp-8.bmp"];
+
+/// Targets, each with its options. A feature is 3,744 bytes, so that some shards hold a few.
+const TARGETS: [(&str, &[&str]); 8] = [
+    ("x.npy", &[]),
+    ("x.npy", &["--shard-size", "60KB"]),
+    ("x.npy", &["--dtype", "f16"]),
+    ("x.safetensors", &[]),
+    ("x.safetensors", &["--shard-size", "60KB"]),
+    ("x.safetensors", &["--tensor", "last_hidden_state", "--tensor", "pooler_output"]),
+    ("x.tar", &[]),
+    ("x.tar", &["--shard-size", "40KB"]),
+];
+
+/// The binary on some pictures of the fixtures, by their names.
+fn extract(out: &Path, target: &str, options: &[&str], names: &[&str]) -> Command {
+    let mut command = command();
+    command.current_dir(fixture("images")).arg("-q").arg("--json").arg("-m").arg(tiny()).arg("-o");
+    command.arg(out.join(target)).args(options).args(names);
+    command
+}
+
+/// The statuses of a run's reports, by path.
+fn statuses(outcome: &Outcome) -> BTreeMap<String, String> {
+    let lines = outcome.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    lines.map(|line| (text(&line["path"]), text(&line["status"]))).collect()
+}
+
+/// Every image's tensors as an archive's readers get them, by the image's name (and the tensor's, where there are several).
+fn tensors(out: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files: Vec<PathBuf> = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let ends = |end: &str| {
+        files.iter().filter(move |file| file.to_str().unwrap().ends_with(end)).cloned().collect::<Vec<_>>()
+    };
+    let mut found = BTreeMap::new();
+    for file in ends(".safetensors") {
+        let bytes = fs::read(&file).unwrap();
+        let archive = SafeTensors::deserialize(&bytes).unwrap();
+        for (name, tensor) in archive.iter() {
+            assert!(found.insert(name.to_owned(), tensor.data().to_vec()).is_none(), "{name} is there once");
+        }
+    }
+    for index in ends(".index.jsonl") {
+        let rows: Vec<Value> = fs::read_to_string(&index)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        for row in &rows {
+            let file = row["shard"].as_str().map_or_else(|| out.join("x.npy"), |shard| out.join(shard));
+            let bytes = fs::read(&file).unwrap();
+            let here = rows.iter().filter(|other| other["shard"] == row["shard"]).count();
+            let header = String::from_utf8_lossy(&bytes[..128]).into_owned();
+            // A kill between two renames leaves the old index, which is right of the new stack.
+            let rows = header.split_once("'shape': (").unwrap().1.split(',').next().unwrap();
+            let rows: usize = rows.parse().unwrap();
+            assert!(rows >= here, "{header}");
+            let size = (bytes.len() - 128) / rows;
+            let number = row["row"].as_u64().unwrap() as usize;
+            let data = bytes[128 + number * size..][..size].to_vec();
+            assert!(found.insert(row["path"].as_str().unwrap().to_owned(), data).is_none());
+        }
+    }
+    for file in ends(".tar") {
+        let mut archive = tar::Archive::new(fs::File::open(&file).unwrap());
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let name = entry.path().unwrap().display().to_string();
+            if name.ends_with(".npy") {
+                let mut bytes = Vec::new();
+                std::io::Read::read_to_end(&mut entry, &mut bytes).unwrap();
+                assert!(found.insert(name, bytes).is_none());
+            }
+        }
+    }
+    found
+}
+
+/// Hidden files, which are of an unfinished run.
+fn hidden(out: &Path) -> usize {
+    let names = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_str().unwrap().starts_with('.')).count()
+}
+
+#[test]
+fn a_finished_archive_takes_more_and_does_nothing_again() {
+    for (target, options) in TARGETS {
+        let directory = tempfile::tempdir().unwrap();
+        let (out, whole) = (directory.path().join("out"), directory.path().join("whole"));
+        [&out, &whole].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+        let run = |out: &Path, names: &[&str]| {
+            let outcome = Outcome::from(extract(out, target, options, names).output().unwrap());
+            statuses(&outcome.done())
+        };
+        let all = [&OLD[..], &NEW].concat();
+        run(&whole, &all);
+        run(&out, &OLD);
+        let old = tensors(&out);
+        // Old ones among the new, and then the new ones alone.
+        let first = run(&out, &[&OLD[1..3], &NEW[..2]].concat());
+        for name in &OLD[1..3] {
+            assert_eq!(first[*name], "skipped", "{target} {options:?}");
+        }
+        for name in &NEW[..2] {
+            assert_eq!(first[*name], "done", "{target} {options:?}");
+        }
+        run(&out, &NEW[1..]);
+        let found = tensors(&out);
+        assert!(found == tensors(&whole), "{target} {options:?}");
+        assert!(old.iter().all(|(name, bytes)| found[name] == *bytes));
+        assert_eq!(hidden(&out), 0);
+        // What an undisturbed run would have written, where no image was left out between.
+        assert_eq!(run(&out, &all).values().filter(|status| *status == "skipped").count(), all.len());
+        let files = |directory: &Path| {
+            let mut names: Vec<_> =
+                fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        // A set of tars begins another one.
+        if target != "x.tar" || options.is_empty() {
+            assert_eq!(files(&out), files(&whole), "{target} {options:?}");
+        }
+    }
+}
+
+#[test]
+fn other_settings_add_nothing() {
+    for target in ["x.npy", "x.safetensors", "x.tar"] {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path();
+        Outcome::from(extract(out, target, &[], &OLD).output().unwrap()).done();
+        let before = tensors(out);
+        let refused = extract(out, target, &["--matmul-precision", "medium"], &NEW).output().unwrap();
+        Outcome::from(refused).failed(2, "holds outputs of other settings");
+        assert!(tensors(out) == before && hidden(out) == 0);
+    }
+}
+
+#[test]
+fn a_killed_addition_leaves_the_old_archive_and_goes_on() {
+    for (target, options) in TARGETS {
+        let directory = tempfile::tempdir().unwrap();
+        let (out, whole) = (directory.path().join("out"), directory.path().join("whole"));
+        [&out, &whole].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+        let all = [&OLD[..], &NEW].concat();
+        Outcome::from(extract(&whole, target, options, &all).output().unwrap()).done();
+        let new = tensors(&whole);
+        Outcome::from(extract(&out, target, options, &OLD).output().unwrap()).done();
+        let old = tensors(&out);
+        let started = Instant::now();
+        let undisturbed = extract(&whole, target, options, &["--overwrite"]).args(&all).output().unwrap();
+        assert!(undisturbed.status.success());
+        let undisturbed = started.elapsed();
+        for moment in 1..=10u32 {
+            let mut child =
+                extract(&out, target, options, &NEW).stdout(std::process::Stdio::null()).spawn().unwrap();
+            thread::sleep(undisturbed * moment / 8);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            // Each image that is there is whole, and no old one is lost.
+            let found = tensors(&out);
+            assert!(
+                old.iter().all(|(name, bytes)| found.get(name) == Some(bytes)),
+                "{target} {options:?} at {moment}"
+            );
+            assert!(found.iter().all(|(name, bytes)| new[name] == *bytes));
+            thread::sleep(Duration::from_millis(5));
+        }
+        let last = Outcome::from(extract(&out, target, options, &NEW).output().unwrap()).done();
+        assert_eq!(statuses(&last).len(), NEW.len());
+        assert!(tensors(&out) == new, "{target} {options:?}");
+        assert_eq!(hidden(&out), 0, "{target} {options:?}");
+    }
+}

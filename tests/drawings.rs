@@ -1,0 +1,173 @@
+//! `--heatmap` and `--pca`: pictures of one image, and of the images of a folder.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use image::RgbImage;
+use support::{
+    fixture,
+    run::{Outcome, command, run},
+};
+
+/// A checkpoint on a picture of 600 × 400, given options, in a directory of outputs.
+fn draw(checkpoint: &str, line: &str, out: &Path) -> Outcome {
+    let mut command = command();
+    command.arg("--model").arg(fixture("checkpoints").join(checkpoint)).arg(fixture("images/coffee.png"));
+    let words = line.split_whitespace().map(|word| word.replace("OUT", out.to_str().unwrap()));
+    command.args(words).output().unwrap().into()
+}
+
+fn open(path: &Path) -> RgbImage {
+    image::open(path).unwrap().to_rgb8()
+}
+
+#[test]
+fn a_heatmap_is_drawn_over_the_picture_with_a_bar() {
+    let out = tempfile::tempdir().unwrap();
+    let drawn = |line: &str, name: &str| {
+        draw("dinov2-registers", &format!("{line} --heatmap OUT/{name}.png"), out.path()).done();
+        open(&out.path().join(format!("{name}.png")))
+    };
+    let norms = drawn("", "norms");
+    let (width, height) = norms.dimensions();
+    assert!(width > 600 && width < 760 && height > 400 && height < 480, "{width} x {height}");
+    assert_eq!(norms, drawn("--grid", "grid"), "the same patches in another layout");
+    let likeness = drawn("--tokens patch --query 2,3", "likeness");
+    assert_ne!(norms, likeness);
+    draw("vision", "--heatmap OUT/x.png --query 5,0", out.path())
+        .failed(2, "5 rows and 5 columns of patches");
+    draw("dinov3-gated", "--heatmap OUT/y.png --query 3,5", out.path()).done();
+    draw("vision", "--heatmap OUT/no/x.png", out.path()).failed(2, "does not exist");
+    assert!(!out.path().join("x.png").exists());
+}
+
+#[test]
+fn principal_components_are_the_same_bytes_each_time() {
+    let out = tempfile::tempdir().unwrap();
+    for (checkpoint, line) in [("vision", ""), ("siglip-vision", ""), ("dinov2-registers", "--layer -2")] {
+        for (name, threads) in [("one", 1), ("two", 2)] {
+            let line = format!("{line} --threads {threads} --pca OUT/{name}.png");
+            draw(checkpoint, &line, out.path()).done();
+        }
+        let [one, two] = ["one.png", "two.png"].map(|name| fs::read(out.path().join(name)).unwrap());
+        assert!(one == two, "{checkpoint}");
+        let figure = open(&out.path().join("one.png"));
+        assert!(figure.width() > 2 * 512 && figure.height() < 640, "{:?}", figure.dimensions());
+    }
+}
+
+/// Three pictures and a broken one, one of them deeper down.
+fn photos(root: &Path) -> PathBuf {
+    let photos = root.join("photos");
+    fs::create_dir_all(photos.join("sub dir")).unwrap();
+    for (name, at) in [("jpeg-420.jpg", "a.jpg"), ("png-rgb-8.png", "b.png"), ("bmp-24.bmp", "sub dir/c.bmp")]
+    {
+        fs::copy(fixture("images").join(name), photos.join(at)).unwrap();
+    }
+    fs::write(photos.join("broken.png"), "").unwrap();
+    photos
+}
+
+fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = walkdir::WalkDir::new(root).into_iter().map(|entry| entry.unwrap());
+    let files = files.filter(|entry| entry.file_type().is_file());
+    files
+        .map(|entry| {
+            let name = entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            (name, fs::read(entry.path()).unwrap())
+        })
+        .collect()
+}
+
+/// Runs on a folder, in which one image fails, and gives how many others were done.
+fn done(arguments: &[&str]) -> usize {
+    let outcome = run(arguments.iter().chain(&["--json", "-q"]));
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    outcome.text().lines().filter(|line| line.contains("\"status\":\"done\"")).count()
+}
+
+#[test]
+fn a_folder_gets_a_picture_for_each_image_and_goes_on_where_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = photos(directory.path());
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (input, maps, colours) = (photos.to_str().unwrap(), at("maps/"), at("colours"));
+    for output in ["features/", "x.safetensors", "x.npy", "x.tar", ""] {
+        for name in [&maps, &colours] {
+            let _ = fs::remove_dir_all(name);
+        }
+        let output = at(output);
+        let mut words = vec![input, "--heatmap", &maps, "--pca", &colours];
+        if Path::new(&output) != directory.path() {
+            words.extend(["-o", &output]);
+        }
+        assert_eq!(done(&words), 3);
+        let drawn = files(Path::new(&maps));
+        let names: Vec<&str> = drawn.keys().map(String::as_str).collect();
+        assert_eq!(names, ["a.png", "b.png", "manifest.json", "manifest.jsonl", "sub dir/c.png"]);
+        assert_eq!(files(Path::new(&colours)).keys().collect::<Vec<_>>(), drawn.keys().collect::<Vec<_>>());
+        let alone = at("alone.png");
+        run([photos.join("a.jpg").to_str().unwrap(), "--heatmap", &alone]).done();
+        assert!(fs::read(&alone).unwrap() == drawn["a.png"], "a picture does not depend on its neighbours");
+
+        // What is drawn and written is not done again, but a picture that is missing is.
+        let before = files(directory.path());
+        assert_eq!(done(&words), 0, "{output}");
+        fs::remove_file(Path::new(&colours).join("b.png")).unwrap();
+        assert_eq!(done(&words), 1, "{output}");
+        let after = files(directory.path());
+        assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+        assert!(before == after, "{output}: other bytes");
+    }
+}
+
+#[test]
+fn pictures_of_other_settings_or_origin_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = photos(directory.path());
+    let maps = directory.path().join("maps");
+    let words = [photos.to_str().unwrap(), "--heatmap", maps.to_str().unwrap()];
+    let with = |more: &[&str]| run(words.iter().chain(more));
+    assert_eq!(done(&words), 3);
+    let before = files(&maps);
+    with(&["--query", "1,1"])
+        .failed(2, "holds outputs of other settings: drawing is \"norm\", not \"cosine\"");
+    with(&["--layer", "-2"]).failed(2, "holds outputs of other settings");
+    assert!(files(&maps) == before);
+    fs::remove_file(maps.join("manifest.jsonl")).unwrap();
+    with(&[]).failed(2, "does not say that it is ours");
+    assert_eq!(fs::read(maps.join("a.png")).unwrap(), before["a.png"]);
+}
+
+#[test]
+fn pictures_among_the_images_are_not_drawn_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = photos(directory.path());
+    let maps = photos.join("maps");
+    let words = [photos.to_str().unwrap(), "--heatmap", maps.to_str().unwrap()];
+    assert_eq!(done(&words), 3);
+    assert_eq!(done(&words), 0);
+    assert_eq!(files(&maps).len(), 5);
+}
+
+#[test]
+fn what_would_get_in_the_way_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = photos(directory.path());
+    fs::copy(photos.join("b.png"), photos.join("a.png")).unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (input, maps, archive) = (photos.to_str().unwrap(), at("maps"), at("x.safetensors"));
+    let with = |more: &[&str]| run([input].iter().chain(more));
+    with(&["--heatmap", &maps, "-o", &archive]).failed(2, "would both be written to");
+    with(&["--heatmap", &maps, "--pca", &maps]).failed(2, "more than one thing would be written there");
+    with(&["--heatmap", &maps, "-o", &at("./maps/")]).failed(2, "more than one thing");
+    with(&["--heatmap", &at("x.png")]).failed(2, "one file for several images");
+    assert!(!Path::new(&maps).exists() && !Path::new(&archive).exists());
+    assert_eq!(done(&[input, "--heatmap", &maps, "-o", &archive, "--keep-extension"]), 4);
+    assert!(Path::new(&maps).join("a.jpg.png").exists() && Path::new(&maps).join("a.png.png").exists());
+}

@@ -1,0 +1,304 @@
+//! What is refused, and when: before anything slow, and before memory is taken.
+
+mod support;
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::Command,
+    thread,
+    time::Instant,
+};
+
+use clip_features::{
+    Extractor,
+    extractor::{Opened, Options},
+    model::{ModelError, ModelSpec},
+    processor::PixelValues,
+};
+use support::{
+    fixture,
+    run::{Outcome, command, run, tiny},
+};
+
+fn picture() -> String {
+    fixture("images/png-rgb-8.png").to_str().unwrap().to_owned()
+}
+
+/// The binary on a machine where no model was ever looked for, and no hub answers.
+fn fresh(cache: &Path) -> Command {
+    let mut command = command();
+    command.env("HF_HUB_CACHE", cache).env("HF_ENDPOINT", "http://127.0.0.1:9").current_dir(cache);
+    command
+}
+
+#[test]
+fn an_input_that_is_not_there_is_told_before_a_model_is_looked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| Outcome::from(fresh(directory.path()).args(arguments).output().unwrap());
+    run(&["nosuch.png"]).failed(1, "error: nosuch.png: No such file");
+    run(&["nosuch.tar", "-q"]).failed(1, "error: nosuch.tar: No such file");
+    run(&["--files-from", "nosuch.txt"]).failed(2, "error: nosuch.txt: No such file");
+    let outcome = run(&["a.png", "b.png", "--json", "--failures", "f.jsonl", "-o", "x.npy"]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert_eq!(outcome.stderr.matches("No such file").count(), 2, "{outcome:?}");
+    // Nothing is lost of what is said of them elsewhere.
+    let records = fs::read_to_string(directory.path().join("f.jsonl")).unwrap();
+    assert_eq!(records.lines().filter(|line| line.contains(r#""stage":"read""#)).count(), 2, "{records}");
+    assert!(records.lines().all(|line| outcome.text().contains(line)), "{outcome:?}");
+    // Where there is another, it is said all the same, before what is wrong with the model.
+    let outcome = run(&["nosuch.png", &picture()]);
+    assert_eq!(outcome.code, Some(2));
+    let lines: Vec<&str> = outcome.stderr.lines().collect();
+    assert!(lines[0].starts_with("error: nosuch.png: ") && lines[1].contains("127.0.0.1"), "{lines:?}");
+}
+
+#[test]
+fn of_several_inputs_the_missing_is_said_once_and_costs_itself() {
+    let outcome = run(["nosuch.png", &picture(), "--json"]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert_eq!(outcome.stderr.matches("nosuch.png").count(), 1, "{outcome:?}");
+    assert_eq!(outcome.text().matches(r#""status":"#).count(), 2, "{outcome:?}");
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_told_before_a_model_is_looked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = directory.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    fs::copy(picture(), photos.join("a.png")).unwrap();
+    fs::write(directory.path().join("file"), "").unwrap();
+    let run = |arguments: &[&str]| Outcome::from(fresh(directory.path()).args(arguments).output().unwrap());
+    for (arguments, part) in [
+        (&["photos/a.png", "-o", "no/x.npy"][..], "error: no/x.npy: the directory no does not exist"),
+        (&["photos", "-o", "no/x.npy"], "error: no/x.npy: the directory no does not exist"),
+        (&["photos", "-o", "no/x.tar"], "error: no/x.tar: the directory no does not exist"),
+        (&["photos", "-o", "file/"], "error: file/: "),
+        (&["photos/a.png", "--failures", "no/f"], "error: no/f: the directory no does not exist"),
+        (&["photos/a.png", "--heatmap", "no/h.png"], "error: no/h.png: the directory no does not exist"),
+        #[cfg(target_os = "linux")]
+        (&["photos", "-o", "/proc/x.npy"], "error: /proc/x.npy: cannot be written"),
+        #[cfg(target_os = "linux")]
+        (&["photos", "-o", "/proc/x/"], "error: /proc/x/: cannot be written"),
+    ] {
+        run(arguments).failed(2, part);
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing is left");
+}
+
+/// A checkpoint directory with a config that was changed.
+fn changed(directory: &Path, from: &str, to: &str) {
+    for name in ["config.json", "preprocessor_config.json", "model.safetensors"] {
+        fs::copy(tiny().join(name), directory.join(name)).unwrap();
+    }
+    let config = fs::read_to_string(tiny().join("config.json")).unwrap();
+    assert!(config.contains(from));
+    fs::write(directory.join("config.json"), config.replace(from, to)).unwrap();
+}
+
+#[test]
+fn absurd_sizes_in_a_config_are_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    for (from, to, part) in [
+        (
+            r#""hidden_size": 36"#,
+            r#""hidden_size": 1000000000000"#,
+            "hidden_size is 1000000000000, expected 1 to",
+        ),
+        (
+            r#""num_hidden_layers": 3"#,
+            r#""num_hidden_layers": 1000000000"#,
+            "num_hidden_layers is 1000000000",
+        ),
+        (
+            r#""image_size": 30"#,
+            r#""image_size": 18446744073709551615"#,
+            "image_size is 18446744073709551615",
+        ),
+        (r#""patch_size": 6"#, r#""patch_size": 99999999999999999999999"#, "patch_size"),
+        (r#""intermediate_size": 75"#, r#""intermediate_size": 1e300"#, "intermediate_size"),
+        (r#""image_size": 30,"#, r#""image_size": 16380, "patch_size": 1,"#, "patch_size"),
+    ] {
+        changed(directory.path(), from, to);
+        for arguments in [&[][..], &["--random-weights"]] {
+            let mut command = command();
+            command.arg("-m").arg(directory.path()).arg(picture()).args(arguments);
+            Outcome::from(command.output().unwrap()).failed(2, part);
+        }
+    }
+}
+
+#[test]
+fn configs_headers_and_indices_of_unreasonable_size_are_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let refused = |part: &str| {
+        let mut command = command();
+        command.arg("-m").arg(directory.path()).arg(picture());
+        Outcome::from(command.output().unwrap()).failed(2, part);
+    };
+    let large = |name: &str| {
+        // A hole, so that nothing of it is ever in memory unless it is read.
+        File::create(path(name)).unwrap().set_len(1 << 40).unwrap();
+    };
+    let fresh = || changed(directory.path(), "hidden_size", "hidden_size");
+    for name in ["config.json", "preprocessor_config.json"] {
+        fresh();
+        large(name);
+        refused("is larger than 16777216 bytes");
+    }
+    fresh();
+    fs::remove_file(path("model.safetensors")).unwrap();
+    large("model.safetensors.index.json");
+    refused("is larger than 67108864 bytes");
+    let map = |entries: usize, shard: &dyn Fn(usize) -> usize| {
+        let entries: Vec<String> = (0..entries).map(|i| format!("\"{i}\":\"{}\"", shard(i))).collect();
+        fs::write(
+            path("model.safetensors.index.json"),
+            format!("{{\"weight_map\":{{{}}}}}", entries.join(",")),
+        )
+        .unwrap();
+    };
+    map(300_000, &|_| 1);
+    refused("holds 300001 tensors, expected at most 250000");
+    map(2000, &|i| i);
+    refused("names 2000 shards, expected at most 1000");
+    let header = |text: &[u8], length: u64| {
+        fs::write(path("model.safetensors"), [&length.to_le_bytes()[..], text].concat()).unwrap();
+    };
+    header(b"", 90_000_000);
+    File::options().write(true).open(path("model.safetensors")).unwrap().set_len(1 << 40).unwrap();
+    refused("has a header of 90000000 bytes, expected at most 26214400");
+    let tensor = |i: usize| format!(r#""{i}":{{"dtype":"F32","shape":[],"data_offsets":[0,0]}}"#);
+    let many = format!("{{{}}}", (0..260_000).map(tensor).collect::<Vec<_>>().join(","));
+    header(many.as_bytes(), many.len() as u64);
+    refused("holds 260000 tensors, expected at most 250000");
+    let deep = b"[".repeat(1 << 20);
+    header(&deep, deep.len() as u64);
+    refused("corrupt safetensors header");
+    fs::write(path("config.json"), &deep).unwrap();
+    refused("recursion limit exceeded");
+}
+
+/// A CLIP tower of `layers` blocks of width 256 for images of 64 pixels, all of zeros, which take no room on the disk.
+fn zeros(directory: &Path, layers: usize) {
+    let config = format!(
+        r#"{{"model_type": "clip_vision_model", "hidden_size": 256, "intermediate_size": 1024, "image_size": 64,
+            "num_attention_heads": 4, "num_hidden_layers": {layers}, "patch_size": 16}}"#
+    );
+    fs::write(directory.join("config.json"), config).unwrap();
+    fs::write(directory.join("preprocessor_config.json"), r#"{"size": 64, "crop_size": 64}"#).unwrap();
+    let mut tensors = vec![
+        ("embeddings.class_embedding".to_owned(), vec![256]),
+        ("embeddings.patch_embedding.weight".to_owned(), vec![256, 3, 16, 16]),
+        ("embeddings.position_embedding.weight".to_owned(), vec![17, 256]),
+    ];
+    let mut linear = |name: &str, shape: &[usize]| {
+        tensors.push((format!("{name}.weight"), shape.to_vec()));
+        tensors.push((format!("{name}.bias"), shape[..1].to_vec()));
+    };
+    linear("pre_layrnorm", &[256]);
+    linear("post_layernorm", &[256]);
+    for layer in 0..layers {
+        let name = |part: &str| format!("encoder.layers.{layer}.{part}");
+        for part in ["q_proj", "k_proj", "v_proj", "out_proj"] {
+            linear(&name(&format!("self_attn.{part}")), &[256, 256]);
+        }
+        linear(&name("mlp.fc1"), &[1024, 256]);
+        linear(&name("mlp.fc2"), &[256, 1024]);
+        linear(&name("layer_norm1"), &[256]);
+        linear(&name("layer_norm2"), &[256]);
+    }
+    let mut end = 0;
+    let lines: Vec<String> = tensors
+        .iter()
+        .map(|(name, shape)| {
+            let start = end;
+            end += shape.iter().product::<usize>() * 4;
+            format!(r#""{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{start},{end}]}}"#)
+        })
+        .collect();
+    let header = format!("{{{}}}", lines.join(","));
+    let path = directory.join("model.safetensors");
+    fs::write(&path, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len((8 + header.len() + end) as u64).unwrap();
+}
+
+#[test]
+fn a_checkpoint_cut_while_it_is_read_names_the_tensor_in_both_passes() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = ModelSpec::Local(directory.path().to_owned());
+    let pixels = || PixelValues::new(64, 64, vec![0.0; 3 * 64 * 64]).unwrap();
+    let weights = directory.path().join("model.safetensors");
+    let cut = || {
+        let file = File::options().write(true).open(&weights).unwrap();
+        file.set_len(file.metadata().unwrap().len() - 300_000).unwrap();
+    };
+    // The last tensor of the last block that is larger than what is missing.
+    let names_tensor = |error: ModelError| {
+        assert!(
+            matches!(&error, ModelError::Cut { tensor, .. } if tensor.starts_with("encoder.layers.1.")),
+            "{error}"
+        );
+        assert!(error.to_string().contains("model.safetensors: was cut short while it was read"), "{error}");
+    };
+    for once in [false, true] {
+        zeros(directory.path(), 2);
+        let opened = Opened::open(&spec, Options { threads: 2, ..Options::default() }).unwrap();
+        if once {
+            // What is streamed is read when it is multiplied with.
+            let extractor = Extractor::of(opened.into(), true).unwrap();
+            assert!(extractor.encode(vec![pixels()]).is_ok());
+            cut();
+            names_tensor(extractor.encode(vec![pixels()]).unwrap_err());
+        } else {
+            cut();
+            names_tensor(Extractor::of(opened.into(), false).unwrap_err());
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_cut_at_any_moment_of_a_run_is_a_message_and_code_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let weights = directory.path().join("model.safetensors");
+    let start = |images: usize| {
+        let mut command = command();
+        command.arg("-q").arg("-m").arg(directory.path());
+        for image in 0..images {
+            let copy = directory.path().join(format!("{image}.png"));
+            fs::copy(picture(), &copy).unwrap();
+            command.arg(copy);
+        }
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    };
+    // One image streams the weights, two keep them.
+    for images in [1, 2] {
+        zeros(directory.path(), 12);
+        let started = Instant::now();
+        assert!(start(images).wait().unwrap().success());
+        let undisturbed = started.elapsed();
+        let mut refused = 0;
+        for moment in 0..10 {
+            zeros(directory.path(), 12);
+            let child = start(images);
+            thread::sleep(undisturbed.mul_f64(f64::from(moment) / 10.0));
+            File::options()
+                .write(true)
+                .open(&weights)
+                .unwrap()
+                .set_len(100_000 * (1 + moment as u64))
+                .unwrap();
+            let outcome = Outcome::from(child.wait_with_output().unwrap());
+            // The weights may have been read already. There is no other way out.
+            if outcome.code != Some(0) {
+                refused += 1;
+                let is_told = ["was cut short while it was read: tensor ", "truncated safetensors file"];
+                assert!(is_told.iter().any(|part| outcome.stderr.contains(part)), "{outcome:?}");
+                outcome.failed(2, "model.safetensors: ");
+            }
+        }
+        assert!(refused > 0, "no cut came in time");
+    }
+}

@@ -1,0 +1,124 @@
+//! What programs read of a run: the summary of `--json`, and `--progress json`.
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+use support::{
+    fixture,
+    run::{Outcome, command, run, tiny},
+};
+
+/// Three good pictures and a broken one.
+fn photos(root: &Path) -> PathBuf {
+    let photos = root.join("photos");
+    fs::create_dir(&photos).unwrap();
+    for name in ["jpeg-420.jpg", "png-rgb-8.png", "bmp-24.bmp"] {
+        fs::copy(fixture("images").join(name), photos.join(name)).unwrap();
+    }
+    fs::write(photos.join("broken.png"), "").unwrap();
+    photos
+}
+
+fn objects(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect()
+}
+
+/// The summary without its times, which are checked to agree.
+fn counts(object: &Value) -> Value {
+    let mut summary = object["summary"].clone();
+    assert_eq!(object.as_object().unwrap().len(), 1, "{object}");
+    let facts = summary.as_object_mut().unwrap();
+    let seconds = facts.remove("seconds").unwrap().as_f64().unwrap();
+    let rate = facts.remove("images_per_second").unwrap().as_f64().unwrap();
+    let done = facts["done"].as_f64().unwrap();
+    // Both are rounded to thousandths.
+    assert!((rate * seconds - done).abs() <= 0.01 + 0.001 * (rate + seconds), "{object}");
+    summary
+}
+
+#[test]
+fn json_of_several_images_ends_with_a_summary() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = photos(directory.path());
+    let out = directory.path().join("out/");
+    for (done, skipped) in [(3, 0), (0, 3)] {
+        let outcome = run(["--json", "-q", photos.to_str().unwrap(), "-o", out.to_str().unwrap()]);
+        assert_eq!(outcome.code, Some(1), "{outcome:?}");
+        let objects = objects(outcome.text());
+        let (last, images) = objects.split_last().unwrap();
+        assert!(images.len() == 4 && images.iter().all(|image| image["path"].is_string()));
+        let expected = json!({ "ended": "complete", "done": done, "skipped": skipped, "failed": 1 });
+        assert_eq!(counts(last), expected);
+    }
+    let cut = run(["--json", "--fail-fast", photos.to_str().unwrap()]);
+    assert_eq!(counts(objects(cut.text()).last().unwrap())["ended"], "too_many_failures");
+    let one = run(["--json", photos.join("jpeg-420.jpg").to_str().unwrap()]).done();
+    assert_eq!(objects(one.text()).len(), 1, "one image has its own record");
+}
+
+#[test]
+fn all_that_a_program_is_told_is_json() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = photos(directory.path());
+    let empty = directory.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let out = directory.path().join("out/");
+    let words = ["--progress", "json", "--random-weights", "--model"].map(PathBuf::from);
+    let paths = [tiny(), photos, empty, "-o".into(), out];
+    let outcome = Outcome::from(command().args(words.iter().chain(&paths)).output().unwrap());
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    let objects = objects(&outcome.stderr);
+    let of = |kind: &str| objects.iter().filter_map(|object| object.get(kind)).collect::<Vec<_>>();
+    assert_eq!(of("progress")[0]["total"], 4);
+    assert_eq!(of("progress")[0]["done"], 0);
+    let warnings = of("warning");
+    assert!(warnings[0]["path"].as_str().unwrap().ends_with("empty"), "{warnings:?}");
+    assert!(warnings[1]["message"].as_str().unwrap().starts_with("random weights"), "{warnings:?}");
+    let errors = of("error");
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0]["path"].as_str().unwrap().ends_with("broken.png"));
+    let expected = json!({ "ended": "complete", "done": 3, "skipped": 0, "failed": 1 });
+    assert_eq!(counts(objects.last().unwrap()), expected);
+
+    let refused = run(["--progress", "json", "x.png", "-o", "x.bin"]);
+    let objects = self::objects(&refused.stderr);
+    assert_eq!(refused.code, Some(2));
+    assert!(objects[0]["error"]["message"].as_str().unwrap().contains("names no format"), "{objects:?}");
+    assert!(objects[0]["error"]["hint"].as_str().unwrap().contains(".npy"), "{objects:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_has_its_summary_too() {
+    use std::{
+        io::{BufRead, BufReader, Read, Write},
+        process::{Command, Stdio},
+    };
+    let mut command = command();
+    command.arg("--model").arg(tiny()).args(["--files-from", "-", "--json", "--progress", "json"]);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    // The list stays open, so that the run has not come to its end.
+    let mut list = child.stdin.take().unwrap();
+    writeln!(list, "{}", fixture("images/jpeg-420.jpg").display()).unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.contains("\"done\""), "{line}");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let (mut rest, mut stderr) = (String::new(), String::new());
+    stdout.read_to_string(&mut rest).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let expected = json!({ "ended": "interrupted", "done": 1, "skipped": 0, "failed": 0 });
+    for text in [rest, stderr] {
+        assert_eq!(counts(objects(&text).last().unwrap()), expected, "{text}");
+    }
+}
