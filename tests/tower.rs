@@ -69,6 +69,7 @@ fn everything(config: &VisionConfig, weights: &Weights) -> Wanted {
         attentions: (0..config.num_hidden_layers).collect(),
         pooler_output,
         image_embeds: config.projection_dim.is_some() && projection,
+        image_features: false,
         padding: false,
     }
 }

@@ -3,7 +3,7 @@
 use clip_features::{
     Extractor,
     extractor::Options,
-    model::{Checkpoint, ModelSpec},
+    model::{Checkpoint, ModelSpec, Scope},
 };
 
 use super::files::{directory, write};
@@ -31,7 +31,7 @@ pub fn run(data: &[u8]) {
         .expect("a file in memory");
     write(data, &NAMES, root);
     let file = if root.join(NAMES[0]).exists() { NAMES[0] } else { NAMES[1] };
-    if let Ok(checkpoint) = Checkpoint::open(&root.join(file)) {
+    if let Ok(checkpoint) = Checkpoint::open(&root.join(file), Scope::Projector) {
         let _ = checkpoint.fingerprint();
     }
     let spec = ModelSpec::Local(root.to_owned());

@@ -18,7 +18,7 @@ class Extractor:
     """A model that is ready to run. Every argument is the command's option of the same name (`clip-features --help`).
 
     model:    ORG/NAME on the hub, a checkpoint directory, or a .safetensors file [openai/clip-vit-large-patch14]
-    tensor:   name, or several: last_hidden_state, hidden_states, attentions, pooler_output, image_embeds, pixel_values
+    tensor:   name, or several: last_hidden_state, hidden_states, attentions, pooler_output, image_embeds, image_features, pixel_values
     layer:    index or indices of hidden_states and attentions; alone it means the hidden state of that layer
     tokens:   "all", "patch" or "cls"
     processor: "pil" or "torchvision" [pil; torchvision for DINOv3, which has no other]
@@ -26,6 +26,7 @@ class Extractor:
     image_size: an edge, or rows and columns as (224, 448) or "224x448"
     max_num_patches: of SigLIP 2 NaFlex, which cuts a picture of its own shape into at most so many [the model's own number]
     pad:      pad tokens, attentions and pixel_values of NaFlex to that number, so that pictures of all shapes make one array
+    tiles:    of LLaVA-NeXT and LLaVA-OneVision: the whole picture and its tiles, [tiles, …]; one picture in a list at a time
     dtype:    "float32", "float16" or "bfloat16" (which needs ml_dtypes); the computation is float32, up to matmul_precision
     matmul_precision: "highest", "high" or "medium", as PyTorch's; lower is faster where the CPU has AMX
     threads:  to compute with [all physical cores]; the numbers do not depend on it
@@ -55,6 +56,7 @@ class Extractor:
         fit: str = "crop",
         image_size: int | str | tuple[int, int] | None = None,
         max_num_patches: int | None = None,
+        tiles: bool = False,
         alpha: str = "white",
         exif_orientation: str = "ignore",
         max_pixels: int | None = None,
@@ -89,6 +91,8 @@ class Extractor:
         Raises ImageError for an image that cannot be used (not for dicts), TypeError for what is no image.
         """
         if isinstance(images, dict):
+            if self._arguments["tiles"]:
+                raise ValueError("pictures differ in their number of tiles, which are no column: use stream()")
             return add_features(self._extract, self._empty(), images, self._column)
         if isinstance(images, (str, bytes, os.PathLike)):
             raise TypeError("expected a list of images; for one, give [image]")

@@ -5,10 +5,10 @@ use half::{bf16, f16};
 use numpy::{IntoPyArray, PyArrayMethods};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 
-/// The tensors of several images as one for each name, `[B, …]`; one image's memory is taken as it is.
+/// The tensors of several images as one for each name, `[B, …]`; one image's memory, and its tiles, are taken as they are.
 ///
 /// # Errors
-/// Their shapes differ.
+/// Their shapes differ, or they are several tiles each.
 pub(crate) fn stack(images: Vec<Vec<Array>>) -> Result<Vec<Array>, String> {
     let count = images.len();
     let mut images = images.into_iter();
@@ -18,7 +18,7 @@ pub(crate) fn stack(images: Vec<Vec<Array>>) -> Result<Vec<Array>, String> {
     }
     for image in images {
         for (all, one) in stacked.iter_mut().zip(image) {
-            if all.shape[1..] != one.shape[1..] {
+            if all.shape[1..] != one.shape[1..] || all.shape[0] != 1 || one.shape[0] != 1 {
                 return Err(format!(
                     "the images give {} of shapes {:?} and {:?}, which are no batch: ask for one at a time",
                     all.name, all.shape, one.shape
@@ -27,7 +27,9 @@ pub(crate) fn stack(images: Vec<Vec<Array>>) -> Result<Vec<Array>, String> {
             all.values.extend(one.values);
         }
     }
-    stacked.iter_mut().for_each(|array| array.shape[0] = count);
+    if count > 1 {
+        stacked.iter_mut().for_each(|array| array.shape[0] = count);
+    }
     Ok(stacked)
 }
 

@@ -118,6 +118,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535), help_heading = "Image")]
     pub(super) max_num_patches: Option<u32>,
 
+    /// Give the picture as tiles too, where the model's processor cuts some: [tiles, tokens, width], the whole picture first
+    #[arg(long, help_heading = "Image")]
+    pub(super) tiles: bool,
+
     /// Transparency: composite over white as transformers 5 does, or drop it as transformers 4 and LLaVA do
     #[arg(long, value_parser = choice::<Alpha>(), default_value = "white", value_name = "HOW", help_heading = "Image")]
     pub(super) alpha: Alpha,

@@ -51,6 +51,9 @@ impl Choice for TensorKind {
             }
             Self::PoolerOutput => "The token that stands for the image, [1, width]",
             Self::ImageEmbeds => "The pooled token in CLIP's space of images and texts, not normalized",
+            Self::ImageFeatures => {
+                "What the language model of LLaVA and its like reads: [1, tokens, width], after the projector"
+            }
             Self::PixelValues => {
                 "The tower's input, [1, 3, 224, 224], or of NaFlex [1, patches, 768]; loads no weights"
             }

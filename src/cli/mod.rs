@@ -28,7 +28,6 @@ use std::ffi::OsString;
 use clap::{CommandFactory, Parser};
 
 use crate::{
-    hub,
     input::look_at_stdin,
     job::{Ended, JobError, Stop},
 };
@@ -84,11 +83,11 @@ fn execute(mut settled: Settled, arguments: &Args) -> Result<Exit, String> {
     if let Some(exit) = early::look(&mut settled)? {
         return Ok(exit);
     }
-    let wanted =
-        if settled.options.request.needs_tower() { hub::Wanted::Weights } else { hub::Wanted::Configs };
     let downloads = Downloads::new(settled.shows_downloads, arguments.progress.voice());
-    let model =
-        settled.model.obtain(wanted, &|event| downloads.report(event)).map_err(|error| told(&error))?;
+    let model = settled
+        .model
+        .obtain(settled.wanted(), &|event| downloads.report(event))
+        .map_err(|error| told(&error))?;
     let (job, show) = settled.with_model(model.clone());
     let prepared = job.prepare().map_err(|error| told(&error))?;
     show.empty_inputs(prepared.images());

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     extractor::Options,
-    hub::{self, HubError, ModelChoice},
+    hub::{HubError, ModelChoice},
     job::Job,
     model::ModelSpec,
     output::Dtype,
@@ -81,11 +81,7 @@ impl Parsed {
     /// # Errors
     /// They cannot be had.
     pub fn obtain(&self) -> Result<ModelSpec, Refusal> {
-        let wanted = match self.0.options.request.needs_tower() {
-            true => hub::Wanted::Weights,
-            false => hub::Wanted::Configs,
-        };
-        Ok(self.0.model.obtain(wanted, &|_| {})?)
+        Ok(self.0.model.obtain(self.0.wanted(), &|_| {})?)
     }
 
     /// The job, once the model's files are there.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     extractor::Options,
-    hub::{HubError, ModelChoice, Settings},
+    hub::{self, HubError, ModelChoice, Settings},
     input::{self, Images, Input, List, Separator},
     job::{Drawing, Job},
     kernels::physical_cores,
@@ -67,6 +67,16 @@ pub(super) struct Show {
 }
 
 impl Settled {
+    /// Which of the model's files are wanted.
+    pub(super) fn wanted(&self) -> hub::Wanted {
+        let request = &self.options.request;
+        match (request.needs_projector(), request.needs_tower()) {
+            (true, _) => hub::Wanted::Projector,
+            (false, true) => hub::Wanted::Weights,
+            (false, false) => hub::Wanted::Configs,
+        }
+    }
+
     /// Settles the arguments.
     pub(super) fn new(args: Args) -> Result<Self> {
         let inputs = inputs(&args);
@@ -112,6 +122,9 @@ impl Settled {
                 height.min(width)
             );
         }
+        if args.tiles && (args.fit != Fit::Crop || args.image_size.is_some()) {
+            bail!("--tiles are the model's own cut of a picture\nhint: leave --fit and --image-size out");
+        }
         let threads = args.threads.map_or_else(physical_cores, usize::from);
         let show = Show {
             json: args.json,
@@ -138,6 +151,7 @@ impl Settled {
             },
             fit: args.fit,
             image_size: args.image_size,
+            tiles: args.tiles,
             max_num_patches: args.max_num_patches,
             backend: args.processor,
             matmul_precision: args.matmul_precision,
@@ -269,6 +283,8 @@ mod tests {
             ("src -o x.npy --keep-extension", "--keep-extension names the files of a directory"),
             ("src --overwrite", "none are written"),
             ("- -", "- is given twice"),
+            ("a.png --tiles --fit pad", "the model's own cut"),
+            ("a.png --tiles --image-size 448", "the model's own cut"),
             ("a.png --fit keep --image-size 224x448", "--image-size 224x448 is another"),
             ("a.png --revision v1", "--revision is of a model of the hub"),
         ] {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The inputs of some images → for each image, in order, the tensors asked for, each with a leading dimension
-/// of 1. `patches` is what the processor cuts pictures into, if it does.
+/// of its tiles, mostly 1. `patches` is what the processor cuts pictures into, if it does.
 ///
 /// # Errors
 /// As [`VisionTower::outputs`].
@@ -26,47 +26,74 @@ pub(super) fn encode(
     let mut wanted = request.wanted(tower.config())?;
     let (padded, patch_size) = (request.padded(patches), tower.config().patch_size);
     let mut encoded = vec![Vec::new(); batch.len()];
-    for ((height, width), places) in by_size(batch) {
-        let mut pixels = Vec::with_capacity(places.len() * 3 * height * width);
-        places.iter().for_each(|&place| pixels.extend_from_slice(batch[place].as_slice()));
-        let input = Tensor::from_vec(pixels, (places.len(), 3, height, width), &Device::Cpu)?; // (B, 3, H, W)
+    let mut pass = |pixels: Vec<f32>, count, (height, width)| -> Result<Outputs, ModelError> {
+        let input = Tensor::from_vec(pixels, (count, 3, height, width), &Device::Cpu)?; // (B, 3, H, W)
         let own = (height / patch_size) * (width / patch_size);
         wanted.padding = padded.is_some_and(|count| count > own);
-        let outputs = tower.outputs(&input, &wanted)?;
+        tower.outputs(&input, &wanted)
+    };
+    for (size, places) in by_size(batch) {
+        let mut pixels = Vec::with_capacity(places.len() * 3 * size.0 * size.1);
+        places.iter().for_each(|&place| pixels.extend_from_slice(batch[place].as_slice()));
+        let outputs = pass(pixels, places.len(), size)?;
         for (index, place) in places.into_iter().enumerate() {
-            encoded[place] = arrays(tower, &outputs, index, &batch[place], request, patches)?;
+            encoded[place] = arrays(tower, &outputs, [index, 1], &batch[place], request, patches)?;
         }
+    }
+    for (place, image) in batch.iter().enumerate().filter(|(_, image)| image.tiles() > 1) {
+        let tile = image.as_slice().len() / image.tiles();
+        let mut whole: Vec<Array> = Vec::new();
+        for pixels in image.as_slice().chunks(TILES * tile) {
+            let tiles = pixels.len() / tile;
+            let outputs = pass(pixels.to_vec(), tiles, (image.height(), image.width()))?;
+            let input = PixelValues::of_tiles(tiles, image.height(), image.width(), pixels.to_vec());
+            let part = arrays(tower, &outputs, [0, tiles], &input, request, patches)?;
+            if whole.is_empty() {
+                whole = part;
+            } else {
+                whole.iter_mut().zip(part).for_each(|(whole, part)| whole.append(part));
+            }
+        }
+        encoded[place] = whole;
     }
     Ok(encoded)
 }
 
-/// The places of the images of each size, height and width, since a forward pass takes one size.
+/// Tiles of a picture that the tower takes at once, which bounds its memory; the features do not depend on it.
+const TILES: usize = 8;
+
+/// The places of the images of each size, height and width, since a forward pass takes one size. Those with tiles have passes of their
+/// own.
 fn by_size(batch: &[PixelValues]) -> BTreeMap<(usize, usize), Vec<usize>> {
     let mut sizes: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for (place, image) in batch.iter().enumerate() {
+    for (place, image) in batch.iter().enumerate().filter(|(_, image)| image.tiles() == 1) {
         sizes.entry((image.height(), image.width())).or_default().push(place);
     }
     sizes
 }
 
-/// The tensors asked for of one image of a batch.
+/// The tensors asked for of one image of a batch, which is so many tiles from the first on.
 fn arrays(
     tower: &VisionTower,
     outputs: &Outputs,
-    index: usize,
+    [first, tiles]: [usize; 2],
     image: &PixelValues,
     request: &Request,
     patches: Option<Patches>,
 ) -> Result<Vec<Array>, ModelError> {
     let config = tower.config();
-    let shape = |kind| request.shape(kind, config, image.height(), image.width(), patches);
+    let shape = |kind| {
+        let mut shape = request.shape(kind, config, image.height(), image.width(), patches);
+        shape[0] = tiles;
+        shape
+    };
     let one = |part: Part| -> Result<Array, ModelError> {
         if part.kind == TensorKind::PixelValues {
             return Ok(pixel_array(image.clone(), request, patches));
         }
         let of = |outputs: &Outputs| {
             let tensor = tensor(outputs, part).ok_or(ModelError::NotLoaded)?;
-            Ok::<_, ModelError>(tensor.narrow(0, index, 1)?) // (1, …)
+            Ok::<_, ModelError>(tensor.narrow(0, first, tiles)?) // (tiles, …)
         };
         let mut tensor = of(outputs)?;
         if let (Some(padding), Some(count)) = (&outputs.padding, request.padded(patches)) {
@@ -80,7 +107,7 @@ fn arrays(
         if part.kind.has_tokens() {
             let patches = tensor.dim(1)? - config.prefix_tokens();
             let (first, kept) = request.kept_tokens().span(config, patches);
-            tensor = tensor.narrow(1, first, kept)?; // (1, kept, width)
+            tensor = tensor.narrow(1, first, kept)?; // (tiles, kept, width)
         }
         let values = tensor.flatten_all()?.to_vec1()?;
         Ok(Array { name: part.name(), shape: shape(part.kind), values })
@@ -96,16 +123,20 @@ fn tensor(outputs: &Outputs, part: Part) -> Option<&Tensor> {
         TensorKind::Attentions => outputs.attentions.get(&part.layer?),
         TensorKind::PoolerOutput => outputs.pooler_output.as_ref(),
         TensorKind::ImageEmbeds => outputs.image_embeds.as_ref(),
+        TensorKind::ImageFeatures => outputs.image_features.as_ref(),
         TensorKind::PixelValues => None,
     }
 }
 
-/// The tower's input as the reference's processor gives it: (1, 3, height, width), or flattened patches (1, N, 3·p·p), those of padding
+/// The tower's input as the reference's processor gives it: (tiles, 3, height, width), or flattened patches (1, N, 3·p·p), those of padding
 /// zeros.
 pub(super) fn pixel_array(image: PixelValues, request: &Request, patches: Option<Patches>) -> Array {
-    let shape = request.pixel_shape(image.height(), image.width(), patches);
+    let mut shape = request.pixel_shape(image.height(), image.width(), patches);
     let values = match patches {
-        None => image.into_vec(),
+        None => {
+            shape[0] = image.tiles();
+            image.into_vec()
+        }
         Some(Patches { patch_size, .. }) => {
             let mut values = image.to_patches(patch_size);
             values.resize(shape.iter().product(), 0.0);

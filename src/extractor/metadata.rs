@@ -26,6 +26,9 @@ pub(super) fn metadata(
     settings.insert("processor", processor.config().describe());
     settings.insert("processor_backend", processor.config().backend.name());
     settings.insert("fit", options.fit.name());
+    if options.tiles {
+        settings.insert("tiles", true);
+    }
     if let Some(patches) = processor.config().patches() {
         settings.insert("max_num_patches", patches.max_num_patches);
         settings.insert("pad", request.pad);
@@ -44,6 +47,9 @@ pub(super) fn metadata(
         settings.insert("layer", request.layers.as_ref().map_or("all".into(), ToString::to_string));
     } else if has(TensorKind::LastHiddenState) {
         settings.insert("layer", "-1");
+    }
+    if let (true, Ok(features)) = (has(TensorKind::ImageFeatures), &config.image_features) {
+        settings.insert("image_features", features.describe());
     }
     if request.tensors.iter().any(|kind| kind.has_tokens()) {
         let layout = if request.grid { "grid" } else { "list" };

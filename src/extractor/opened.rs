@@ -42,8 +42,8 @@ impl Opened {
         let pool =
             pool.build().map_err(|error| ModelError::Threads { threads, reason: error.to_string() })?;
         let model = Model::open(spec)?;
-        let Options { fit, image_size, max_num_patches, backend, .. } = options;
-        let processor = model.processor_with(fit, image_size, max_num_patches, backend)?;
+        let Options { fit, image_size, max_num_patches, backend, tiles, .. } = options;
+        let processor = model.processor_with(fit, image_size, max_num_patches, backend, tiles)?;
         let request = &options.request;
         let patches = processor.config().patches();
         if request.pad && patches.is_none() {
@@ -60,7 +60,9 @@ impl Opened {
         }
         let mut config = model.config()?;
         config.interpolate_pos_encoding |= options.image_size.is_some() || options.fit == Fit::Keep;
-        if let Some((height, width)) = processor.config().least_output_size() {
+        if let Some((height, width)) = processor.output_size() {
+            check(&config, request, height as usize, width as usize)?;
+        } else if let Some((height, width)) = processor.config().least_output_size() {
             config.check(height as usize, width as usize)?;
         }
         if let Some(Patches { patch_size, .. }) = patches
@@ -68,7 +70,9 @@ impl Opened {
         {
             return Err(ModelError::PatchSize { processor: patch_size, tower: config.patch_size });
         }
-        let tower = UnloadedTower::new(request.wanted(&config)?, config, model.weights()?)?;
+        let wanted = request.wanted(&config)?;
+        let weights = model.weights_in(wanted.scope())?;
+        let tower = UnloadedTower::new(wanted, config, weights)?;
         let parts = request.parts(&tower.config)?;
         let metadata = metadata(&options, &model, &processor, Some(&tower))?;
         Ok(Self { options, processor, tower: Some(tower), parts, metadata, pool })
@@ -111,7 +115,9 @@ impl Opened {
 
     /// Their names and shapes.
     pub fn tensors(&self) -> Vec<TensorSpec> {
-        self.specs(&self.options.request, |part| self.input_size().or_else(|| self.fixed_size(part)))
+        // How many tiles there are depends on the picture.
+        let size = self.input_size().filter(|_| !self.options.tiles);
+        self.specs(&self.options.request, |part| size.or_else(|| self.fixed_size(part)))
     }
 
     /// The same, with the smallest shapes that a picture can give where they depend on it; none where that is not known.
@@ -130,7 +136,8 @@ impl Opened {
 
     /// Any size of input, for a tensor whose shape does not depend on it.
     fn fixed_size(&self, part: &Part) -> Option<(usize, usize)> {
-        self.options.request.is_of_one_shape(part.kind, self.patches()).then_some((0, 0))
+        let is_one = !self.options.tiles && self.options.request.is_of_one_shape(part.kind, self.patches());
+        is_one.then_some((0, 0))
     }
 
     /// The tensors' names, and the shapes that they have for inputs of some sizes.
@@ -153,9 +160,7 @@ impl Opened {
     /// The bytes are no picture that can be decoded, or one that cannot be resized or does not fit the tower.
     pub fn preprocess(&self, bytes: &[u8], keep: bool) -> Result<Preprocessed, ExtractError> {
         let ready = preprocess(bytes, &self.options.decode, &self.processor, keep)?;
-        if let Some(config) = self.config() {
-            config.check(ready.pixel_values.height(), ready.pixel_values.width())?;
-        }
+        self.check(&ready.pixel_values)?;
         Ok(ready)
     }
 
@@ -165,10 +170,14 @@ impl Opened {
     /// It cannot be resized, or does not fit the tower.
     pub fn preprocess_rgb(&self, rgb: &RgbImage) -> Result<PixelValues, ExtractError> {
         let pixel_values = self.processor.process(rgb)?;
-        if let Some(config) = self.config() {
-            config.check(pixel_values.height(), pixel_values.width())?;
-        }
+        self.check(&pixel_values)?;
         Ok(pixel_values)
+    }
+
+    /// Whether the tower, and what follows it, take such an input.
+    fn check(&self, input: &PixelValues) -> Result<(), ModelError> {
+        let request = &self.options.request;
+        self.config().map_or(Ok(()), |config| check(config, request, input.height(), input.width()))
     }
 
     /// Runs something on the threads of the options.
@@ -179,6 +188,22 @@ impl Opened {
     /// Reads the weights that the options ask for, if any.
     pub(super) fn load(&self, once: bool) -> Result<Option<VisionTower>, ModelError> {
         let precision = self.options.matmul_precision;
+        // Tiles take several forward passes.
+        let once = once && !self.options.tiles;
         self.tower.as_ref().map(|tower| self.pool.install(|| tower.load(precision, once))).transpose()
     }
+}
+
+/// Whether what is asked for can be had of an input of this size.
+fn check(config: &VisionConfig, request: &Request, height: usize, width: usize) -> Result<(), ModelError> {
+    config.check(height, width)?;
+    if !request.needs_projector() || config.image_features.is_err() {
+        return Ok(()); // the latter is told with what there is
+    }
+    let (rows, columns) = (height / config.patch_size, width / config.patch_size);
+    config.image_features_shape(rows, columns).map(drop).map_err(|reason| ModelError::NoSuchTensor {
+        tensor: "image_features",
+        reason: format!("{reason}, in a picture of {height}x{width}"),
+        hint: "take pictures of the tower's own size".into(),
+    })
 }

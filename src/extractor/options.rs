@@ -21,6 +21,8 @@ pub struct Options {
     pub image_size: Option<ImageSize>,
     /// The most patches that a picture is cut into, where it is not the model's own number.
     pub max_num_patches: Option<u32>,
+    /// Whether a picture is given as its whole and the tiles that the processor cuts beside it.
+    pub tiles: bool,
     /// Whose image processor is followed; none for Pillow's, or torchvision's where the family has no other.
     pub backend: Option<Backend>,
     /// How exact the tower's products are.
@@ -38,6 +40,7 @@ impl Default for Options {
             fit: Fit::default(),
             image_size: None,
             max_num_patches: None,
+            tiles: false,
             backend: None,
             matmul_precision: MatmulPrecision::default(),
             threads: physical_cores(),

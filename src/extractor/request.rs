@@ -18,18 +18,21 @@ pub enum TensorKind {
     PoolerOutput,
     /// The pooled token in CLIP's space of images and texts, not normalized
     ImageEmbeds,
+    /// What the language model of a vision-language model reads, after its projector
+    ImageFeatures,
     /// The tower's input, [1, 3, 224, 224], or of NaFlex [1, patches, 768]; loads no weights
     PixelValues,
 }
 
 impl TensorKind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::LastHiddenState,
         Self::HiddenStates,
         Self::Attentions,
         Self::PoolerOutput,
         Self::ImageEmbeds,
+        Self::ImageFeatures,
         Self::PixelValues,
     ];
 
@@ -41,6 +44,7 @@ impl TensorKind {
             Self::Attentions => "attentions",
             Self::PoolerOutput => "pooler_output",
             Self::ImageEmbeds => "image_embeds",
+            Self::ImageFeatures => "image_features",
             Self::PixelValues => "pixel_values",
         }
     }
@@ -238,6 +242,7 @@ impl Request {
                 (TensorKind::Attentions, layer) => wanted.attentions.extend(layer),
                 (TensorKind::PoolerOutput, _) => wanted.pooler_output = true,
                 (TensorKind::ImageEmbeds, _) => wanted.image_embeds = true,
+                (TensorKind::ImageFeatures, _) => wanted.image_features = true,
                 (TensorKind::PixelValues, _) => {}
             }
         }
@@ -301,6 +306,10 @@ impl Request {
             TensorKind::Attentions => vec![1, config.num_attention_heads, tokens, tokens],
             TensorKind::PoolerOutput => vec![1, config.hidden_size],
             TensorKind::ImageEmbeds => vec![1, config.projection_dim.unwrap_or(0)],
+            TensorKind::ImageFeatures => {
+                let [tokens, width] = config.image_features_shape(rows, columns).unwrap_or_default();
+                vec![1, tokens, width]
+            }
             TensorKind::PixelValues => self.pixel_shape(height, width, patches),
         }
     }
@@ -315,11 +324,17 @@ impl Request {
     /// Whether a tensor has the same shape whatever the size of the input.
     pub(super) fn is_of_one_shape(&self, kind: TensorKind, patches: Option<Patches>) -> bool {
         match kind {
+            TensorKind::ImageFeatures => false,
             _ if self.padded(patches).is_some() => true,
             TensorKind::LastHiddenState | TensorKind::HiddenStates => self.kept_tokens() == Tokens::Cls,
             TensorKind::PoolerOutput | TensorKind::ImageEmbeds => true,
             TensorKind::Attentions | TensorKind::PixelValues => false,
         }
+    }
+
+    /// Whether any tensor comes from behind the projector to a language model.
+    pub fn needs_projector(&self) -> bool {
+        self.tensors.contains(&TensorKind::ImageFeatures)
     }
 
     /// Whether any tensor comes from the tower, so that weights are needed.

@@ -1,9 +1,12 @@
 //! Which model is meant: a path, a name on the hub, or made-up weights.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Event, HubError, ModelId, Revision, Settings, Snapshot, Wanted, fetch};
-use crate::model::ModelSpec;
+use super::{CONFIG, Event, HubError, ModelId, Revision, Settings, Snapshot, Wanted, fetch};
+use crate::{
+    bounded,
+    model::{LARGEST_CONFIG, ModelSpec, tower_elsewhere},
+};
 
 /// The model of whoever names none.
 const DEFAULT: &str = "openai/clip-vit-large-patch14";
@@ -23,6 +26,13 @@ pub enum ModelChoice {
         settings: Settings,
         /// The seed of made-up weights, where only its architecture is wanted.
         seed: Option<u64>,
+    },
+    /// A model on disk that names its tower, which is not.
+    WithTower {
+        /// The model.
+        model: ModelSpec,
+        /// Its tower.
+        tower: Box<Self>,
     },
 }
 
@@ -48,6 +58,10 @@ impl ModelChoice {
                     None => ModelSpec::Local(path.to_owned()),
                     Some(seed) => ModelSpec::Random { seed, directory: Some(path.to_owned()) },
                 };
+                if let (None, None, Some(tower)) = (seed, &revision, tower_of(path)) {
+                    let tower = Box::new(Self::tower(tower, settings)?);
+                    return Ok(Self::WithTower { model: spec, tower });
+                }
                 return here(spec, &|| format!("{} is a path", path.display()));
             }
             (None, Some(seed)) => {
@@ -61,13 +75,36 @@ impl ModelChoice {
         Ok(Self::Hub { id, revision: revision.unwrap_or_default(), settings, seed })
     }
 
+    /// The tower that a model names. It is a model of its own: what it might name is not looked for.
+    fn tower(name: PathBuf, settings: impl FnOnce() -> Result<Settings, HubError>) -> Result<Self, HubError> {
+        if name.exists() {
+            return Ok(Self::Here(ModelSpec::Local(name)));
+        }
+        let Some(id) = model_id(&name) else { return Err(HubError::NoSuchModel { path: name }) };
+        Ok(Self::Hub { id, revision: Revision::default(), settings: settings()?, seed: None })
+    }
+
     /// Has the model's files on disk, downloading what is missing; `events` is told of it.
     ///
     /// # Errors
     /// As [`fetch`].
     pub fn obtain(&self, wanted: Wanted, events: &dyn Fn(Event<'_>)) -> Result<ModelSpec, HubError> {
+        let spec = self.obtain_itself(wanted, events)?;
+        let (Self::Hub { settings, .. }, ModelSpec::Hub { directory, .. }) = (self, &spec) else {
+            return Ok(spec);
+        };
+        let Some(tower) = tower_of(directory) else { return Ok(spec) };
+        let tower = Self::tower(tower, || Ok(settings.clone()))?.obtain_itself(of_tower(wanted), events)?;
+        Ok(ModelSpec::WithTower { model: Box::new(spec), tower: Box::new(tower) })
+    }
+
+    fn obtain_itself(&self, wanted: Wanted, events: &dyn Fn(Event<'_>)) -> Result<ModelSpec, HubError> {
         let (id, revision, settings, seed) = match self {
             Self::Here(spec) => return Ok(spec.clone()),
+            Self::WithTower { model, tower } => {
+                let tower = tower.obtain_itself(of_tower(wanted), events)?;
+                return Ok(ModelSpec::WithTower { model: Box::new(model.clone()), tower: Box::new(tower) });
+            }
             Self::Hub { id, revision, settings, seed } => (id, revision, settings, *seed),
         };
         let wanted = if seed.is_some() { Wanted::Configs } else { wanted };
@@ -79,6 +116,22 @@ impl ModelChoice {
     }
 }
 
+/// The vision tower that the model in a directory names, which is another model. A path counts from there.
+fn tower_of(directory: &Path) -> Option<PathBuf> {
+    let tower = PathBuf::from(tower_elsewhere(
+        &bounded::read_to_string(&directory.join(CONFIG), LARGEST_CONFIG).ok()?,
+    )?);
+    Some(Some(directory.join(&tower)).filter(|path| path.exists()).unwrap_or(tower))
+}
+
+/// What is wanted of a tower whose language model is another model's.
+fn of_tower(wanted: Wanted) -> Wanted {
+    match wanted {
+        Wanted::Configs => Wanted::Configs,
+        Wanted::Weights | Wanted::Projector => Wanted::Weights,
+    }
+}
+
 /// The name of a model, unless it is plainly meant as a path.
 fn model_id(name: &Path) -> Option<ModelId> {
     let is_file = name.extension().is_some_and(|extension| extension == "safetensors");
@@ -87,8 +140,6 @@ fn model_id(name: &Path) -> Option<ModelId> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     fn choose(name: &str, seed: Option<u64>, revision: Option<&str>) -> Result<ModelChoice, HubError> {

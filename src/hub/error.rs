@@ -121,6 +121,14 @@ pub enum HubError {
         /// The file.
         file: String,
     },
+    /// The model has no tower that is supported, which its config says before any weights are fetched.
+    #[error("{model}: config.json: {reason}")]
+    Unsupported {
+        /// The model.
+        model: ModelId,
+        /// What was found, and what is supported.
+        reason: String,
+    },
     /// The model offers its weights as a pickle only.
     #[error(
         "{model}: offers only {file}, a pickle, which is not read because it can run code\nhint: look for a revision \

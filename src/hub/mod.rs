@@ -33,15 +33,15 @@ mod remote;
 mod retry;
 mod settings;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cache::{Cached, ModelCache, damage};
 use remote::Remote;
 
 use crate::bounded;
 use crate::model::{
-    LARGEST_CONFIG, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, by_torch, from_hub, names_architecture,
-    nested_image_processor, vision_shards,
+    LARGEST_CONFIG, ModelError, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, Scope, VisionConfig, by_torch, from_hub,
+    names_architecture, nested_image_processor, tower_elsewhere, vision_shards,
 };
 
 pub use cache::refetch_hint;
@@ -66,6 +66,8 @@ pub enum Wanted {
     Configs,
     /// The vision tower's weights as well.
     Weights,
+    /// Those, and the weights of the projector to the language model.
+    Projector,
 }
 
 /// Whose names a model's files have.
@@ -130,19 +132,36 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn run(mut self, wanted: Wanted) -> Result<Snapshot, HubError> {
-        let library = self.library()?;
-        if library == Library::Transformers {
+        let (library, config) = self.library()?;
+        let text = bounded::read_to_string(&config, LARGEST_CONFIG).unwrap_or_default();
+        // A model whose tower is another model has its processor too.
+        if library == Library::Transformers && tower_elsewhere(&text).is_none() {
+            if wanted != Wanted::Configs {
+                self.check(&config)?;
+            }
             self.processor()?;
         }
-        if wanted == Wanted::Weights {
-            self.weights(library)?;
+        match wanted {
+            Wanted::Configs => {}
+            Wanted::Weights => self.weights(library, Scope::Tower)?,
+            Wanted::Projector => self.weights(library, Scope::Projector)?,
         }
         let commit = self.known_commit().to_owned();
         Ok(Snapshot { directory: self.cache.snapshot(&commit), model: self.model.clone(), commit })
     }
 
+    /// Refuses a model of which nothing could be used, before its weights are fetched.
+    fn check(&self, config: &Path) -> Result<(), HubError> {
+        match VisionConfig::from_file(config) {
+            Err(ModelError::Config { reason, .. }) => {
+                Err(HubError::Unsupported { model: self.model.clone(), reason })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Has the tower's config, and tells by it whose the model is.
-    fn library(&mut self) -> Result<Library, HubError> {
+    fn library(&mut self) -> Result<(Library, PathBuf), HubError> {
         // Whoever has cached this one alone has looked for the other.
         let is_open_clips = self.is_cached(OPEN_CLIP_CONFIG) && !self.is_cached(CONFIG);
         let plain = if is_open_clips { Ok(None) } else { self.obtain(CONFIG) };
@@ -150,15 +169,15 @@ impl<'a> Session<'a> {
             Ok(Some(path)) => {
                 let is_timms = bounded::read_to_string(&path, LARGEST_CONFIG)
                     .is_ok_and(|text| names_architecture(&text));
-                Ok(if is_timms { Library::Timm } else { Library::Transformers })
+                Ok((if is_timms { Library::Timm } else { Library::Transformers }, path))
             }
             Ok(None) => match self.obtain(OPEN_CLIP_CONFIG)? {
-                Some(_) => Ok(Library::OpenClip),
+                Some(path) => Ok((Library::OpenClip, path)),
                 None => Err(self.file_not_found(CONFIG)),
             },
             // A mirror that knows no error codes answers alike for a file and for a model that it does not have.
             Err(unknown @ HubError::ModelNotFound { .. }) => match self.obtain(OPEN_CLIP_CONFIG) {
-                Ok(Some(_)) => Ok(Library::OpenClip),
+                Ok(Some(path)) => Ok((Library::OpenClip, path)),
                 _ => Err(unknown),
             },
             Err(error) => Err(error),
@@ -184,33 +203,34 @@ impl<'a> Session<'a> {
         if is_found { Ok(()) } else { Err(self.file_not_found(PROCESSORS[1])) }
     }
 
-    fn weights(&mut self, library: Library) -> Result<(), HubError> {
+    fn weights(&mut self, library: Library, scope: Scope) -> Result<(), HubError> {
         let is_found = match library {
-            Library::OpenClip => self.weights_among(&OPEN_CLIP_WEIGHTS)?,
+            Library::OpenClip => self.weights_among(&OPEN_CLIP_WEIGHTS, scope)?,
             Library::Transformers | Library::Timm => {
-                self.weights_among(&[WEIGHTS, INDEX])?
-                    || self.obtain(OPEN_CLIP_CONFIG)?.is_some() && self.weights_among(&OPEN_CLIP_WEIGHTS)?
+                self.weights_among(&[WEIGHTS, INDEX], scope)?
+                    || self.obtain(OPEN_CLIP_CONFIG)?.is_some()
+                        && self.weights_among(&OPEN_CLIP_WEIGHTS, scope)?
             }
         };
         if is_found { Ok(()) } else { Err(self.no_weights(library)?) }
     }
 
     /// Has the first of these files that the model has, and what it names if it is an index.
-    fn weights_among(&mut self, names: &[&str]) -> Result<bool, HubError> {
+    fn weights_among(&mut self, names: &[&str], scope: Scope) -> Result<bool, HubError> {
         // What the cache has says enough: there is no need to ask for the others as well.
         let cached = names.iter().copied().find(|name| self.is_cached(name));
         for name in cached.map_or_else(|| names.to_vec(), |name| vec![name]) {
             let Some(path) = self.obtain(name)? else { continue };
             if name.ends_with(".json") {
-                self.shards(path)?;
+                self.shards(path, scope)?;
             }
             return Ok(true);
         }
         Ok(false)
     }
 
-    fn shards(&mut self, index: PathBuf) -> Result<(), HubError> {
-        for shard in vision_shards(&index)? {
+    fn shards(&mut self, index: PathBuf, scope: Scope) -> Result<(), HubError> {
+        for shard in vision_shards(&index, scope)? {
             let name =
                 shard.file_name().and_then(|name| name.to_str()).filter(|name| names::is_file_name(name));
             let Some(name) = name else {

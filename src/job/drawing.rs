@@ -173,9 +173,9 @@ impl Drawing {
             patch_size: config.patch_size,
         };
         let [rows, columns] = picture.geometry.grid(config.patch_size);
-        // Whatever stands before the patches, or pads them, is left out.
+        // Of tiles the first is the picture. Whatever stands before the patches, or pads them, is left out.
         let padding = opened.padding(rows * columns) * config.hidden_size;
-        let end = array.values.len().saturating_sub(padding);
+        let end = (array.values.len() / array.shape[0]).saturating_sub(padding);
         let first = end.checked_sub(rows * columns * config.hidden_size);
         let values = first.map(|first| &array.values[first..end]).filter(|values| !values.is_empty());
         let values = values.ok_or_else(|| format!("{rows} x {columns} patches cannot be drawn of it"))?;

@@ -134,6 +134,7 @@ impl<'a> Recorder<'a> {
                 spatial_shapes: self.spatial_shapes(picture),
                 grid_box: tower.map(|tower| picture.geometry.grid_box(tower.patch_size).edges()),
                 crop_box: picture.geometry.crop_box().edges(),
+                image_sizes: self.image_sizes(picture),
                 image: ImageFacts::of(picture),
                 model: settings.get("model").unwrap_or_default(),
                 revision: settings.get("revision"),
@@ -180,10 +181,18 @@ impl<'a> Recorder<'a> {
             image.insert("grid", format!("{:?}", picture.geometry.grid(config.patch_size)));
             image.insert("grid_box", list(picture.geometry.grid_box(config.patch_size).edges()));
         }
+        if let Some(sizes) = self.image_sizes(picture) {
+            image.insert("image_sizes", format!("{sizes:?}"));
+        }
         if let Some(shapes) = self.spatial_shapes(picture) {
             image.insert("spatial_shapes", format!("{shapes:?}"));
         }
         image
+    }
+
+    /// What a processor gives beside tiles.
+    fn image_sizes(&self, picture: &Picture) -> Option<[[u32; 2]; 1]> {
+        self.opened.options().tiles.then_some([[picture.height, picture.width]])
     }
 
     /// Rows and columns of the patches that the processor cut.

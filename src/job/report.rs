@@ -93,6 +93,9 @@ pub struct Features<'a> {
     pub grid_box: Option<[f64; 4]>,
     /// The same of the part that the processor took; beyond the picture where it padded.
     pub crop_box: [f64; 4],
+    /// Height and width of the picture, as its processor gives them beside tiles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_sizes: Option<[[u32; 2]; 1]>,
     /// The picture.
     pub image: ImageFacts,
     /// The model's name.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{
     error::ModelError,
+    image_features::{ImageFeatures, NoImageFeatures},
     traits::{FinalNorm, Pooling, PrefixPositions, Traits},
 };
 use crate::kernels::Activation;
@@ -79,6 +80,9 @@ pub struct VisionConfig {
     pub attention_pool: bool,
     /// Width of `image_embeds`, after the visual projection, in families that have one.
     pub projection_dim: Option<usize>,
+    /// What the language model reads, or why there is no such thing. Outputs say it only of the tensor that it makes.
+    #[serde(skip)]
+    pub image_features: Result<ImageFeatures, NoImageFeatures>,
     /// What the checkpoint decides that transformers leaves to the class; none where it is as in the family's class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traits: Option<Traits>,
@@ -134,6 +138,7 @@ impl VisionConfig {
             layer_norm_eps: 1e-5,
             attention_pool: false,
             projection_dim: Some(768),
+            image_features: Err(NoImageFeatures::NoLanguageModel),
             traits: None,
         }
     }
@@ -223,6 +228,22 @@ impl VisionConfig {
     /// Tokens of an image of `image_size`.
     pub fn tokens(&self) -> usize {
         self.prefix_tokens() + self.patches()
+    }
+
+    /// Tokens of `image_features` and their width, of an image of `rows` × `columns` patches.
+    ///
+    /// # Errors
+    /// There are none of such an image; the reason.
+    pub fn image_features_shape(&self, rows: usize, columns: usize) -> Result<[usize; 2], String> {
+        match &self.image_features {
+            Ok(features) => {
+                features.shape([self.prefix_tokens() + rows * columns, self.hidden_size], self.grid())
+            }
+            Err(NoImageFeatures::Unsupported(reason)) => Err(reason.clone()),
+            Err(NoImageFeatures::NoLanguageModel) => {
+                Err("this is a vision tower without a language model and a projector to it".into())
+            }
+        }
     }
 
     /// Width of one attention head.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     error::ModelError,
+    family::OriginalLlava,
     pickle::{self, REFUSED, is_pickle, pickle_in},
 };
 use crate::bounded;
@@ -120,6 +121,20 @@ impl ModelFiles {
         Err(ModelError::NotACheckpoint { path: self.directory.clone(), reason, hint })
     }
 
+    /// What an original LLaVA checkpoint's `config.json` says.
+    ///
+    /// # Errors
+    /// There is none, it cannot be read, or it is another model's.
+    pub(super) fn original_llava(&self) -> Result<OriginalLlava, ModelError> {
+        let path = self.config()?;
+        let text = bounded::read_to_string(&path, LARGEST_CONFIG)
+            .map_err(|source| ModelError::Io { path: path.clone(), source })?;
+        let root: Option<Value> = serde_json::from_str(&text).ok();
+        let found = root.as_ref().and_then(OriginalLlava::of);
+        let found = found.unwrap_or_else(|| Err("names no vision tower that is another model".into()));
+        found.map_err(|reason| ModelError::Config { path, reason })
+    }
+
     /// The file or index of the weights.
     ///
     /// # Errors
@@ -175,6 +190,11 @@ impl ModelFiles {
             hint: "save the processor beside the model, as CLIPImageProcessor.save_pretrained does".into(),
         })
     }
+}
+
+/// The name of the vision tower in the text of a `config.json` that is a model of its own: a path, or a name on the hub.
+pub(crate) fn tower_elsewhere(text: &str) -> Option<String> {
+    OriginalLlava::of(&serde_json::from_str(text).ok()?)?.ok().map(|model| model.mm_vision_tower)
 }
 
 fn name(path: &Path) -> std::borrow::Cow<'_, str> {

@@ -7,6 +7,7 @@ mod config;
 mod error;
 mod family;
 mod files;
+mod image_features;
 mod layers;
 mod open;
 mod outputs;
@@ -21,11 +22,12 @@ pub use error::ModelError;
 pub use files::ModelFiles;
 pub(crate) use files::{
     LARGEST_CONFIG, LARGEST_INDEX, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, names_architecture,
-    nested_image_processor,
+    nested_image_processor, tower_elsewhere,
 };
+pub use image_features::{Function, ImageFeatures, NoImageFeatures, Of, Step};
 pub use open::{Model, ModelSpec};
 pub use outputs::{Outputs, Wanted};
 pub(crate) use pickle::{by_torch, from_hub};
 pub use tower::VisionTower;
 pub use traits::{FinalNorm, Pooling, PrefixPositions, Traits};
-pub use weights::{Checkpoint, RandomWeights, Weights, vision_shards};
+pub use weights::{Checkpoint, RandomWeights, Scope, Weights, vision_shards};

@@ -1,6 +1,6 @@
 //! A model that is found, but of which nothing is read before it is needed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use candle_core::Device;
 
@@ -8,9 +8,10 @@ use super::{
     config::{Family, VisionConfig},
     error::ModelError,
     files::{LARGEST_CONFIG, ModelFiles, nested_image_processor},
+    image_features::NoImageFeatures,
     outputs::Wanted,
     tower::VisionTower,
-    weights::{Checkpoint, RandomWeights, Weights},
+    weights::{Checkpoint, RandomWeights, Scope, Weights},
 };
 use crate::bounded;
 use crate::kernels::Compute;
@@ -29,6 +30,13 @@ pub enum ModelSpec {
         id: String,
         /// The full hash of the commit.
         commit: String,
+    },
+    /// A vision-language model that names its vision tower, which is another model: an original LLaVA checkpoint.
+    WithTower {
+        /// The model: on disk, or what the hub gave.
+        model: Box<Self>,
+        /// Its tower.
+        tower: Box<Self>,
     },
     /// Made-up weights for ViT-L/14, or for the architecture of a directory's `config.json`.
     Random {
@@ -50,6 +58,7 @@ pub struct Model {
 #[derive(Debug)]
 enum Parts {
     Files(ModelFiles),
+    WithTower(ModelFiles, Box<Model>),
     Random(RandomWeights, Option<ModelFiles>),
 }
 
@@ -65,6 +74,14 @@ impl Model {
             }
             ModelSpec::Hub { directory, id, commit } => {
                 (id.clone(), Some(commit.clone()), Parts::Files(ModelFiles::locate(directory)?))
+            }
+            ModelSpec::WithTower { model, tower } => {
+                let Self { name, commit, parts } = Self::open(model)?;
+                let parts = match parts {
+                    Parts::Files(files) => Parts::WithTower(files, Box::new(Self::open(tower)?)),
+                    parts => parts,
+                };
+                (name, commit, parts)
             }
             ModelSpec::Random { seed, directory } => {
                 let files = directory.as_deref().map(ModelFiles::locate).transpose()?;
@@ -91,44 +108,26 @@ impl Model {
     /// # Errors
     /// The settings are missing, unreadable, or ask for what this processor does not do.
     pub fn processor(&self) -> Result<Processor, ModelError> {
-        self.processor_with(Fit::Crop, None, None, None)
+        self.processor_with(Fit::Crop, None, None, None, false)
     }
 
-    /// The same with another fit, for images of another size or cut into another number of patches, or on another backend. A config
-    /// may name the class of one backend; that is left to the caller to choose, and to the family where it does not.
+    /// The same with another fit, for images of another size or cut into another number of patches, on another backend, or with the
+    /// tiles that it cuts. A config may name the class of one backend; that is left to the caller to choose, and to the family where
+    /// it does not.
     ///
     /// # Errors
-    /// As [`Model::processor`], or the fit, the size, the number or the backend is none for these settings.
+    /// As [`Model::processor`], or the fit, the size, the number, the backend or the tiles are none for these settings.
     pub fn processor_with(
         &self,
         fit: Fit,
         image_size: Option<ImageSize>,
         max_num_patches: Option<u32>,
         backend: Option<Backend>,
+        tiles: bool,
     ) -> Result<Processor, ModelError> {
-        let file = match &self.parts {
-            Parts::Files(files) => Some(files.processor()?),
-            Parts::Random(_, files) => files.as_ref().and_then(|files| files.processor.as_deref()),
-        };
-        let refuse = |error: ConfigError| ModelError::Config {
-            path: file.unwrap_or(Path::new("preprocessor_config.json")).to_owned(),
-            reason: error.to_string(),
-        };
-        let settings = match file {
-            Some(path) => {
-                let text = bounded::read_to_string(path, LARGEST_CONFIG)
-                    .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
-                let nested = nested_image_processor(&text).map(|value| value.to_string());
-                // The pixels of a model can be had without its config.json.
-                let family = self.config().map_or(Family::Clip, |config| config.family);
-                ProcessorConfig::from_json_of(nested.as_deref().unwrap_or(&text), family.processor_kind())
-                    .map_err(refuse)?
-            }
-            None => {
-                let config = self.config()?;
-                Family::processor(&config)
-            }
-        };
+        let (settings, file) = self.processor_config()?;
+        let refuse =
+            |error: ConfigError| ModelError::Config { path: file.clone(), reason: error.to_string() };
         let settings = match max_num_patches {
             Some(max_num_patches) => settings.in_patches(max_num_patches).map_err(refuse)?,
             None => settings,
@@ -152,7 +151,36 @@ impl Model {
             let backend = backend.unwrap_or(settings.own_backend());
             settings.on(backend)
         });
-        settings.map(Processor::new).map_err(refuse)
+        settings.and_then(|settings| settings.with_tiles(tiles)).map(Processor::new).map_err(refuse)
+    }
+
+    /// The image processor's settings, and the file that they are in.
+    fn processor_config(&self) -> Result<(ProcessorConfig, PathBuf), ModelError> {
+        let file = match &self.parts {
+            Parts::Files(files) => Some(files.processor()?),
+            Parts::Random(_, files) => files.as_ref().and_then(|files| files.processor.as_deref()),
+            Parts::WithTower(files, tower) => {
+                let (settings, path) = tower.processor_config()?;
+                let refuse =
+                    |error: ConfigError| ModelError::Config { path: path.clone(), reason: error.to_string() };
+                let settings = settings.fitted(files.original_llava()?.fit(), None).map_err(refuse)?;
+                return Ok((settings, path));
+            }
+        };
+        let Some(path) = file else {
+            let config = self.config()?;
+            return Ok((Family::processor(&config), "preprocessor_config.json".into()));
+        };
+        let refuse =
+            |error: ConfigError| ModelError::Config { path: path.to_owned(), reason: error.to_string() };
+        let text = bounded::read_to_string(path, LARGEST_CONFIG)
+            .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+        let nested = nested_image_processor(&text).map(|value| value.to_string());
+        // The pixels of a model can be had without its config.json.
+        let family = self.config().map_or(Family::Clip, |config| config.family);
+        let settings =
+            ProcessorConfig::from_json_of(nested.as_deref().unwrap_or(&text), family.processor_kind());
+        Ok((settings.map_err(refuse)?, path.to_owned()))
     }
 
     /// The tower's sizes.
@@ -163,17 +191,40 @@ impl Model {
         match &self.parts {
             Parts::Random(_, None) => Ok(VisionConfig::vit_large_patch14()),
             Parts::Files(files) | Parts::Random(_, Some(files)) => VisionConfig::from_file(&files.config()?),
+            Parts::WithTower(files, tower) => {
+                let tower = tower.config()?;
+                let image_features = files.original_llava()?.image_features(&tower);
+                let image_features = image_features.map_err(NoImageFeatures::Unsupported);
+                Ok(VisionConfig { image_features, ..tower })
+            }
         }
     }
 
-    /// Opens the weights; of a checkpoint only the headers are read.
+    /// Opens the tower's weights; of a checkpoint only the headers are read.
     ///
     /// # Errors
     /// See [`ModelFiles::weights`] and [`Checkpoint::open`].
     pub fn weights(&self) -> Result<Weights, ModelError> {
+        self.weights_in(Scope::Tower)
+    }
+
+    /// Opens the weights in a scope; of a checkpoint only the headers are read.
+    ///
+    /// # Errors
+    /// As [`Model::weights`].
+    pub fn weights_in(&self, scope: Scope) -> Result<Weights, ModelError> {
         match &self.parts {
             Parts::Random(random, _) => Ok(Weights::Random(*random)),
-            Parts::Files(files) => Ok(Weights::Checkpoint(Checkpoint::open(files.weights()?)?.into())),
+            Parts::Files(files) => Ok(Weights::Checkpoint(Checkpoint::open(files.weights()?, scope)?.into())),
+            Parts::WithTower(files, tower) => {
+                let open_tower = || match &tower.parts {
+                    Parts::Files(files) => Checkpoint::open(files.weights()?, Scope::Tower),
+                    _ => Err(ModelError::NoWeights { path: files.directory.clone() }),
+                };
+                // A tower that was trained with the language model is among its weights.
+                let checkpoint = Checkpoint::open(files.weights()?, scope)?.or_tower(open_tower)?;
+                Ok(Weights::Checkpoint(checkpoint.into()))
+            }
         }
     }
 
@@ -187,6 +238,7 @@ impl Model {
         compute: Compute,
         device: &Device,
     ) -> Result<VisionTower, ModelError> {
-        VisionTower::load_for(wanted, self.config()?, &self.weights()?, compute, device)
+        let weights = self.weights_in(wanted.scope())?;
+        VisionTower::load_for(wanted, self.config()?, &weights, compute, device)
     }
 }

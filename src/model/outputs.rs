@@ -7,8 +7,9 @@ use candle_core::Tensor;
 use super::{
     config::VisionConfig,
     error::ModelError,
+    image_features::Of,
     traits::Pooling,
-    weights::{PROJECTION, Weights},
+    weights::{PROJECTION, Scope, Weights},
 };
 
 /// What is wanted of a tower. It decides how much of the tower is loaded and run: nothing above the highest block
@@ -25,6 +26,8 @@ pub struct Wanted {
     pub pooler_output: bool,
     /// The pooled output after the visual projection.
     pub image_embeds: bool,
+    /// What the language model reads.
+    pub image_features: bool,
     /// Beside each, what a patch of padding has there: one that attends to all tokens and that none attends to. Query, key and value
     /// are read and taken a second time for it.
     pub padding: bool,
@@ -38,12 +41,30 @@ impl Wanted {
 
     /// How many blocks must run.
     pub fn depth(&self, config: &VisionConfig) -> usize {
-        if self.last_hidden_state || self.pools() {
+        let needed = self.with_sources(config);
+        if needed.last_hidden_state || needed.pools() {
             return config.num_hidden_layers;
         }
-        let states = self.hidden_states.last().copied().unwrap_or(0);
-        let attentions = self.attentions.last().map_or(0, |index| index + 1);
+        let states = needed.hidden_states.last().copied().unwrap_or(0);
+        let attentions = needed.attentions.last().map_or(0, |index| index + 1);
         states.max(attentions)
+    }
+
+    /// The tensors of a checkpoint that it takes.
+    pub fn scope(&self) -> Scope {
+        if self.image_features { Scope::Projector } else { Scope::Tower }
+    }
+
+    /// The same, and what `image_features` are made of.
+    pub(super) fn with_sources(&self, config: &VisionConfig) -> Self {
+        let mut needed = self.clone();
+        if let (true, Ok(features)) = (self.image_features, &config.image_features) {
+            match &features.of {
+                Of::LastHiddenState => needed.last_hidden_state = true,
+                Of::HiddenStates(layers) => needed.hidden_states.extend(layers),
+            }
+        }
+        needed
     }
 
     /// Whether the tower can give all of it.
@@ -73,7 +94,25 @@ impl Wanted {
                 return refuse("image_embeds", reason, hint);
             }
         }
+        if self.image_features
+            && let Err(reason) = config.image_features_shape(config.grid(), config.grid())
+        {
+            let hint = format!("it has {}", Self::names_of(config, weights).join(", "));
+            return refuse("image_features", reason, &hint);
+        }
         Ok(())
+    }
+
+    /// The tensors that a tower gives, whatever stands after it.
+    fn names_of(config: &VisionConfig, weights: &Weights) -> Vec<&'static str> {
+        let mut names = vec!["last_hidden_state", "hidden_states", "attentions"];
+        if !matches!(config.traits().pooling, Pooling::Absent(_)) {
+            names.push("pooler_output");
+        }
+        if config.projection_dim.is_some() && weights.contains(PROJECTION) {
+            names.push("image_embeds");
+        }
+        names
     }
 
     /// Whether anything after the last block is wanted.
@@ -95,6 +134,8 @@ pub struct Outputs {
     pub pooler_output: Option<Tensor>,
     /// (B, projection_dim).
     pub image_embeds: Option<Tensor>,
+    /// (B, T', width of the language model).
+    pub image_features: Option<Tensor>,
     /// What a patch of padding has, (B, 1, width), or (B, heads, 1, T) of attentions.
     pub padding: Option<Box<Outputs>>,
 }
@@ -113,6 +154,15 @@ impl Outputs {
         self.hidden_states.insert(index, state.clone());
         if let Some(padding) = padding {
             self.padding_mut().hidden_states.insert(index, padding.clone());
+        }
+    }
+
+    /// Leaves out what others were made of and is not wanted itself.
+    pub(super) fn keep(&mut self, wanted: &Wanted) {
+        self.hidden_states.retain(|index, _| wanted.hidden_states.contains(index));
+        self.last_hidden_state.take_if(|_| !wanted.last_hidden_state);
+        if let Some(padding) = &mut self.padding {
+            padding.keep(wanted);
         }
     }
 

@@ -12,6 +12,7 @@ use super::{
     layers::encoder::Encoder,
     layers::head::Head,
     layers::layer_norm::LayerNorm,
+    layers::projector::Projector,
     layers::rotary::Rotary,
     outputs::{Outputs, Wanted},
     weights::Source,
@@ -29,6 +30,8 @@ pub struct VisionTower {
     pre_norm: Option<LayerNorm>,
     encoder: Encoder,
     head: Head,
+    /// What takes tokens to a language model, if that was asked for.
+    projector: Option<Projector>,
     config: VisionConfig,
 }
 
@@ -75,6 +78,7 @@ impl VisionTower {
 
     fn build(wanted: &Wanted, config: VisionConfig, root: &Source) -> Result<Self, ModelError> {
         wanted.check(&config, root.weights())?;
+        let wanted = &wanted.with_sources(&config);
         let depth = wanted.depth(&config);
         let source = root.pp("vision_model");
         // The checkpoints really spell it so.
@@ -82,12 +86,17 @@ impl VisionTower {
             .traits()
             .pre_norm
             .then(|| LayerNorm::load(config.hidden_size, config.layer_norm_eps, &source.pp("pre_layrnorm")));
+        let projector = match &config.image_features {
+            Ok(features) if wanted.image_features => Some(Projector::load(&config, features, root)?),
+            _ => None,
+        };
         Ok(Self {
             embeddings: Family::embeddings(&config, &source)?,
             rotary: Rotary::new(&config, source.device()),
             pre_norm: pre_norm.transpose()?,
             encoder: Encoder::load(&config, &Family::block_names(&config, &source), depth, &source)?,
             head: Head::load(&config, wanted, root, &source)?,
+            projector,
             config,
         })
     }
@@ -120,8 +129,10 @@ impl VisionTower {
     /// `pixel_values` has a shape that the tower does not take, the tower was loaded for less, its weights are streamed
     /// and cannot be read, or candle fails.
     pub fn outputs(&self, pixel_values: &Tensor, wanted: &Wanted) -> Result<Outputs, ModelError> {
-        let depth = wanted.depth(&self.config);
-        if depth > self.encoder.depth() || !self.head.gives(wanted) {
+        let needed = &wanted.with_sources(&self.config);
+        let depth = needed.depth(&self.config);
+        let is_projected = !wanted.image_features || self.projector.is_some();
+        if depth > self.encoder.depth() || !self.head.gives(needed) || !is_projected {
             return Err(ModelError::NotLoaded);
         }
         let mut outputs = Outputs::default();
@@ -136,10 +147,14 @@ impl VisionTower {
         let x = normed(self.embeddings(pixel_values)?)?; // (B, T, width)
         let padding = if wanted.padding { Some(normed(self.padding(pixel_values)?)?) } else { None }; // (B, 1, width)
         let (x, padding) =
-            self.encoder.forward(x, padding, rotation.as_deref(), depth, wanted, &mut outputs)?; // (B, T, width)
+            self.encoder.forward(x, padding, rotation.as_deref(), depth, needed, &mut outputs)?; // (B, T, width)
         if depth == self.config.num_hidden_layers {
-            self.head.forward(&x, padding.as_ref(), wanted, &mut outputs)?;
+            self.head.forward(&x, padding.as_ref(), needed, &mut outputs)?;
         }
+        if let (true, Some(projector)) = (wanted.image_features, &self.projector) {
+            outputs.image_features = projector.forward(&outputs)?; // (B, T', width of the language model)
+        }
+        outputs.keep(wanted);
         Ok(outputs)
     }
 

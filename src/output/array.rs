@@ -10,3 +10,12 @@ pub struct Array {
     /// Its elements, in row-major order.
     pub values: Vec<f32>,
 }
+
+impl Array {
+    /// Puts another's elements after these, along the first dimension; the others are the same.
+    pub(crate) fn append(&mut self, below: Self) {
+        debug_assert_eq!(self.shape[1..], below.shape[1..]);
+        self.shape[0] += below.shape[0];
+        self.values.extend(below.values);
+    }
+}

@@ -5,6 +5,7 @@ use pillow_exact::Filter;
 use super::backend::Backend;
 use super::error::ConfigError;
 use super::size::Size;
+use super::tiles::Tiling;
 
 /// A parsed and validated processor configuration: every field that changes a pixel.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -26,6 +27,9 @@ pub struct ProcessorConfig {
     /// Colour of the canvas on which pictures are centred before anything else; none unless the picture is to be padded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pad: Option<[u8; 3]>,
+    /// How tiles are cut beside the whole picture; none where there are none, or where they are not wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tiling: Option<Tiling>,
     /// Whether pixels become floats before they are resized, as `DINOv3ViTImageProcessor` does it, rather than after.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub rescale_first: bool,
@@ -96,6 +100,7 @@ impl ProcessorConfig {
             rescale: Some(1.0 / 255.0),
             normalize: Some(Normalize::default()),
             pad: None,
+            tiling: None,
             rescale_first: false,
             backend: Backend::Pil,
         }
@@ -131,6 +136,24 @@ impl ProcessorConfig {
     /// The backend where none is asked for: Pillow's wherever there is such a class.
     pub fn own_backend(&self) -> Backend {
         if self.rescale_first { Backend::Torchvision } else { Backend::Pil }
+    }
+
+    /// The same settings with the tiles that they have, or without.
+    ///
+    /// # Errors
+    /// Tiles are wanted, and the settings have none.
+    pub fn with_tiles(self, tiles: bool) -> Result<Self, ConfigError> {
+        match (tiles, &self.tiling) {
+            (true, None) => Err(ConfigError::Field {
+                field: "image_grid_pinpoints".into(),
+                found: "absent".into(),
+                expected:
+                    "given where tiles are asked for, as LLaVA-NeXT's and LLaVA-OneVision's processors do"
+                        .into(),
+            }),
+            (true, Some(_)) => Ok(self),
+            (false, _) => Ok(Self { tiling: None, ..self }),
+        }
     }
 
     /// Refuses what raises in transformers' torchvision classes.

@@ -11,7 +11,7 @@ pub enum ConfigError {
     Json(String),
     /// The config belongs to another model's processor.
     #[error(
-        "{field} is {found}, expected the image processor of CLIP, SigLIP, SigLIP 2, DINOv2 (Bit) or DINOv3"
+        "{field} is {found}, expected the image processor of CLIP, SigLIP, SigLIP 2, DINOv2 (Bit), DINOv3, LLaVA, Gemma 3 or Aya Vision (GotOcr2)"
     )]
     OtherProcessor {
         /// The field that says so.

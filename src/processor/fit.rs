@@ -53,9 +53,7 @@ impl ProcessorConfig {
             Fit::Keep if self.patches().is_some() => Ok(self),
             Fit::Pad => {
                 let mean = self.normalize.ok_or_else(|| lacks("image_mean", "in use for fit pad"))?.mean;
-                // Python's int() of the mean, which Pillow then holds within a byte.
-                let pad = mean.map(|mean| (mean * 255.0) as u8);
-                Ok(Self { pad: Some(pad), ..self })
+                Ok(Self { pad: Some(pad_colour(mean)), ..self })
             }
             Fit::Squash => {
                 let (height, width) = match (self.crop, self.resize) {
@@ -63,7 +61,7 @@ impl ProcessorConfig {
                     (None, Some(Size::Exact { height, width })) => (height, width),
                     _ => return Err(lacks("crop_size", "in use for fit squash")),
                 };
-                Ok(Self { resize: Some(Size::Exact { height, width }), crop: None, ..self })
+                Ok(Self { resize: Some(Size::Exact { height, width }), crop: None, pad: None, ..self })
             }
             Fit::Keep => {
                 let patch = patch_size.ok_or_else(|| lacks("patch_size", "known for fit keep"))?;
@@ -81,7 +79,7 @@ impl ProcessorConfig {
                         expected: format!("at least the patches' {patch} for fit keep"),
                     });
                 }
-                Ok(Self { resize: Some(Size::Patches { edge, patch }), crop: None, ..self })
+                Ok(Self { resize: Some(Size::Patches { edge, patch }), crop: None, pad: None, ..self })
             }
         }
     }
@@ -105,6 +103,11 @@ impl ProcessorConfig {
         let crops = self.crop.is_some() || is_exact && !matches!(resize, Some(Size::Exact { .. }));
         Self { resize, crop: crops.then_some((height, width)), ..self }
     }
+}
+
+/// The mean's colour: Python's int() of it, which Pillow then holds within a byte.
+pub(super) fn pad_colour(mean: [f64; 3]) -> [u8; 3] {
+    mean.map(|mean| (mean * 255.0) as u8)
 }
 
 /// Width and height of what is resized: the picture's own, or where it is padded those of the smallest canvas around it that

@@ -5,6 +5,7 @@ use pillow_exact::Filter;
 use super::backend::Backend;
 use super::config::{Normalize, ProcessorConfig};
 use super::size::Size;
+use super::tiles::Tiling;
 
 /// A transformers class of image processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,16 @@ pub enum ProcessorKind {
     Siglip2,
     /// `BitImageProcessor`, which DINOv2's checkpoints name. Its defaults are CLIP's.
     Bit,
+    /// `LlavaImageProcessor`: CLIP's, which can centre a picture on a square first.
+    Llava,
+    /// `LlavaNextImageProcessor`: straight to the square, and tiles beside it.
+    LlavaNext,
+    /// `LlavaOnevisionImageProcessor`: the same with other defaults.
+    LlavaOnevision,
+    /// `Gemma3ImageProcessor`: SigLIP's with a bilinear filter.
+    Gemma3,
+    /// `GotOcr2ImageProcessor`, which Aya Vision's checkpoints name: of the whole picture, straight to the square.
+    GotOcr2,
     /// `DINOv3ViTImageProcessor`: pixels are rescaled first, then resized as floats straight to the square. It has torchvision's
     /// backend alone.
     Dinov3,
@@ -26,22 +37,51 @@ impl ProcessorKind {
     /// The class of a name, whatever its backend.
     pub(super) fn named(name: &str) -> Option<Self> {
         match name.strip_suffix("Fast").or_else(|| name.strip_suffix("Pil")).unwrap_or(name) {
-            "CLIPImageProcessor" | "CLIPFeatureExtractor" => Some(Self::Clip),
+            // Video-LLaVA's is an older CLIP's, with the same arithmetic.
+            "CLIPImageProcessor" | "CLIPFeatureExtractor" | "VideoLlavaImageProcessor" => Some(Self::Clip),
             "SiglipImageProcessor" => Some(Self::Siglip),
             "Siglip2ImageProcessor" => Some(Self::Siglip2),
             "BitImageProcessor" => Some(Self::Bit),
+            "LlavaImageProcessor" => Some(Self::Llava),
+            "LlavaNextImageProcessor" => Some(Self::LlavaNext),
+            "LlavaOnevisionImageProcessor" => Some(Self::LlavaOnevision),
+            "Gemma3ImageProcessor" => Some(Self::Gemma3),
+            "GotOcr2ImageProcessor" => Some(Self::GotOcr2),
             "DINOv3ViTImageProcessor" => Some(Self::Dinov3),
             _ => None,
         }
     }
 
+    /// Whether it cuts tiles beside the whole picture.
+    pub(super) fn cuts_tiles(self) -> bool {
+        matches!(self, Self::LlavaNext | Self::LlavaOnevision)
+    }
+
     /// What holds where a config is silent.
     pub(super) fn defaults(self) -> ProcessorConfig {
         match self {
-            Self::Clip | Self::Bit => ProcessorConfig::clip(224),
+            Self::Clip | Self::Bit | Self::Llava => ProcessorConfig::clip(224),
+            Self::LlavaNext => {
+                let pinpoints = vec![(336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008)];
+                let resize = Some(Size::ShortestEdge { edge: 224, longest: None });
+                let tiling = Some(Tiling { pinpoints, edge: 224, resize });
+                ProcessorConfig { tiling, ..ProcessorConfig::clip(224) }
+            }
+            Self::LlavaOnevision => {
+                let edges = || (1..=6).map(|count| 384 * count);
+                let pinpoints = edges().flat_map(|height| edges().map(move |width| (height, width)));
+                let resize = Some(Size::Exact { height: 384, width: 384 });
+                let tiling = Some(Tiling { pinpoints: pinpoints.collect(), edge: 384, resize });
+                ProcessorConfig { resize, crop: None, tiling, ..ProcessorConfig::clip(384) }
+            }
+            Self::GotOcr2 => {
+                let resize = Some(Size::Exact { height: 384, width: 384 });
+                ProcessorConfig { resize, crop: None, ..ProcessorConfig::clip(384) }
+            }
             Self::Siglip => ProcessorConfig::siglip(224),
             Self::Siglip2 => ProcessorConfig::siglip2(16),
             Self::Dinov3 => ProcessorConfig::dinov3(224),
+            Self::Gemma3 => ProcessorConfig { resample: Filter::Bilinear, ..ProcessorConfig::siglip(224) },
         }
     }
 }

@@ -29,6 +29,7 @@ mod patches;
 mod pixel_values;
 mod read;
 mod size;
+mod tiles;
 mod timm;
 mod torchvision;
 
@@ -46,9 +47,12 @@ pub use patches::Patches;
 pub use pillow_exact::Filter;
 pub use pixel_values::PixelValues;
 pub use size::Size;
+pub use tiles::Tiling;
 
 use fit::expand;
+use pillow_exact::Window;
 use pixel_values::Tables;
+use tiles::Spread;
 
 /// The most pixels that an output, or a padded picture, may have where no config bounds it: as many as Pillow opens.
 const MAX_OUTPUT_PIXELS: u64 = 178_956_970;
@@ -84,13 +88,18 @@ pub enum ProcessError {
 pub struct Processor {
     config: ProcessorConfig,
     tables: Tables,
+    /// What tiles go through, where there are some.
+    tile: Option<Box<Processor>>,
 }
 
 impl Processor {
     /// A processor that does what `config` says.
     pub fn new(config: ProcessorConfig) -> Self {
         let tables = Tables::new(&config);
-        Self { config, tables }
+        let tile = config.tiling.as_ref().map(|tiling| {
+            Self::new(ProcessorConfig { resize: tiling.resize, pad: None, tiling: None, ..config.clone() })
+        });
+        Self { config, tables, tile: tile.map(Box::new) }
     }
 
     /// CLIP's own processor at `image_size` (224, 336, …), for checkpoints without a `preprocessor_config.json`.
@@ -126,11 +135,28 @@ impl Processor {
             .ok_or(ProcessError::Size { width, height })
     }
 
-    /// The pixel values `(3, height, width)` of a picture.
+    /// The pixel values `(tiles, 3, height, width)` of a picture; without tiling it is one tile.
     ///
     /// # Errors
-    /// As for [`Processor::geometry`].
+    /// As for [`Processor::geometry`]; or its tiles differ in size.
     pub fn process(&self, rgb: &RgbImage) -> Result<PixelValues, ProcessError> {
+        let whole = self.process_whole(rgb)?;
+        let (Some(tiling), Some(tile)) = (&self.config.tiling, &self.tile) else { return Ok(whole) };
+        let (width, height) = rgb.dimensions();
+        let refuse = || ProcessError::Size { width, height };
+        let Spread { resized, origin, canvas } = tiling.spread(width, height).ok_or_else(refuse)?;
+        let all = Window { rows: 0..resized.1, columns: 0..resized.0 };
+        let resized = self.resize()(rgb, resized.0, resized.1, self.config.resample, &all);
+        let mut spread = RgbImage::new(canvas.0, canvas.1);
+        ::image::imageops::replace(&mut spread, &resized, origin.0.into(), origin.1.into());
+        let tiles = tiling.cut(&spread);
+        let values =
+            tiles.iter().map(|picture| tile.process_whole(picture)).collect::<Result<Vec<_>, _>>()?;
+        PixelValues::stack(whole, values).ok_or_else(refuse)
+    }
+
+    /// The pixel values of a picture as one.
+    fn process_whole(&self, rgb: &RgbImage) -> Result<PixelValues, ProcessError> {
         let geometry = self.geometry(rgb.width(), rgb.height())?;
         let (resized, output) = (geometry.resized, geometry.output);
         let padded = match self.config.pad {
@@ -141,12 +167,15 @@ impl Processor {
         if self.config.rescale_first {
             return Ok(floats::process(&self.config, rgb, &geometry));
         }
-        let resize = match self.config.backend {
+        let visible = self.resize()(rgb, resized.0, resized.1, self.config.resample, &geometry.window());
+        Ok(self.tables.apply(&visible, geometry.placement(), output.1 as usize, output.0 as usize))
+    }
+
+    fn resize(&self) -> fn(&RgbImage, u32, u32, Filter, &Window) -> RgbImage {
+        match self.config.backend {
             Backend::Pil | Backend::Transforms => pillow_exact::resize,
             Backend::Torchvision => torchvision::resize,
-        };
-        let visible = resize(rgb, resized.0, resized.1, self.config.resample, &geometry.window());
-        Ok(self.tables.apply(&visible, geometry.placement(), output.1 as usize, output.0 as usize))
+        }
     }
 }
 

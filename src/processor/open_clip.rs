@@ -63,6 +63,7 @@ pub(super) fn config(root: &Map<String, Value>) -> Result<ProcessorConfig, Confi
         }),
         rescale_first: false,
         pad: None,
+        tiling: None,
         backend: Backend::Transforms,
     })
 }

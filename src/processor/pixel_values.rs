@@ -6,9 +6,11 @@ use super::backend::Backend;
 use super::config::{Normalize, ProcessorConfig};
 use super::geometry::Placement;
 
-/// Preprocessed pixels of one picture: `(3, height, width)`, channel first, row by row, in f32.
+/// Preprocessed pixels of one picture: `(tiles, 3, height, width)`, channel first, row by row, in f32. Mostly there is one tile, the
+/// picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PixelValues {
+    tiles: usize,
     height: usize,
     width: usize,
     data: Vec<f32>,
@@ -20,7 +22,31 @@ impl PixelValues {
 
     /// Wraps `data`, of length `3 * height * width`, channel first; none if it has another length.
     pub fn new(height: usize, width: usize, data: Vec<f32>) -> Option<Self> {
-        (data.len() == Self::CHANNELS * height * width).then_some(Self { height, width, data })
+        (data.len() == Self::CHANNELS * height * width).then_some(Self { tiles: 1, height, width, data })
+    }
+
+    /// A picture and more tiles of it, one after the other; none if their sizes differ.
+    pub(super) fn stack(first: Self, rest: Vec<Self>) -> Option<Self> {
+        let mut stacked = first;
+        for tile in rest {
+            if (tile.height, tile.width) != (stacked.height, stacked.width) {
+                return None;
+            }
+            stacked.tiles += tile.tiles;
+            stacked.data.extend(tile.data);
+        }
+        Some(stacked)
+    }
+
+    /// Some of a picture's tiles: `data` is `(tiles, 3, height, width)`.
+    pub(crate) fn of_tiles(tiles: usize, height: usize, width: usize, data: Vec<f32>) -> Self {
+        debug_assert_eq!(data.len(), tiles * Self::CHANNELS * height * width);
+        Self { tiles, height, width, data }
+    }
+
+    /// Tiles.
+    pub fn tiles(&self) -> usize {
+        self.tiles
     }
 
     /// Rows.
@@ -33,7 +59,7 @@ impl PixelValues {
         self.width
     }
 
-    /// The values, `(3, height, width)`.
+    /// The values, `(tiles, 3, height, width)`.
     pub fn as_slice(&self) -> &[f32] {
         &self.data
     }
@@ -56,7 +82,7 @@ impl PixelValues {
         patches
     }
 
-    /// The values, `(3, height, width)`, without a copy.
+    /// The values, `(tiles, 3, height, width)`, without a copy.
     pub fn into_vec(self) -> Vec<f32> {
         self.data
     }
@@ -106,7 +132,7 @@ impl Tables {
                 }
             }
         }
-        PixelValues { height, width, data }
+        PixelValues { tiles: 1, height, width, data }
     }
 }
 

@@ -9,8 +9,10 @@ use super::backend::Backend;
 use super::config::{Normalize, ProcessorConfig};
 use super::error::ConfigError;
 use super::fields::Fields;
+use super::fit::pad_colour;
 use super::kind::ProcessorKind;
-use super::size::{Size, crop_size, edge, size};
+use super::size::{Size, crop_size, edge, pinpoints, size};
+use super::tiles::Tiling;
 use super::{open_clip, timm};
 
 impl ProcessorConfig {
@@ -44,8 +46,13 @@ impl ProcessorConfig {
         if !fields.flag("do_convert_rgb", true)? {
             return Err(fields.wrong("do_convert_rgb", "true (the towers see RGB)"));
         }
-        if fields.flag("do_pad", false)? {
+        let pads = fields.flag("do_pad", false)?;
+        // Where tiles are cut, it fills up a batch of pictures, and none of their pixels.
+        if pads && !(kind == ProcessorKind::Llava || kind.cuts_tiles()) {
             return Err(fields.wrong("do_pad", "false"));
+        }
+        if fields.flag("do_pan_and_scan", false)? {
+            return Err(fields.wrong("do_pan_and_scan", "false"));
         }
         let (resize, crop) = match default.resize {
             // This class knows no other sizes, and crops nothing.
@@ -55,7 +62,8 @@ impl ProcessorConfig {
             _ => (fields.resize(default.resize, kind)?, fields.crop(default.crop)?),
         };
         let normalize = default.normalize.unwrap_or_default();
-        Ok(Self {
+        let mean = fields.channels("image_mean")?.unwrap_or(normalize.mean);
+        let settings = Self {
             resize,
             resample: fields.filter("resample")?.unwrap_or(default.resample),
             crop,
@@ -65,29 +73,62 @@ impl ProcessorConfig {
                 None
             },
             normalize: if fields.flag("do_normalize", true)? {
-                let mean = fields.channels("image_mean")?.unwrap_or(normalize.mean);
                 let std = fields.deviations("image_std")?.unwrap_or(normalize.std);
                 Some(Normalize { mean, std })
             } else {
                 None
             },
-            pad: None,
+            pad: (pads && kind == ProcessorKind::Llava).then(|| pad_colour(mean)),
             fill: [0; 3],
+            tiling: None,
             rescale_first: default.rescale_first,
             backend: Backend::Pil,
-        })
+        };
+        if kind.cuts_tiles() { settings.cutting_tiles(fields, &default, kind) } else { Ok(settings) }
+    }
+
+    /// These settings for the whole picture, and beside them those of its tiles.
+    fn cutting_tiles(
+        self,
+        fields: &Fields,
+        default: &Self,
+        kind: ProcessorKind,
+    ) -> Result<Self, ConfigError> {
+        let size = fields.size(kind)?.or(default.resize);
+        let Some(size) = size else { return Err(fields.wrong("size", "given")) };
+        let (height, width) = match size {
+            Size::ShortestEdge { edge, longest: None } => (edge, edge),
+            Size::Exact { height, width } => (height, width),
+            _ => return Err(fields.wrong("size", "a number, shortest_edge, or height and width")),
+        };
+        // The crop's size counts whether or not it is cropped to.
+        let crop = fields.get("crop_size").map(crop_size).transpose()?.or(default.crop);
+        let tiling = Tiling {
+            pinpoints: match fields.get("image_grid_pinpoints") {
+                Some(value) => pinpoints(value)?,
+                None => default.tiling.as_ref().map(|tiling| tiling.pinpoints.clone()).unwrap_or_default(),
+            },
+            edge: crop.map_or(height, |(height, _)| height),
+            resize: self.resize,
+        };
+        Ok(Self { resize: Some(Size::Exact { height, width }), tiling: Some(tiling), ..self })
     }
 }
 
 impl Fields<'_> {
     fn resize(&self, default: Option<Size>, kind: ProcessorKind) -> Result<Option<Size>, ConfigError> {
-        let square = self.flag("default_to_square", kind == ProcessorKind::Dinov3)?;
-        let size = if self.flag("use_square_size", false)? {
-            Some(Size::Exact { height: 224, width: 224 })
-        } else {
-            self.get("size").map(|value| size(value, square)).transpose()?
-        };
+        let size = self.size(kind)?;
         Ok(if self.flag("do_resize", true)? { size.or(default) } else { None })
+    }
+
+    /// The config's own size.
+    fn size(&self, kind: ProcessorKind) -> Result<Option<Size>, ConfigError> {
+        let is_square = matches!(kind, ProcessorKind::Dinov3 | ProcessorKind::Gemma3);
+        let square = self.flag("default_to_square", is_square)?;
+        if self.flag("use_square_size", false)? {
+            return Ok(Some(Size::Exact { height: 224, width: 224 }));
+        }
+        self.get("size").map(|value| size(value, square)).transpose()
     }
 
     fn crop(&self, default: Option<(u32, u32)>) -> Result<Option<(u32, u32)>, ConfigError> {

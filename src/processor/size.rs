@@ -80,6 +80,14 @@ fn pair(field: &str, value: &Value) -> Result<Option<(u32, u32)>, ConfigError> {
     }
 }
 
+/// The field `image_grid_pinpoints`: pairs of height and width.
+pub(super) fn pinpoints(value: &Value) -> Result<Vec<(u32, u32)>, ConfigError> {
+    let field = "image_grid_pinpoints";
+    let expected = || wrong(field, value, "a list of one or more [height, width]");
+    let items = value.as_array().filter(|items| !items.is_empty()).ok_or_else(expected)?;
+    items.iter().map(|item| pair(field, item)?.ok_or_else(expected)).collect()
+}
+
 /// A number for both, or height and width.
 pub(super) fn square_or_pair(field: &str, value: &Value) -> Result<(u32, u32), ConfigError> {
     match pair(field, value)? {

@@ -55,6 +55,7 @@ pub(super) fn config(root: &Map<String, Value>) -> Result<ProcessorConfig, Confi
         normalize: Some(Normalize { mean, std }),
         rescale_first: false,
         pad: None,
+        tiling: None,
         backend: Backend::Transforms,
     })
 }

@@ -1,8 +1,11 @@
 //! What is fetched, from where, and who is told the token.
 
-use std::{fs, thread, time::Duration};
+use std::{fs, path::Path, thread, time::Duration};
 
-use clip_features::hub::{Settings, Wanted, fetch};
+use clip_features::{
+    hub::{ModelChoice, Settings, Wanted, fetch},
+    model::ModelSpec,
+};
 
 use crate::{
     server::{COMMIT, Fault, sha256, small_etag},
@@ -101,6 +104,93 @@ fn only_the_shards_of_the_vision_tower_are_fetched() {
     let before = world.hub.connections();
     world.fetch().unwrap();
     assert_eq!(world.hub.connections(), before);
+}
+
+/// The index of llava-hf/llava-1.5-7b-hf in small: the tower beside the first layers of the language model, the projector in the
+/// last shard, in both layouts of names.
+#[test]
+fn of_a_vision_language_model_only_the_towers_shard_is_fetched_and_the_projectors_if_it_is_asked_for() {
+    for (base, inner) in [("", "vision_model."), ("model.", ""), ("model.", "vision_model.")] {
+        let world = World::without_weights();
+        world.hub.add(MODEL, "config.json", br#"{"model_type": "llava", "vision_config": {}}"#, false);
+        let mut places = std::collections::BTreeMap::new();
+        for layer in 0..32 {
+            let name = format!("{base}language_model.layers.{layer}.mlp.up_proj.weight");
+            places.insert(name, 1 + layer / 11);
+        }
+        for layer in 0..24 {
+            places.insert(format!("{base}vision_tower.{inner}encoder.layers.{layer}.mlp.fc1.weight"), 1);
+        }
+        places.insert(format!("{base}vision_tower.{inner}post_layernorm.bias"), 2);
+        places.insert("lm_head.weight".to_owned(), 4);
+        places.insert(format!("{base}multi_modal_projector.linear_1.weight"), 4);
+        let shard = |number: usize| format!("model-{number:05}-of-00004.safetensors");
+        let places: std::collections::BTreeMap<_, _> =
+            places.into_iter().map(|(name, number)| (name, shard(number))).collect();
+        let index = serde_json::json!({"weight_map": places}).to_string();
+        world.hub.add(MODEL, "model.safetensors.index.json", index.as_bytes(), false);
+        (1..=4).for_each(|number| world.hub.add(MODEL, &shard(number), &weights(1000 + number), true));
+
+        world.fetch().unwrap();
+        let log = world.hub.take_log();
+        for (number, requests) in [(1, true), (2, true), (3, false), (4, false)] {
+            assert_eq!(count(&log, &shard(number)) > 0, requests, "{number}: {log:?}");
+        }
+        let (model, revision) = (MODEL.parse().unwrap(), "main".parse().unwrap());
+        fetch(&model, &revision, &world.settings, Wanted::Projector, &|_| {}).unwrap();
+        let log = world.hub.take_log();
+        for (number, requests) in [(1, false), (2, false), (3, false), (4, true)] {
+            assert_eq!(count(&log, &shard(number)) > 0, requests, "{number}: {log:?}");
+        }
+    }
+}
+
+/// An original LLaVA names its tower, whose files are a second model's.
+#[test]
+fn of_an_original_llava_the_projectors_shard_and_the_tower_that_it_names_are_fetched() {
+    let world = World::new();
+    let llava = "acme/llava";
+    let config = br#"{"model_type": "llava_llama", "mm_vision_tower": "acme/clip", "hidden_size": 8}"#;
+    world.hub.add(llava, "config.json", config, false);
+    let index = r#"{"weight_map": {"model.layers.0.a": "model-1.safetensors", "lm_head.weight": "model-2.safetensors",
+        "model.mm_projector.0.weight": "model-2.safetensors"}}"#;
+    world.hub.add(llava, "model.safetensors.index.json", index.as_bytes(), false);
+    for shard in 1..=2 {
+        world.hub.add(llava, &format!("model-{shard}.safetensors"), &weights(1000 + shard), true);
+    }
+    let choice = ModelChoice::new(Some(Path::new(llava)), None, None, || Ok(world.settings.clone())).unwrap();
+    let fetched = |wanted| {
+        let spec = choice.obtain(wanted, &|_| {}).unwrap();
+        let ModelSpec::WithTower { model, tower } = spec else { panic!("{spec:?}") };
+        assert!(matches!(*model, ModelSpec::Hub { id, .. } if id == llava));
+        assert!(matches!(*tower, ModelSpec::Hub { id, .. } if id == MODEL));
+        let log = world.hub.take_log();
+        let files = [
+            "llava/resolve/COMMIT/model-1",
+            "llava/resolve/COMMIT/model-2",
+            "clip/resolve/COMMIT/model.safetensors",
+        ];
+        files.map(|file| count(&log, &file.replace("COMMIT", COMMIT)) > 0)
+    };
+    assert_eq!(fetched(Wanted::Configs), [false, false, false]);
+    assert_eq!(fetched(Wanted::Weights), [false, false, true]);
+    assert_eq!(fetched(Wanted::Projector), [false, true, false]);
+}
+
+#[test]
+fn weights_of_no_vision_tower_are_not_fetched() {
+    for (config, part) in [
+        (r#"{"model_type": "llama"}"#, "it has no vision_config, as a model of text alone has none"),
+        (r#"{"model_type": "qwen2_vl", "vision_config": {"model_type": "qwen2_vl"}}"#, "is a \"qwen2_vl\""),
+        (r#"{"model_type": "llava", "vision_config": {"model_type": "pixtral"}}"#, "is a \"pixtral\""),
+    ] {
+        let world = World::new();
+        world.hub.add(MODEL, "config.json", config.as_bytes(), false);
+        let message = world.refusal();
+        assert!(message.starts_with("acme/clip: config.json: ") && message.contains(part), "{message}");
+        assert!(message.contains("siglip_vision_model"), "{message}");
+        assert_eq!(count(&world.hub.take_log(), "safetensors"), 0);
+    }
 }
 
 #[test]

@@ -35,6 +35,9 @@ pub fn golden(path: impl AsRef<Path>) -> BTreeMap<String, Golden> {
                 Dtype::F32 => {
                     view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes).into()).collect()
                 }
+                Dtype::I64 => {
+                    view.data().as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes) as f64).collect()
+                }
                 other => panic!("{name}: {other}"),
             };
             (name.to_owned(), Golden { shape: view.shape().to_vec(), values })

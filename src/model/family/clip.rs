@@ -11,6 +11,7 @@ use super::{
 use crate::kernels::Activation;
 use crate::model::{
     config::{Biases, Family, Mlp, VisionConfig},
+    image_features::NoImageFeatures,
     layers::{
         block_names::BlockNames,
         embeddings::{Embeddings, PatchOrder},
@@ -84,6 +85,7 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
         layer_norm_eps: fields.layer_norm_eps,
         attention_pool: false,
         projection_dim: Some(fields.projection_dim),
+        image_features: Err(NoImageFeatures::NoLanguageModel),
         traits: None,
     }
     .checked()

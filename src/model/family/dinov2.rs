@@ -11,6 +11,7 @@ use super::{
 use crate::kernels::Activation;
 use crate::model::{
     config::{Biases, Family, Mlp, VisionConfig},
+    image_features::NoImageFeatures,
     layers::{
         block_names::BlockNames,
         embeddings::{Embeddings, PatchOrder},
@@ -107,6 +108,7 @@ pub(super) fn config(fields: Value, family: Family) -> std::result::Result<Visio
         layer_norm_eps: fields.layer_norm_eps,
         attention_pool: false,
         projection_dim: None,
+        image_features: Err(NoImageFeatures::NoLanguageModel),
         traits: None,
     }
     .checked()?;

@@ -7,13 +7,17 @@ mod clip;
 mod dinov2;
 mod dinov3;
 mod fields;
+mod language;
 mod open_clip;
+mod original_llava;
 mod read;
 mod siglip;
 mod siglip2;
 mod timm;
 
 use candle_core::{Result, Tensor};
+
+pub(crate) use original_llava::OriginalLlava;
 
 use super::{
     config::{Family, Mlp, VisionConfig},

@@ -10,6 +10,7 @@ use super::{
 use crate::kernels::Activation;
 use crate::model::{
     config::{Biases, Family, Mlp, VisionConfig},
+    image_features::NoImageFeatures,
     traits::{FinalNorm, Pooling, PrefixPositions, Traits},
 };
 
@@ -158,6 +159,7 @@ impl VisionCfg {
             layer_norm_eps: self.layer_norm_eps()?,
             attention_pool: false,
             projection_dim: Some(embed_dim),
+            image_features: Err(NoImageFeatures::NoLanguageModel),
             traits: Some(self.traits()?),
         }
         .checked()

@@ -4,13 +4,20 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{clip, dinov2, dinov3, open_clip, siglip, siglip2, timm};
+use super::{
+    clip, dinov2, dinov3,
+    language::{self, LanguageModel},
+    open_clip,
+    original_llava::OriginalLlava,
+    siglip, siglip2, timm,
+};
 use crate::{
     bounded,
     model::{
         config::{Family, VisionConfig},
         error::ModelError,
         files::LARGEST_CONFIG,
+        image_features::NoImageFeatures,
     },
 };
 
@@ -38,6 +45,10 @@ fn config(mut root: Value) -> Result<VisionConfig, String> {
     if let Some(model_cfg) = root.get_mut("model_cfg").map(Value::take) {
         return open_clip::config(model_cfg);
     }
+    if let Some(model) = OriginalLlava::of(&root) {
+        let tower = model?.mm_vision_tower;
+        return Err(format!("its vision tower is another model, {tower}, without which it cannot be opened"));
+    }
     let model_type = root.get("model_type").and_then(Value::as_str).map(str::to_owned);
     match model_type.as_deref() {
         None | Some("timm_wrapper") if root.get("architecture").is_some() => timm::config(root),
@@ -53,11 +64,47 @@ fn config(mut root: Value) -> Result<VisionConfig, String> {
         Some("dinov3_vit") => dinov3::config(root),
         Some("siglip2") => siglip2::config(nested(root, "siglip2_vision_model")?),
         Some("siglip2_vision_model") => siglip2::config(root),
-        Some(other) => Err(format!(
-            "model_type {other:?} is not supported, expected clip, siglip, siglip2, dinov2, dinov2_with_registers, \
-             dinov3_vit, clip_vision_model, siglip_vision_model or siglip2_vision_model"
-        )),
+        Some(other) => match LanguageModel::named(other) {
+            Some(model) => inside(root, model),
+            None => Err(refusal(other, &root)),
+        },
     }
+}
+
+/// Reads a vision-language model's config: the tower's, and what the language model reads of it.
+fn inside(root: Value, model: &LanguageModel) -> Result<VisionConfig, String> {
+    let fields = vision_config(&root).cloned().unwrap_or_else(|| model.default_tower());
+    let found = fields.get("model_type").and_then(Value::as_str).unwrap_or(model.tower).to_owned();
+    let tower = match found.as_str() {
+        "clip_vision_model" => clip::config(fields),
+        "siglip_vision_model" => siglip::config(fields),
+        "dinov2" => dinov2::config(fields, Family::Dinov2),
+        "dinov2_with_registers" => dinov2::config(fields, Family::Dinov2WithRegisters),
+        other => Err(format!(
+            "the vision tower of this {} is a {other:?}, which is not supported, expected clip_vision_model, \
+             siglip_vision_model, dinov2 or dinov2_with_registers",
+            model.model_type
+        )),
+    }?;
+    // A tower can be had whatever follows it.
+    let image_features = model.image_features(&root, &tower).map_err(NoImageFeatures::Unsupported);
+    Ok(VisionConfig { image_features, ..tower })
+}
+
+/// Why a `model_type` is not supported: what was found, and what could have been.
+fn refusal(model_type: &str, root: &Value) -> String {
+    let tower = vision_config(root).map(|tower| tower.get("model_type").and_then(Value::as_str));
+    let found = match tower {
+        Some(Some(tower)) => format!("is not supported; its vision_config is a {tower:?}"),
+        Some(None) => "is not supported; its vision_config names no model_type".to_owned(),
+        None => "is not supported; it has no vision_config, as a model of text alone has none".to_owned(),
+    };
+    let models: Vec<&str> = language::MODELS.iter().map(|model| model.model_type).collect();
+    format!(
+        "model_type {model_type:?} {found}; supported are clip, siglip, siglip2, dinov2, dinov2_with_registers, dinov3_vit, \
+         clip_vision_model, siglip_vision_model, siglip2_vision_model, and the towers of {}",
+        models.join(", ")
+    )
 }
 
 /// The vision half of a full model's config; the first CLIP configs wrote it under another name.
@@ -154,6 +201,13 @@ mod tests {
             (r#"{"model_type": "vit"}"#, "model_type \"vit\""),
             (r#"{"model_type": "siglip2_vision_model", "num_patches": 255}"#, "num_patches is 255"),
             (r#"{"model_type": "siglip2", "vision_config": {"num_patches": 0}}"#, "num_patches is 0"),
+            (r#"{"model_type": "llama"}"#, "no vision_config, as a model of text alone"),
+            (
+                r#"{"model_type": "qwen2_vl", "vision_config": {"model_type": "qwen2_vl"}}"#,
+                "vision_config is a \"qwen2_vl\"",
+            ),
+            (r#"{"model_type": "llava", "vision_config": {"model_type": "pixtral"}}"#, "is a \"pixtral\""),
+            (r#"{"model_type": "llava", "mm_vision_tower": "a/b"}"#, "another model, a/b"),
             (
                 r#"{"model_type": "siglip", "vision_config": {"model_type": "clip_vision_model"}}"#,
                 "siglip_vision",

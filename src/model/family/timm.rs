@@ -11,6 +11,7 @@ use super::{
 use crate::kernels::Activation;
 use crate::model::{
     config::{Biases, Family, Mlp, VisionConfig},
+    image_features::NoImageFeatures,
     layers::{
         embeddings::{Embeddings, PatchOrder},
         positions::Interpolation,
@@ -200,6 +201,7 @@ impl Arguments {
             layer_norm_eps: layer_norm_eps(self.norm_layer.as_deref())?,
             attention_pool: traits.pooling == Pooling::Attention,
             projection_dim: None,
+            image_features: Err(NoImageFeatures::NoLanguageModel),
             traits: Some(traits),
         }
         .checked()

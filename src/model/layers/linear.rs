@@ -74,6 +74,15 @@ impl Linear {
         })
     }
 
+    /// A layer of a weight (out, in) that is at hand, without a bias.
+    pub(crate) fn of_tensor(weight: &Tensor, source: &Source) -> Result<Self> {
+        if !source.device().is_cpu() {
+            return Ok(Self::Candle(candle_nn::Linear::new(weight.contiguous()?, None)));
+        }
+        let (inputs, weight) = (weight.dim(1)?, weight.flatten_all()?.to_vec1()?);
+        Ok(Self::Packed(PackedLinear::from_rows(source.compute(), inputs, &weight, None)))
+    }
+
     /// The layer for the kernels; none where candle multiplies.
     pub(crate) fn ready(&self) -> Result<Option<Ready<'_>>> {
         Ok(match self {

@@ -17,4 +17,5 @@ pub(super) mod linear;
 mod mlp;
 mod pooling;
 pub(super) mod positions;
+pub(super) mod projector;
 pub(super) mod rotary;

@@ -17,28 +17,13 @@ use serde::Deserialize;
 
 use super::{
     entry::{Entry, Part, Stored},
-    spelling::{Form, Spelling, transpose},
+    names::{Names, Scope, is_of_the_tower},
+    spelling::{Form, transpose},
 };
 use crate::{
     bounded,
     model::{LARGEST_INDEX, error::ModelError},
 };
-
-/// The weight of the projection to `image_embeds`, which stands beside the tower.
-pub(in crate::model) const PROJECTION: &str = "visual_projection.weight";
-
-/// The prefix of the vision tower's tensors in a full CLIPModel.
-const VISION: &str = "vision_model.";
-
-/// The prefixes under which classes with more than the tower save it: a full CLIPModel or SiglipModel, a DINOv2
-/// with a classifier.
-const PREFIXES: [&str; 3] = [VISION, "dinov2.", "dinov2_with_registers."];
-
-/// The prefix that the names of a checkpoint's vision tensors have; empty for a class that is only the tower.
-fn prefix_of<'a>(mut names: impl Iterator<Item = &'a String>) -> &'static str {
-    let found = |name: &String| PREFIXES.into_iter().find(|prefix| name.starts_with(prefix));
-    names.find_map(found).unwrap_or("")
-}
 
 /// The opened files of a checkpoint and the place of each vision tensor in them.
 #[derive(Debug)]
@@ -48,66 +33,32 @@ pub struct Checkpoint {
     files: Vec<(PathBuf, File)>,
     /// Vision tensors by their name in a full CLIPModel.
     pub(in crate::model) tensors: BTreeMap<String, Entry>,
+    /// How the files spell the names.
     names: Names,
-}
-
-/// What the files call the tower's tensors.
-#[derive(Clone, Copy, Debug)]
-enum Names {
-    /// What transformers does, with this in the place of [`VISION`].
-    Transformers(&'static str),
-    /// What another library does.
-    Other(&'static Spelling),
-}
-
-impl Names {
-    fn of<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Self {
-        // A CLIPVisionModel saved by transformers 5 has no prefix; every other CLIP class, and 4, writes it.
-        Spelling::of(names.clone()).map_or_else(|| Self::Transformers(prefix_of(names)), Self::Other)
-    }
-
-    /// The tensors of the tower that lie in the files' of this name.
-    fn in_tower(self, name: &str) -> Vec<(String, Form)> {
-        match self {
-            Self::Other(spelling) => spelling.in_tower(name),
-            Self::Transformers(_) if name == PROJECTION => vec![(name.to_owned(), Form::Whole)],
-            Self::Transformers(prefix) => {
-                let tower = |name| (format!("{VISION}{name}"), Form::Whole);
-                name.strip_prefix(prefix).map(tower).into_iter().collect()
-            }
-        }
-    }
-
-    /// The files' tensors in which the tower's of this name lies.
-    fn in_files(self, name: &str) -> Vec<(String, Form)> {
-        let found = match (self, name.strip_prefix(VISION)) {
-            (Self::Other(spelling), _) => spelling.in_files(name),
-            (Self::Transformers(prefix), Some(name)) => vec![(format!("{prefix}{name}"), Form::Whole)],
-            (Self::Transformers(_), None) => Vec::new(),
-        };
-        if found.is_empty() { vec![(name.to_owned(), Form::Whole)] } else { found }
-    }
+    /// Of a tower that is another checkpoint: what was opened, and how it spells names.
+    tower: Option<(PathBuf, Names)>,
 }
 
 impl Checkpoint {
     /// Opens `model.safetensors` or, where `path` ends in `.json`, the shards that the index names.
     ///
-    /// Of the tensors only the headers are read. The text tower's shards are not opened.
+    /// Of the tensors only the headers are read. Shards without a tensor in `scope` are not opened.
     ///
     /// # Errors
     /// A file is missing, its header is corrupt, or it is shorter than its header says.
-    pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let (files, names) = (Vec::new(), Names::Transformers(VISION));
-        let mut checkpoint = Self { path: path.to_owned(), files, tensors: BTreeMap::new(), names };
+    pub fn open(path: &Path, scope: Scope) -> Result<Self, ModelError> {
+        let (files, names) = (Vec::new(), Names::of(std::iter::empty(), scope));
+        let mut checkpoint =
+            Self { path: path.to_owned(), files, tensors: BTreeMap::new(), names, tower: None };
         let mut tensors = BTreeMap::new();
         if path.extension().is_some_and(|extension| extension == "json") {
-            for shard in vision_shards(path)? {
+            for shard in vision_shards(path, scope)? {
                 checkpoint.add_file(shard, &mut tensors)?;
             }
         } else {
             checkpoint.add_file(path.to_owned(), &mut tensors)?;
         }
-        checkpoint.names = Names::of(tensors.keys());
+        checkpoint.names = Names::of(tensors.keys(), scope);
         for (name, stored) in tensors {
             for (name, form) in checkpoint.names.in_tower(&name) {
                 let entry = Entry::new(stored.clone(), form);
@@ -120,6 +71,35 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// The same with another checkpoint's tower, unless it holds a tower itself.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub(in crate::model) fn or_tower(
+        mut self,
+        open: impl FnOnce() -> Result<Self, ModelError>,
+    ) -> Result<Self, ModelError> {
+        if self.tensors.keys().any(|name| is_of_the_tower(name)) {
+            return Ok(self);
+        }
+        let other = open()?;
+        let first = self.files.len();
+        for (name, entry) in other.tensors.into_iter().filter(|(name, _)| is_of_the_tower(name)) {
+            self.tensors.insert(name, entry.after(first));
+        }
+        self.files.extend(other.files);
+        self.tower = Some((other.path, other.names));
+        Ok(self)
+    }
+
+    /// What was opened for a tensor, and how it spells names.
+    fn origin(&self, name: &str) -> (&Path, &Names) {
+        match &self.tower {
+            Some((path, names)) if is_of_the_tower(name) => (path, names),
+            _ => (&self.path, &self.names),
+        }
+    }
+
     /// Whether there is such a tensor; `name` is spelled as in a full CLIPModel.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
@@ -127,7 +107,7 @@ impl Checkpoint {
 
     /// What the files call a tensor; the first of several that it lies in.
     pub(in crate::model) fn spell(&self, name: &str) -> String {
-        self.names.in_files(name).swap_remove(0).0
+        self.origin(name).1.in_files(name).swap_remove(0).0
     }
 
     /// Reads a tensor of the expected shape, in row-major order, widened to float32. All threads do: a cached file is
@@ -146,11 +126,12 @@ impl Checkpoint {
 
     /// The tensor of the expected shape.
     pub(in crate::model) fn find(&self, name: &str, expected: &[usize]) -> Result<&Entry, ModelError> {
+        let (path, names) = self.origin(name);
         let entry = self.tensors.get(name);
-        for (tensor, form) in self.names.in_files(name) {
+        for (tensor, form) in names.in_files(name) {
             let expected = form.in_file(expected);
             let Some(Part { stored, .. }) = entry.and_then(|entry| entry.part(form)) else {
-                return Err(ModelError::MissingTensor { path: self.path.clone(), tensor, expected });
+                return Err(ModelError::MissingTensor { path: path.to_owned(), tensor, expected });
             };
             let path = || self.files[stored.file].0.clone();
             if stored.shape != expected {
@@ -323,11 +304,11 @@ fn read_header(file: &File, path: &Path) -> Result<(Metadata, u64), ModelError> 
     Ok((metadata, 8 + len))
 }
 
-/// The shards of an index (`model.safetensors.index.json`) that hold vision tensors, in order.
+/// The shards of an index (`model.safetensors.index.json`) that hold tensors in `scope`, in order.
 ///
 /// # Errors
 /// The index cannot be read, or names files that do not lie beside it.
-pub fn vision_shards(path: &Path) -> Result<Vec<PathBuf>, ModelError> {
+pub fn vision_shards(path: &Path, scope: Scope) -> Result<Vec<PathBuf>, ModelError> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
@@ -338,7 +319,7 @@ pub fn vision_shards(path: &Path) -> Result<Vec<PathBuf>, ModelError> {
     check_count(&text, 1).map_err(corrupt)?;
     let index: Index =
         serde_json::from_slice(&text).map_err(|error| corrupt(format!("not an index of shards: {error}")))?;
-    let spelling = Names::of(index.weight_map.keys());
+    let spelling = Names::of(index.weight_map.keys(), scope);
     let mut names: Vec<&String> = index
         .weight_map
         .iter()

@@ -58,6 +58,12 @@ impl Entry {
         });
     }
 
+    /// The same where so many files stand before its own.
+    pub(super) fn after(mut self, files: usize) -> Self {
+        self.parts.iter_mut().for_each(|part| part.stored.file += files);
+        self
+    }
+
     /// The part that lies in a tensor in this form, if there is one.
     pub(super) fn part(&self, form: Form) -> Option<&Part> {
         self.parts.iter().find(|part| part.form == form)

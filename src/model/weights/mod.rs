@@ -5,6 +5,7 @@
 mod checkpoint;
 mod entry;
 mod fingerprint;
+mod names;
 mod random;
 mod rows;
 mod source;
@@ -17,8 +18,9 @@ use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::{Init, var_builder::SimpleBackend};
 
 use super::error::ModelError;
-pub(super) use checkpoint::PROJECTION;
 pub use checkpoint::{Checkpoint, vision_shards};
+pub(super) use names::PROJECTION;
+pub use names::Scope;
 pub use random::RandomWeights;
 pub(super) use rows::Rows;
 pub(super) use source::Source;

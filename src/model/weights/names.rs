@@ -1,0 +1,184 @@
+//! What a checkpoint calls its tensors, and what they are called here: as in a full CLIPModel.
+
+use super::spelling::{Form, Spelling};
+
+/// The weight of the projection to `image_embeds`, which stands beside the tower.
+pub(in crate::model) const PROJECTION: &str = "visual_projection.weight";
+
+/// The prefix of the vision tower's tensors in a full CLIPModel.
+const VISION: &str = "vision_model.";
+
+/// Modules that hold a vision tower, alone or one inside the other: of a full CLIPModel or SiglipModel, of a DINOv2 with a
+/// classifier, of vision-language models. Of Video-LLaVA's two towers it is the images' that is meant.
+const TOWERS: [&str; 5] = ["vision_model", "vision_tower", "image_tower", "dinov2", "dinov2_with_registers"];
+
+/// Modules between a vision tower and a language model.
+const PROJECTORS: [&str; 2] = ["multi_modal_projector", "mm_projector"];
+
+/// The module that models with a head keep all else in.
+const BASE: &str = "model";
+
+/// Which of a checkpoint's tensors are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Those of the vision tower, and its projection to `image_embeds`.
+    #[default]
+    Tower,
+    /// Those of the projector to the language model too.
+    Projector,
+}
+
+/// How a checkpoint spells names.
+#[derive(Clone, Debug)]
+pub(super) enum Names {
+    /// As transformers does.
+    Transformers(Modules),
+    /// As another library does.
+    Other(&'static Spelling),
+}
+
+impl Names {
+    /// The spelling of a checkpoint with these names.
+    pub(super) fn of<'a>(names: impl Iterator<Item = &'a String> + Clone, scope: Scope) -> Self {
+        Spelling::of(names.clone()).map_or_else(|| Self::Transformers(Modules::of(names, scope)), Self::Other)
+    }
+
+    /// The tensors here that lie in the files' of this name; none if it is not in the scope.
+    pub(super) fn in_tower(&self, name: &str) -> Vec<(String, Form)> {
+        match self {
+            Self::Other(spelling) => spelling.in_tower(name),
+            Self::Transformers(modules) => {
+                modules.canonical(name).map(|name| (name, Form::Whole)).into_iter().collect()
+            }
+        }
+    }
+
+    /// The files' tensors in which the one of this name here lies.
+    pub(super) fn in_files(&self, name: &str) -> Vec<(String, Form)> {
+        let found = match self {
+            Self::Other(spelling) => spelling.in_files(name),
+            Self::Transformers(modules) => vec![(modules.spell(name), Form::Whole)],
+        };
+        if found.is_empty() { vec![(name.to_owned(), Form::Whole)] } else { found }
+    }
+}
+
+/// Which modules of transformers' classes hold what is in the scope.
+#[derive(Clone, Debug)]
+pub(super) struct Modules {
+    /// What a checkpoint has in the place of [`VISION`]; empty for a class that is only the tower, none where there is no tower beside
+    /// a projector.
+    tower: Option<String>,
+    /// What stands before the projector's name.
+    base: String,
+    scope: Scope,
+}
+
+impl Modules {
+    fn of<'a>(names: impl Iterator<Item = &'a String>, scope: Scope) -> Self {
+        let (mut tower, mut base) = (None, None);
+        for name in names {
+            tower = tower.or_else(|| tower_prefix(name));
+            base = base.or_else(|| projector_base(name));
+        }
+        let tower = tower.or(base.is_none().then_some(""));
+        Self { tower: tower.map(str::to_owned), base: base.unwrap_or_default().to_owned(), scope }
+    }
+
+    /// What a tensor of the checkpoint is called here; none if it is not in the scope.
+    fn canonical(&self, name: &str) -> Option<String> {
+        if name == PROJECTION {
+            return Some(name.to_owned());
+        }
+        if let Some(base) = projector_base(name) {
+            return (self.scope == Scope::Projector).then(|| name[base.len()..].to_owned());
+        }
+        name.strip_prefix(self.tower.as_ref()?).map(|name| format!("{VISION}{name}"))
+    }
+
+    /// What the checkpoint calls a tensor that is called `name` here.
+    fn spell(&self, name: &str) -> String {
+        match name.strip_prefix(VISION) {
+            Some(name) => format!("{}{name}", self.tower.as_deref().unwrap_or_default()),
+            None if projector_base(name).is_some() => format!("{}{name}", self.base),
+            None => name.to_owned(),
+        }
+    }
+}
+
+/// Whether a tensor of this name, as it is called here, is part of a vision tower.
+pub(super) fn is_of_the_tower(name: &str) -> bool {
+    name.starts_with(VISION)
+}
+
+/// The modules that a name begins with, as long as they only hold a tower: `model.vision_tower.vision_model.`.
+fn tower_prefix(name: &str) -> Option<&str> {
+    let (mut len, mut found) = (0, false);
+    for module in name.split_inclusive('.') {
+        let is_tower = module.strip_suffix('.').is_some_and(|module| TOWERS.contains(&module));
+        if !is_tower && module.strip_suffix('.') != Some(BASE) {
+            break;
+        }
+        found |= is_tower;
+        len += module.len();
+    }
+    found.then_some(&name[..len])
+}
+
+/// What stands before the projector in the name of one of its tensors.
+fn projector_base(name: &str) -> Option<&str> {
+    let mut rest = name;
+    while let Some(inner) = rest.strip_prefix(BASE).and_then(|inner| inner.strip_prefix('.')) {
+        rest = inner;
+    }
+    let module = rest.split('.').next().unwrap_or_default();
+    PROJECTORS.contains(&module).then_some(&name[..name.len() - rest.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Modules {
+        let list: Vec<String> = list.iter().map(|&name| name.to_owned()).collect();
+        Modules::of(list.iter(), Scope::Projector)
+    }
+
+    #[test]
+    fn a_tower_is_found_in_every_class_that_holds_one() {
+        for prefix in [
+            "",
+            "vision_model.",
+            "dinov2.",
+            "dinov2_with_registers.",
+            "vision_tower.",
+            "vision_tower.vision_model.",
+            "model.vision_tower.",
+            "model.vision_tower.vision_model.",
+            "model.model.vision_tower.",
+            "model.image_tower.",
+            "model.vision_model.",
+            "model.vision_tower.vision_tower.vision_model.",
+        ] {
+            let (name, here) = (format!("{prefix}encoder.a"), "vision_model.encoder.a");
+            let names = names(&["lm_head.weight", "model.layers.0.a", "model.video_tower.encoder.a", &name]);
+            assert_eq!(names.canonical(&name).as_deref(), Some(here), "{name}");
+            assert!(is_of_the_tower(here));
+            assert_eq!(names.spell(here), name);
+            assert_eq!(names.canonical("model.layers.0.a").is_some(), prefix.is_empty(), "{prefix}");
+        }
+    }
+
+    #[test]
+    fn a_projector_is_in_its_scope_alone() {
+        let list = ["model.vision_tower.a", "model.multi_modal_projector.linear_1.bias"];
+        let (all, here) = (names(&list), "multi_modal_projector.linear_1.bias");
+        assert_eq!(all.canonical(list[1]).as_deref(), Some(here));
+        assert_eq!(all.spell(here), list[1]);
+        let without = names(&["model.layers.0.a", list[1]]);
+        assert_eq!(without.canonical("model.layers.0.a"), None, "the tower is elsewhere");
+        let tower = Modules { scope: Scope::Tower, ..all };
+        assert_eq!(tower.canonical(list[1]), None);
+        assert_eq!(tower.canonical(PROJECTION).as_deref(), Some(PROJECTION));
+    }
+}
