@@ -226,7 +226,9 @@ fn what_does_not_fit_naflex_is_refused_and_so_is_naflex_elsewhere() {
     refused("siglip2-vision", "--tensor image_embeds", "no visual_projection");
     refused("siglip2-headless", "--tensor pooler_output", "vision_use_head false");
     refused("siglip2-vision", "--tensor pooler_output --pad", "--pad pads tokens");
-    refused("siglip2-vision", "--heatmap OUT/x.png --query 4,0", "4 rows and 6 columns");
+    // The grid is the picture's own, and so is the failure.
+    extract("siglip2-vision", &["coffee.png"], "--heatmap OUT/x.png --query 4,0", out.path())
+        .failed(1, "4 rows and 6 columns");
     refused("vision", "--pad", "no number of patches to pad to");
     refused("vision", "--max-num-patches 64", "max_num_patches is not in use");
     for name in ["config.json", "model.safetensors", "preprocessor_config.json"] {
