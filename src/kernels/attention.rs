@@ -1,45 +1,21 @@
 //! Multi-head attention straight from the fused q, k and v.
 
-use std::{marker::PhantomData, ops::Range, slice};
+use std::{marker::PhantomData, ops::Range};
 
 use rayon::prelude::*;
 
 use super::{
-    Compute, Form, Isa, PackedRows,
+    AttentionShape, Compute, Form, PackedRows,
     compute::{Machine, Unit},
-    math,
+    head::Head,
     memory::SharedOut,
+    mix::{Mix, Values, blocks_len},
     packed_rows::PackedOut,
     scratch::{Scratch, new_call},
-    simd::{Kernel, Simd},
     threads::parts_per_unit,
-    tile::{DEPTH, Float32, Keep, LINE, MAX_TILE_ROWS, Operands, ROW_STRIDE, even_split, sum_tiles, tiles},
-    transpose::Transpose,
+    tile::{MAX_TILE_ROWS, even_split},
     unit,
 };
-
-/// The sizes of a multi-head attention.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AttentionShape {
-    /// Sequences that attend each to itself.
-    pub batch: usize,
-    /// Tokens of a sequence.
-    pub tokens: usize,
-    /// Heads.
-    pub heads: usize,
-    /// Channels of a head.
-    pub head_dim: usize,
-}
-
-impl AttentionShape {
-    fn width(&self) -> usize {
-        self.heads * self.head_dim
-    }
-
-    fn rows(&self) -> usize {
-        self.batch * self.tokens
-    }
-}
 
 /// `softmax(q kᵀ / √head_dim) v` of every head, over all tokens, without a mask.
 ///
@@ -69,6 +45,8 @@ pub(super) struct AttentionTasks {
     shape: AttentionShape,
     /// How each head's queries are cut. Parts of a head are neighbours, so that a thread seldom has to pack the head again.
     parts: Vec<Range<usize>>,
+    /// Whether v of each head is (head_dim / tile columns, batch · tokens, tile columns), so that it need not be packed.
+    pub(super) values_in_panels: bool,
     call: u64,
 }
 
@@ -84,7 +62,13 @@ impl AttentionTasks {
         let parts = even_split(units, parts_per_unit(batch * heads).min(units))
             .map(|(first, count)| first * unit..((first + count) * unit).min(tokens))
             .collect();
-        Self { compute, qkv, shape, parts, call: new_call() }
+        Self { compute, qkv, shape, parts, values_in_panels: false, call: new_call() }
+    }
+
+    /// The same of a `qkv` whose v lies in panels, if heads are whole panels here.
+    pub(super) fn with_values_in_panels(self) -> Self {
+        let is_whole = self.shape.head_dim.is_multiple_of(self.compute.isa().tile_columns());
+        Self { values_in_panels: self.compute.unit.is_none() && is_whole, ..self }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -105,7 +89,12 @@ impl AttentionTasks {
                 Some(Unit { machine: Machine::Plain, parts: 1 }) => {
                     self.on_unit::<unit::Plain>(head, queries, y);
                 }
-                _ => self.in_float32(head, queries, y),
+                _ => {
+                    // Other threads have the tasks between.
+                    let next = (task + rayon::current_num_threads()) / self.parts.len();
+                    let is_another = next != head.index && next < self.shape.batch * self.shape.heads;
+                    self.in_float32(head, is_another.then_some(Head { index: next, ..head }), queries, y);
+                }
             }
         }
     }
@@ -130,14 +119,29 @@ impl AttentionTasks {
         });
     }
 
+    /// v of a head where it lies; if not in panels, as many elements as a panel has are taken for one.
+    fn values_of(&self, head: &Head, columns: usize) -> Values {
+        let AttentionShape { tokens, heads, head_dim, .. } = self.shape;
+        let (step, stride) = match self.values_in_panels {
+            true => (columns, self.shape.rows() * columns),
+            false => (head_dim, tokens * columns),
+        };
+        let first = (2 * heads + head.index % heads) * self.shape.rows() * head_dim;
+        let (row, _) = head.place(0);
+        Values { start: self.qkv.as_ptr().wrapping_add(first + row * step), stride }
+    }
+
+    /// The queries of a head with its keys and values, while `next` is asked for.
+    ///
     /// # Safety
     /// As [`AttentionTasks::run`].
-    unsafe fn in_float32(&self, head: Head, queries: Range<usize>, y: PackedOut) {
+    unsafe fn in_float32(&self, head: Head, next: Option<Head>, queries: Range<usize>, y: PackedOut) {
         let AttentionShape { tokens, head_dim, .. } = self.shape;
         let isa = self.compute.isa();
         let columns = isa.tile_columns();
         let keys_len = tokens.div_ceil(columns) * head_dim * columns;
-        let values_len = head_dim.div_ceil(columns) * tokens * columns;
+        let values_len =
+            if self.values_in_panels { 0 } else { head_dim.div_ceil(columns) * tokens * columns };
         let (query_len, score_len) = (blocks_len(head_dim), blocks_len(tokens));
         Scratch::with(|scratch| {
             let (packed, sums, stale) = scratch.operand_and_sums(
@@ -148,215 +152,23 @@ impl AttentionTasks {
             let (keys, values) = packed.split_at_mut(keys_len);
             if stale {
                 head.pack_keys(isa, keys);
-                head.pack_values(columns, values);
+                if !self.values_in_panels {
+                    head.pack_values(columns, values);
+                }
             }
+            let values = match self.values_in_panels {
+                true => self.values_of(&head, columns),
+                false => Values { start: values.as_ptr(), stride: tokens * columns },
+            };
             let (query, sums) = sums.split_at_mut(query_len);
             let (scores, mixed) = sums.split_at_mut(score_len);
             let (first_query, queries) = (queries.start, queries.len());
+            let next = next.map(|next| (next, self.values_of(&next, columns)));
             // SAFETY: these queries' part of `y` is this task's own.
-            unsafe { isa.run(Mix { head, first_query, queries, keys, values, query, scores, mixed, y }) };
+            unsafe {
+                isa.run(Mix { head, first_query, queries, keys, values, next, query, scores, mixed, y })
+            };
         });
-    }
-}
-
-/// The length of a tile's rows of `depth` elements, in the micro-kernel's blocks.
-fn blocks_len(depth: usize) -> usize {
-    depth.div_ceil(DEPTH) * BLOCK
-}
-
-/// From one depth block of a tile's rows to the next.
-const BLOCK: usize = MAX_TILE_ROWS * ROW_STRIDE;
-
-/// One head of one sequence.
-#[derive(Clone, Copy)]
-pub(super) struct Head {
-    /// Written, and as long as the shape says.
-    qkv: *const f32,
-    pub(super) shape: AttentionShape,
-    /// Counted through all sequences.
-    index: usize,
-}
-
-impl Head {
-    /// The token's row and the head's first channel in the result.
-    pub(super) fn place(&self, token: usize) -> (usize, usize) {
-        let AttentionShape { tokens, heads, head_dim, .. } = self.shape;
-        (self.index / heads * tokens + token, self.index % heads * head_dim)
-    }
-
-    /// q (part 0), k (1) or v (2) of the tokens from one on, (tokens, head_dim).
-    fn rows(&self, part: usize, token: usize) -> &[f32] {
-        let AttentionShape { tokens, heads, head_dim, .. } = self.shape;
-        let (row, _) = self.place(token);
-        let first = (part * heads + self.index % heads) * self.shape.rows() + row;
-        // SAFETY: the part's rows of this sequence are within `qkv`.
-        unsafe { slice::from_raw_parts(self.qkv.add(first * head_dim), (tokens - token) * head_dim) }
-    }
-
-    /// A token's q (part 0), k (1) or v (2).
-    pub(super) fn part(&self, part: usize, token: usize) -> &[f32] {
-        &self.rows(part, token)[..self.shape.head_dim]
-    }
-
-    /// k of every token, transposed into panels (panels, head_dim, columns); missing tokens are zero.
-    fn pack_keys(&self, isa: Isa, keys: &mut [f32]) {
-        let AttentionShape { tokens, head_dim, .. } = self.shape;
-        let columns = isa.tile_columns();
-        for (panel, keys) in keys.chunks_exact_mut(head_dim * columns).enumerate() {
-            let count = columns.min(tokens - panel * columns);
-            let rows = &self.rows(1, panel * columns)[..count * head_dim];
-            // SAFETY: the panel has room for the channels of all columns.
-            unsafe {
-                isa.run(Transpose { rows, stride: head_dim, inputs: head_dim, panel: keys, columns });
-            };
-        }
-    }
-
-    /// v of every token in panels (panels, tokens, columns); missing channels are zero.
-    fn pack_values(&self, columns: usize, values: &mut [f32]) {
-        for (panel, values) in values.chunks_exact_mut(self.shape.tokens * columns).enumerate() {
-            for (token, to) in values.chunks_exact_mut(columns).enumerate() {
-                let value = &self.part(2, token)[panel * columns..];
-                let (to, padding) = to.split_at_mut(value.len().min(columns));
-                to.copy_from_slice(&value[..to.len()]);
-                padding.fill(0.0);
-            }
-        }
-    }
-}
-
-/// One task: the result of some queries of a head.
-struct Mix<'a> {
-    head: Head,
-    first_query: usize,
-    queries: usize,
-    keys: &'a [f32],
-    values: &'a [f32],
-    /// A tile's queries, then its scores, in blocks; then its mixed values (`TILE_ROWS`, columns).
-    query: &'a mut [f32],
-    scores: &'a mut [f32],
-    mixed: &'a mut [f32],
-    /// (batch · tokens, width)
-    y: PackedOut,
-}
-
-impl Kernel for Mix<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let AttentionShape { tokens, head_dim, .. } = self.head.shape;
-        let columns = 2 * S::LANES;
-        let (query, scores) = (self.query.as_mut_ptr(), self.scores.as_mut_ptr());
-        let mixed = self.mixed.as_mut_ptr();
-        for (start, height) in tiles::<S>(self.queries) {
-            let first = self.first_query + start;
-            // SAFETY: a tile has at most `MAX_TILE_ROWS` rows, for which the three parts have room; a panel of
-            // scores ends in the block where it begins, since `columns` divides `DEPTH`; panels are laid out as
-            // packed, and the result has `head_dim` channels of this head in each token.
-            unsafe {
-                for row in 0..height {
-                    // A store to a line that has to be fetched first holds up those behind it.
-                    let (token, first_channel) = self.head.place(first + row);
-                    for channel in (0..head_dim).step_by(LINE) {
-                        S::prefetch_write(self.y.near(token, first_channel + channel));
-                    }
-                    scale_query::<S>(self.head.part(0, first + row), query.add(row * ROW_STRIDE));
-                }
-                for (panel, keys) in self.keys.chunks_exact(head_dim * columns).enumerate() {
-                    let column = panel * columns;
-                    let to = scores.add(column / DEPTH * BLOCK + column % DEPTH);
-                    sum_blocks::<S>(height, query, keys.as_ptr(), head_dim, to, ROW_STRIDE);
-                }
-                let mut inverse_sums = [0f32; MAX_TILE_ROWS];
-                for (row, inverse) in inverse_sums[..height].iter_mut().enumerate() {
-                    *inverse = 1.0 / exponentials::<S>(scores.add(row * ROW_STRIDE), tokens);
-                }
-                for (panel, values) in self.values.chunks_exact(tokens * columns).enumerate() {
-                    sum_blocks::<S>(height, scores, values.as_ptr(), tokens, mixed, columns);
-                    for (row, &inverse) in inverse_sums[..height].iter().enumerate() {
-                        let (token, first_channel) = self.head.place(first + row);
-                        for column in [0, S::LANES] {
-                            let channel = panel * columns + column;
-                            let v = S::mul(S::load(mixed.add(row * columns + column)), S::splat(inverse));
-                            let count = head_dim.saturating_sub(channel);
-                            self.y.store::<S>(token, first_channel + channel, count, v);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Puts a query times `1 / √head_dim` into blocks.
-#[inline(always)]
-unsafe fn scale_query<S: Simd>(query: &[f32], to: *mut f32) {
-    // SAFETY: the caller's blocks have room for the query; a vector ends in its block, since `LANES` divides
-    // `DEPTH`.
-    unsafe {
-        let scale = S::splat((query.len() as f32).sqrt().recip());
-        for channel in (0..query.len()).step_by(S::LANES) {
-            let v = S::load_first(query.as_ptr().add(channel), query.len() - channel);
-            S::store(to.add(channel / DEPTH * BLOCK + channel % DEPTH), S::mul(v, scale));
-        }
-    }
-}
-
-/// A tile summed over all depth blocks: rows in blocks of [`BLOCK`] times one panel.
-#[inline(always)]
-unsafe fn sum_blocks<S: Simd>(
-    rows: usize,
-    x: *const f32,
-    panel: *const f32,
-    depth: usize,
-    sums: *mut f32,
-    sums_stride: usize,
-) {
-    for start in (0..depth).step_by(DEPTH) {
-        // SAFETY: the caller's layout.
-        unsafe {
-            let weights = panel.add(start * 2 * S::LANES);
-            let operands = Operands {
-                x: x.add(start / DEPTH * BLOCK),
-                weights,
-                depth: DEPTH.min(depth - start),
-                sums,
-                sums_stride,
-                accumulate: start > 0,
-                ahead: weights, // which is in cache already
-                ahead_lines: 0,
-                x_ahead: x,
-                x_ahead_lines: 0,
-            };
-            sum_tiles::<S, Float32>(rows, 1, operands, Keep);
-        }
-    }
-}
-
-/// Replaces a row of scores, in blocks, by `e^(score - largest score)` and returns their sum.
-#[inline(always)]
-unsafe fn exponentials<S: Simd>(row: *mut f32, count: usize) -> f32 {
-    // SAFETY: the caller's blocks have room for whole vectors; a vector ends in its block, since `LANES` divides
-    // `DEPTH`.
-    unsafe {
-        // What fills up the last vector must neither be the largest nor count in the sum.
-        for i in count..count.next_multiple_of(S::LANES) {
-            *row.add(i / DEPTH * BLOCK + i % DEPTH) = f32::NEG_INFINITY;
-        }
-        let mut largest = S::splat(f32::NEG_INFINITY);
-        for i in (0..count).step_by(S::LANES) {
-            largest = S::max(largest, S::load(row.add(i / DEPTH * BLOCK + i % DEPTH)));
-        }
-        let largest = S::splat(S::largest(largest));
-        let mut sum = S::splat(0.0);
-        for i in (0..count).step_by(S::LANES) {
-            let at = row.add(i / DEPTH * BLOCK + i % DEPTH);
-            let v = math::exp::<S>(S::sub(S::load(at), largest));
-            S::store(at, v);
-            sum = S::add(sum, v);
-        }
-        S::sum(sum)
     }
 }
 

@@ -42,12 +42,14 @@ pub fn attention_half(
             let heads = Aligned::filled(rows * qkv.outputs(), |_| ());
             let (mixed, mixed_out) = PackedRows::unwritten(rows, width, out.form());
             let heads_out = SharedOut::new(heads.as_ptr().cast_mut());
-            let attention = AttentionTasks::new(out.compute(), heads_out, chunk);
+            let attention = AttentionTasks::new(out.compute(), heads_out, chunk).with_values_in_panels();
             let groups = qkv.row_groups(rows);
 
             let mut schedule = Schedule::default();
             norm.schedule(&mut schedule, x, &groups, normed_out);
-            let to_heads = Destination::Heads { y: heads_out, head_dim: shape.head_dim, rows };
+            let first_in_panels = if attention.values_in_panels { 2 * shape.heads } else { usize::MAX };
+            let to_heads =
+                Destination::Heads { y: heads_out, head_dim: shape.head_dim, rows, first_in_panels };
             qkv.schedule(&mut schedule, After::Same, &normed, &groups, to_heads);
             if let Some(rotation) = rotation {
                 let planes = 2 * shape.heads; // q and k of each head, (rows, head_dim)
@@ -205,10 +207,17 @@ mod tests {
 
     #[test]
     fn halves_are_their_steps_in_turn_whatever_the_batch_and_the_threads() {
-        let one = AttentionShape { batch: 1, tokens: 90, heads: 3, head_dim: 12 };
-        let width = 36;
+        // Heads of half a panel, and of whole ones.
+        for (heads, head_dim) in [(3, 12), (2, 64)] {
+            halves_are_their_steps(AttentionShape { batch: 1, tokens: 90, heads, head_dim });
+        }
+    }
+
+    fn halves_are_their_steps(one: AttentionShape) {
+        let width = one.heads * one.head_dim;
         let image = noise(1, one.tokens * width);
-        let rotation = Rotation::new(noise(14, 85 * 6), noise(15, 85 * 6), 6);
+        let pairs = one.head_dim / 2;
+        let rotation = Rotation::new(noise(14, 85 * pairs), noise(15, 85 * pairs), pairs);
         for compute in Compute::all() {
             let isa = compute.isa();
             let norm = LayerNorm::new(isa, noise(2, width), noise(3, width), 1e-5);

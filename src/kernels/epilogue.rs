@@ -1,6 +1,12 @@
 //! What follows a linear layer, done while its sums are still in the nearest cache.
 
-use super::{Activation, memory::SharedOut, packed_rows::PackedOut, simd::Simd, tile::Finish};
+use super::{
+    Activation,
+    memory::SharedOut,
+    packed_rows::PackedOut,
+    simd::Simd,
+    tile::{Finish, ROW_STRIDE},
+};
 
 /// What becomes of `x Wᵀ + b`.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +24,7 @@ pub(super) enum Destination<'a> {
     RowMajor(SharedOut, Epilogue<'a>),
     /// The next product's input, behind an activation.
     Packed(PackedOut, Activation),
-    /// (outputs / head_dim, rows, head_dim)
+    /// (outputs / head_dim, rows, head_dim); what attention multiplies its weights with may lie in panels.
     Heads {
         /// The start.
         y: SharedOut,
@@ -26,6 +32,9 @@ pub(super) enum Destination<'a> {
         head_dim: usize,
         /// Rows of the whole result.
         rows: usize,
+        /// The head from which on each is (head_dim / tile columns, rows, tile columns). Of others than whole panels there are
+        /// none.
+        first_in_panels: usize,
     },
 }
 
@@ -101,7 +110,7 @@ impl Place<'_> {
                         Destination::Packed(y, activation) => {
                             y.store::<S>(row, column, count, activation.apply::<S>(v));
                         }
-                        Destination::Heads { y, head_dim, rows } => {
+                        Destination::Heads { y, head_dim, rows, .. } => {
                             let lanes = S::to_array(v);
                             for (column, lane) in (column..).zip(&lanes[..count.min(S::LANES)]) {
                                 *y.as_ptr().add(in_heads(row, column, head_dim, rows)) = *lane;
@@ -144,8 +153,12 @@ impl<'a> WholeRows<'a> {
                 };
                 (y, residual, first, place.outputs)
             }
-            Destination::Heads { y, head_dim, rows } if head_dim.is_multiple_of(columns) => {
-                (y, null, in_heads(place.row, place.column, head_dim, rows), head_dim)
+            Destination::Heads { y, head_dim, rows, first_in_panels } if head_dim.is_multiple_of(columns) => {
+                if place.column / head_dim < first_in_panels {
+                    (y, null, in_heads(place.row, place.column, head_dim, rows), head_dim)
+                } else {
+                    (y, null, place.column * rows + place.row * columns, columns)
+                }
             }
             _ => return None,
         };
@@ -182,4 +195,73 @@ impl Finish for WholeRows<'_> {
 
     #[inline(always)]
     unsafe fn done<S: Simd>(self, _: usize, _: usize, _: *const f32, _: usize) {}
+}
+
+/// A place in the next product's float32 input, with rows for all columns of its tiles.
+#[derive(Clone, Copy)]
+pub(super) struct Activated<'a> {
+    bias: &'a [f32],
+    activation: Activation,
+    /// Where the first row's columns begin.
+    y: *mut f32,
+}
+
+impl<'a> Activated<'a> {
+    /// If the place is one, for tiles of so many columns.
+    #[inline(always)]
+    pub(super) fn of(place: &Place<'a>, columns: usize) -> Option<Self> {
+        let Destination::Packed(y, activation) = place.destination else { return None };
+        let y = y.float32_at(place.row, place.column)?;
+        (place.columns == columns).then_some(Self { bias: place.bias, activation, y })
+    }
+
+    /// [`Finish::done`] for an activation that the compiler knows.
+    #[inline(always)]
+    unsafe fn apply<S: Simd>(
+        self,
+        activation: Activation,
+        row: usize,
+        rows: usize,
+        sums: *const f32,
+        stride: usize,
+    ) {
+        for i in 0..rows {
+            for column in [0, S::LANES] {
+                // SAFETY: the caller's sums, and the place's rows.
+                unsafe {
+                    let v = S::load(sums.add(i * stride + column));
+                    S::store(self.y.add((row + i) * ROW_STRIDE + column), activation.apply::<S>(v));
+                }
+            }
+        }
+    }
+}
+
+impl Finish for Activated<'_> {
+    #[inline(always)]
+    unsafe fn ask<S: Simd>(self, row: usize, column: usize) {
+        // SAFETY: a prefetch may go anywhere.
+        unsafe { S::prefetch_write(self.y.wrapping_add(row * ROW_STRIDE + column)) };
+    }
+
+    #[inline(always)]
+    unsafe fn take<S: Simd>(self, _: usize, column: usize, v: S::V, sums: *mut f32) {
+        // SAFETY: the bias has the tile's columns, and the caller's sums this vector.
+        unsafe { S::store(sums, S::add(v, S::load(self.bias.as_ptr().add(column)))) }
+    }
+
+    #[inline(always)]
+    unsafe fn done<S: Simd>(self, row: usize, rows: usize, sums: *const f32, sums_stride: usize) {
+        macro_rules! apply {
+            ($($activation:ident)*) => {
+                match self.activation {
+                    // SAFETY: by contract.
+                    $(Activation::$activation => unsafe {
+                        self.apply::<S>(Activation::$activation, row, rows, sums, sums_stride);
+                    },)*
+                }
+            };
+        }
+        apply!(QuickGelu Gelu GeluTanh Silu);
+    }
 }

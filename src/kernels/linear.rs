@@ -149,7 +149,10 @@ impl PackedLinear {
         // SAFETY: every element is written.
         unsafe {
             written(x.rows() * self.outputs(), |y| {
-                self.multiply(x, Destination::Heads { y, head_dim, rows: x.rows() });
+                self.multiply(
+                    x,
+                    Destination::Heads { y, head_dim, rows: x.rows(), first_in_panels: usize::MAX },
+                );
             })
         }
     }

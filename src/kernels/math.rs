@@ -31,7 +31,8 @@ pub(super) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
         let p = S::add(p, S::splat(1.0)); // e^r
         // The low bits of n + ROUND + 126 hold the exponent field of 2^(n-1).
         let half_scale = S::shift_left_23(S::add(n, S::splat(ROUND + 126.0)));
-        S::mul(S::mul(p, half_scale), S::splat(2.0))
+        let half = S::mul(p, half_scale);
+        S::add(half, half)
     }
 }
 

@@ -230,6 +230,12 @@ impl PackedOut {
         self.start.as_ptr().wrapping_add(start).cast::<u16>().wrapping_add(column % STEP)
     }
 
+    /// Where a float32 lies, if the matrix is of them; those after it follow to the end of its block, those below it
+    /// [`ROW_STRIDE`] apart.
+    pub(super) fn float32_at(self, row: usize, column: usize) -> Option<*mut f32> {
+        (self.form == Form::Float32).then(|| self.word_at(row, column))
+    }
+
     /// An address near that of an element, to ask for its cache line.
     #[inline(always)]
     pub(super) fn near(self, row: usize, column: usize) -> *const f32 {

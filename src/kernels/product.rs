@@ -4,7 +4,7 @@ use std::{marker::PhantomData, ops::Range};
 
 use super::{
     PackedRows,
-    epilogue::{Destination, Place, WholeRows},
+    epilogue::{Activated, Destination, Place, WholeRows},
     panels::Panels,
     simd::{Kernel, Simd},
     tile::{DEPTH, Dot, Keep, LINE, Operands, PREFETCHES, ROW_STRIDE, strips, sum_tiles},
@@ -82,6 +82,8 @@ impl<D: Dot> Kernel for Product<'_, D> {
                     if block + 1 < blocks {
                         sum_tiles::<S, D>(height, tiles, operands, Keep);
                     } else if let Some(place) = WholeRows::of(&place, columns) {
+                        sum_tiles::<S, D>(height, tiles, operands, place);
+                    } else if let Some(place) = Activated::of(&place, columns) {
                         sum_tiles::<S, D>(height, tiles, operands, place);
                     } else {
                         sum_tiles::<S, D>(height, tiles, operands, &place);

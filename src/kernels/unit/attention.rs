@@ -7,7 +7,7 @@ use super::{
     product::{Operands, PANEL_STEP, SUMS, X_PART, sum_tiles},
 };
 use crate::kernels::{
-    attention::Head,
+    head::Head,
     math,
     packed_rows::PackedOut,
     panels::TakePart,
