@@ -91,5 +91,8 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    unsafe fn prefetch_second_level(_: *const f32) {}
+
+    #[inline(always)]
     unsafe fn prefetch_write(_: *const f32) {}
 }

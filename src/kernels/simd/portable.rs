@@ -88,5 +88,8 @@ impl Simd for Portable {
     unsafe fn prefetch(_: *const f32) {}
 
     #[inline(always)]
+    unsafe fn prefetch_second_level(_: *const f32) {}
+
+    #[inline(always)]
     unsafe fn prefetch_write(_: *const f32) {}
 }

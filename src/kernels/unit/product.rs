@@ -243,13 +243,13 @@ unsafe fn add_products<S: Simd, M: TileMachine, const PARTS: usize, const TWO: b
                 machine.load::<7>(weights.add(offset + TILE_COLUMNS), SUMS_ROW);
                 held_weight = weight_part;
                 for line in (ahead_from..LINES).step_by(ahead_every) {
-                    S::prefetch(ahead.wrapping_add(offset + line * 16));
+                    S::prefetch_second_level(ahead.wrapping_add(offset + line * 16));
                 }
             }
             if held_x != part {
                 let offset = (step * PARTS + part) * X_PART;
                 for line in (x_ahead_from..X_PART / 16).step_by(x_ahead_every) {
-                    S::prefetch(x_ahead.wrapping_add(offset + line * 16));
+                    S::prefetch_second_level(x_ahead.wrapping_add(offset + line * 16));
                 }
                 let x = x.add(offset);
                 machine.load_once::<4>(x, ROW);
