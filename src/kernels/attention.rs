@@ -166,8 +166,8 @@ impl AttentionTasks {
             let next = next.map(|next| (next, self.values_of(&next, columns)));
             // SAFETY: these queries' part of `y` is this task's own.
             unsafe {
-                isa.run(Mix { head, first_query, queries, keys, values, next, query, scores, mixed, y })
-            };
+                isa.run(Mix { head, first_query, queries, keys, values, next, query, scores, mixed, y });
+            }
         });
     }
 }
