@@ -1,12 +1,12 @@
 //! DINOv2: a class token, perhaps registers, layer scale in every block, one norm on `last_hidden_state`.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     fields::{self, Edge, check_channels, square},
-    patch_embedding, place_class_token,
+    patch_embedding, place_class_token, with_registers,
 };
 use crate::kernels::Activation;
 use crate::model::{
@@ -127,13 +127,7 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let class = source.get((1, 1, width), "cls_token")?.squeeze(0)?; // (1, width)
     let positions = source.get((1, 1 + config.patches(), width), "position_embeddings")?.squeeze(0)?;
     let (class, positions) = place_class_token(&class, &positions)?;
-    let prefix = if config.register_tokens > 0 {
-        // Registers stand between the class token and the patches and have no position.
-        let registers = source.get((1, config.register_tokens, width), "register_tokens")?.squeeze(0)?;
-        Tensor::cat(&[class, registers], 0)?
-    } else {
-        class
-    };
+    let prefix = with_registers(class, config, &source)?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embeddings.projection"), true)?;
     let interpolation = Interpolation::bicubic(config.traits().antialias);
     let order = PatchOrder::ChannelsFirst;

@@ -1,13 +1,13 @@
 //! DINOv3: class and register tokens, positions as rotations of queries and keys, layer scale, one norm on
 //! `last_hidden_state`.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     fields::{self, Edge, check_channels, square},
-    patch_embedding,
+    patch_embedding, with_registers,
 };
 use crate::kernels::Activation;
 use crate::model::{
@@ -136,12 +136,7 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let source = source.pp("embeddings");
     let width = config.hidden_size;
     let class = source.get((1, 1, width), "cls_token")?.squeeze(0)?; // (1, width)
-    let prefix = if config.register_tokens > 0 {
-        let registers = source.get((1, config.register_tokens, width), "register_tokens")?.squeeze(0)?;
-        Tensor::cat(&[class, registers], 0)?
-    } else {
-        class
-    };
+    let prefix = with_registers(class, config, &source)?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embeddings"), true)?;
     Embeddings::unplaced(config, patch_embedding, PatchOrder::ChannelsFirst, Some(prefix))
 }

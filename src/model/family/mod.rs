@@ -91,3 +91,15 @@ fn place_class_token(class: &Tensor, positions: &Tensor) -> Result<(Tensor, Tens
     let class = (class + positions.narrow(0, 0, 1)?)?; // (1, width)
     Ok((class, positions.narrow(0, 1, positions.dim(0)? - 1)?))
 }
+
+/// The class token (1, width) and behind it the registers of DINOv2 and DINOv3, if there are any, which have no position:
+/// (1 + R, width).
+fn with_registers(class: Tensor, config: &VisionConfig, embeddings: &Source) -> Result<Tensor> {
+    match config.register_tokens {
+        0 => Ok(class),
+        count => {
+            let registers = embeddings.get((1, count, config.hidden_size), "register_tokens")?.squeeze(0)?;
+            Tensor::cat(&[class, registers], 0)
+        }
+    }
+}

@@ -22,14 +22,14 @@ use crate::model::{
 /// transformers' `SiglipVisionConfig`, its defaults those of base-patch16-224.
 #[derive(Deserialize)]
 #[serde(default)]
-struct Fields {
+pub(super) struct Fields {
     hidden_size: usize,
     intermediate_size: usize,
     num_hidden_layers: usize,
     num_attention_heads: usize,
     num_channels: usize,
     image_size: Edge,
-    patch_size: Edge,
+    pub(super) patch_size: Edge,
     hidden_act: String,
     layer_norm_eps: f64,
     vision_use_head: bool,
@@ -54,28 +54,40 @@ impl Default for Fields {
 
 pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String> {
     let fields: Fields = fields::fields(fields)?;
-    check_channels(fields.num_channels)?;
-    VisionConfig {
-        family: Family::Siglip,
-        hidden_size: fields.hidden_size,
-        num_hidden_layers: fields.num_hidden_layers,
-        num_attention_heads: fields.num_attention_heads,
-        biases: Biases::ALL,
-        intermediate_size: fields.intermediate_size,
-        mlp: Mlp::Plain(Activation::from_name(&fields.hidden_act)?),
-        image_size: square("image_size", &fields.image_size)?,
-        interpolate_pos_encoding: false,
-        rope_theta: None,
-        patch_size: square("patch_size", &fields.patch_size)?,
-        class_tokens: 0,
-        register_tokens: 0,
-        layer_norm_eps: fields.layer_norm_eps,
-        attention_pool: fields.vision_use_head,
-        projection_dim: None,
-        image_features: Err(NoImageFeatures::NoLanguageModel),
-        traits: None,
+    let image_size = square("image_size", &fields.image_size)?;
+    fields.config(Family::Siglip, image_size)
+}
+
+impl Fields {
+    /// The config of a tower whose positions are those of a square picture of `image_size`.
+    pub(super) fn config(
+        self,
+        family: Family,
+        image_size: usize,
+    ) -> std::result::Result<VisionConfig, String> {
+        check_channels(self.num_channels)?;
+        VisionConfig {
+            family,
+            hidden_size: self.hidden_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_attention_heads: self.num_attention_heads,
+            biases: Biases::ALL,
+            intermediate_size: self.intermediate_size,
+            mlp: Mlp::Plain(Activation::from_name(&self.hidden_act)?),
+            image_size,
+            interpolate_pos_encoding: family == Family::Siglip2,
+            rope_theta: None,
+            patch_size: square("patch_size", &self.patch_size)?,
+            class_tokens: 0,
+            register_tokens: 0,
+            layer_norm_eps: self.layer_norm_eps,
+            attention_pool: self.vision_use_head,
+            projection_dim: None,
+            image_features: Err(NoImageFeatures::NoLanguageModel),
+            traits: None,
+        }
+        .checked()
     }
-    .checked()
 }
 
 pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embeddings> {

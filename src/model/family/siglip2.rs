@@ -4,11 +4,12 @@ use candle_core::Result;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::fields::{self, Edge, check_channels, square};
-use crate::kernels::Activation;
+use super::{
+    fields::{self, square},
+    siglip,
+};
 use crate::model::{
-    config::{Biases, Family, Mlp, VisionConfig},
-    image_features::NoImageFeatures,
+    config::{Family, VisionConfig},
     layers::{
         embeddings::{Embeddings, PatchOrder},
         linear::Linear,
@@ -17,69 +18,31 @@ use crate::model::{
     weights::Source,
 };
 
-/// transformers' `Siglip2VisionConfig`, its defaults those of base-patch16-naflex.
+/// What transformers' `Siglip2VisionConfig` has in the place of SigLIP's `image_size`. Its other fields are SigLIP's, and so are
+/// their defaults.
 #[derive(Deserialize)]
 #[serde(default)]
-struct Fields {
-    hidden_size: usize,
-    intermediate_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    num_channels: usize,
+struct Positions {
     num_patches: usize,
-    patch_size: Edge,
-    hidden_act: String,
-    layer_norm_eps: f64,
-    vision_use_head: bool,
 }
 
-impl Default for Fields {
+impl Default for Positions {
     fn default() -> Self {
-        Self {
-            hidden_size: 768,
-            intermediate_size: 3072,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            num_channels: 3,
-            num_patches: 256,
-            patch_size: Edge::Square(16),
-            hidden_act: "gelu_pytorch_tanh".into(),
-            layer_norm_eps: 1e-6,
-            vision_use_head: true,
-        }
+        Self { num_patches: 256 }
     }
 }
 
 pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String> {
-    let fields: Fields = fields::fields(fields)?;
-    check_channels(fields.num_channels)?;
-    let grid = fields.num_patches.isqrt();
-    if grid == 0 || grid * grid != fields.num_patches {
-        let number = fields.num_patches;
-        return Err(format!("num_patches is {number}, expected a square: position embeddings are of one"));
+    let Positions { num_patches } = fields::fields(fields.clone())?;
+    let grid = num_patches.isqrt();
+    if grid == 0 || grid * grid != num_patches {
+        return Err(format!(
+            "num_patches is {num_patches}, expected a square: position embeddings are of one"
+        ));
     }
+    let fields: siglip::Fields = fields::fields(fields)?;
     let patch_size = square("patch_size", &fields.patch_size)?;
-    VisionConfig {
-        family: Family::Siglip2,
-        hidden_size: fields.hidden_size,
-        num_hidden_layers: fields.num_hidden_layers,
-        num_attention_heads: fields.num_attention_heads,
-        biases: Biases::ALL,
-        intermediate_size: fields.intermediate_size,
-        mlp: Mlp::Plain(Activation::from_name(&fields.hidden_act)?),
-        image_size: grid.saturating_mul(patch_size),
-        interpolate_pos_encoding: true,
-        rope_theta: None,
-        patch_size,
-        class_tokens: 0,
-        register_tokens: 0,
-        layer_norm_eps: fields.layer_norm_eps,
-        attention_pool: fields.vision_use_head,
-        projection_dim: None,
-        image_features: Err(NoImageFeatures::NoLanguageModel),
-        traits: None,
-    }
-    .checked()
+    fields.config(Family::Siglip2, grid.saturating_mul(patch_size))
 }
 
 pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embeddings> {

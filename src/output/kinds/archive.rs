@@ -16,16 +16,14 @@ use serde_json::json;
 
 use super::{Asked, Claim};
 use crate::output::{
-    Array, Contents, Destination, Dtype, Format, Metadata, OutputError, OutputFile,
+    Array, Contents, Dtype, Format, Metadata, OutputError, OutputFile,
     format::safetensors::{self, ALIGNMENT, Entry},
     manifest::Manifest,
-    parts::{Held, Layout, Many, Names, Placed, file_name},
+    parts::{Held, Layout, Names, Placed, file_name},
 };
 
 pub(super) fn claim(asked: &Asked) -> Claim {
-    let names = |path: PathBuf| Names { path, format: Format::Safetensors, shard_size: asked.shard_size };
-    let many = |path| Box::new(Many { names: names(path), layout: &Archive }) as Box<dyn Destination>;
-    Some(asked.many(Format::Safetensors)?.map(many))
+    asked.many(Format::Safetensors, &Archive)
 }
 
 #[derive(Debug)]

@@ -16,7 +16,10 @@ use std::path::{Path, PathBuf};
 
 pub use directory::{Directory, OpenDirectory};
 
-use super::{Destination, Dtype, Format, OutputError, Part, Setting};
+use super::{
+    Destination, Dtype, Format, OutputError, Part, Setting,
+    parts::{Layout, Many, Names},
+};
 
 /// What was asked for of an output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,14 +114,16 @@ impl Asked {
         ends_in_slash || path.is_dir() || self.several && Format::of_path(path).is_none()
     }
 
-    /// The path and format of a file of many images, if that is what its name says.
-    fn many(&self, wanted: Format) -> Option<Result<PathBuf, OutputError>> {
+    /// The claim of a file of many images in this format, if that is what its name says.
+    fn many(&self, format: Format, layout: &'static dyn Layout) -> Claim {
         let path = self.path.as_deref().filter(|path| self.several && Format::of_path(path).is_some())?;
         match self.format_of(path)? {
-            Ok(format) => {
+            Ok(found) if found == format => {
                 let path = self.part.map_or(path.to_owned(), |part| part.file(path));
-                (format == wanted).then_some(Ok(path))
+                let names = Names { path, format, shard_size: self.shard_size };
+                Some(Ok(Box::new(Many { names, layout })))
             }
+            Ok(_) => None,
             Err(error) => Some(Err(error)),
         }
     }

@@ -12,17 +12,15 @@ use serde::{Deserialize, Serialize};
 use super::{Asked, Claim};
 use crate::bounded::read_piece;
 use crate::output::{
-    Array, Contents, Destination, Dtype, Format, Metadata, OutputError, OutputFile,
+    Array, Contents, Dtype, Format, Metadata, OutputError, OutputFile,
     disk::parent,
     format::{npy, safetensors::Entry},
     manifest::Manifest,
-    parts::{Held, Layout, Many, Names, Placed, file_name},
+    parts::{Held, Layout, Names, Placed, file_name},
 };
 
 pub(super) fn claim(asked: &Asked) -> Claim {
-    let names = |path: PathBuf| Names { path, format: Format::Npy, shard_size: asked.shard_size };
-    let many = |path| Box::new(Many { names: names(path), layout: &Stack }) as Box<dyn Destination>;
-    Some(asked.many(Format::Npy)?.map(many))
+    asked.many(Format::Npy, &Stack)
 }
 
 #[derive(Debug)]
