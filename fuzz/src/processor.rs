@@ -51,10 +51,9 @@ pub fn run(data: &[u8]) {
     let processor = Processor::new(config);
     let size = width as usize * height as usize * 3;
     // The bytes again and again, however few there are.
-    let rgb: Vec<u8> = match pixels {
-        [] => vec![0; size],
-        pixels => pixels.iter().copied().cycle().take(size).collect(),
-    };
+    let mut rgb = if pixels.is_empty() { vec![0] } else { pixels.to_vec() };
+    rgb = rgb.repeat(size.div_ceil(rgb.len()));
+    rgb.truncate(size);
     let rgb = RgbImage::from_raw(width, height, rgb).expect("as many bytes as pixels");
     if let Ok(geometry) = processor.geometry(width, height)
         && u64::from(geometry.output.0) * u64::from(geometry.output.1) > 1 << 18

@@ -70,8 +70,7 @@ impl Rows for Canvas<'_> {
         if !is_blank && seen == *columns {
             return bytes(seen);
         }
-        composed.clear();
-        composed.extend(self.colour.iter().cycle().take(columns.len() * CHANNELS));
+        *composed = self.colour.repeat(columns.len());
         if !is_blank {
             let start = (seen.start - columns.start) * CHANNELS;
             composed[start..start + seen.len() * CHANNELS].copy_from_slice(bytes(seen));
