@@ -12,7 +12,7 @@ const LONGEST: u16 = 72;
 
 /// How many times as long a line is. A canvas of its shape is made around it, whose pixels cost as much as those of any picture; with a
 /// longer line an input would take seconds.
-const LINE: u32 = 10;
+const LINE: u32 = 4;
 
 pub fn run(data: &[u8]) {
     let Some((&settings, pixels)) = data.split_first_chunk::<SETTINGS>() else { return };
@@ -56,7 +56,7 @@ pub fn run(data: &[u8]) {
     rgb.truncate(size);
     let rgb = RgbImage::from_raw(width, height, rgb).expect("as many bytes as pixels");
     if let Ok(geometry) = processor.geometry(width, height)
-        && u64::from(geometry.output.0) * u64::from(geometry.output.1) > 1 << 18
+        && u64::from(geometry.output.0) * u64::from(geometry.output.1) > 1 << 16
     {
         return;
     }
