@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clip_features::output::readable_size;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use support::{
@@ -104,6 +105,38 @@ fn tensors(out: &Path) -> BTreeMap<String, Vec<u8>> {
 fn hidden(out: &Path) -> usize {
     let names = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_str().unwrap().starts_with('.')).count()
+}
+
+#[test]
+fn the_space_that_is_needed_counts_the_copy() {
+    for (target, options) in TARGETS {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path();
+        assert!(extract(out, target, options, &OLD).output().unwrap().status.success());
+        let end = &target[1..];
+        let mut files: Vec<PathBuf> = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|file| file.to_str().unwrap().ends_with(end));
+        files.sort();
+        // Those before the last are linked, and what a tar of limited size takes goes into a new file.
+        let copied = match target == "x.tar" && !options.is_empty() {
+            true => 0,
+            false => files.last().unwrap().metadata().unwrap().len(),
+        };
+        for (names, is_added) in [([&OLD[..], &NEW].concat(), true), (OLD.to_vec(), false)] {
+            let mut dry = command();
+            dry.current_dir(fixture("images")).arg("--dry-run").arg("-m").arg(tiny()).arg("-o");
+            dry.arg(out.join(target)).args(options).args(&names);
+            let dry = String::from_utf8(dry.output().unwrap().stdout).unwrap();
+            let line = dry.lines().find(|line| line.contains("bytes an image")).expect("a line of the space");
+            let (needed, rest) = line.split_once(" needed, ").unwrap();
+            let image: u64 = rest.split_once(" bytes an image").unwrap().0.parse().unwrap();
+            let expected = if is_added { readable_size(3 * image + copied) } else { readable_size(0) };
+            assert!(
+                needed.ends_with(&format!(" {expected}")),
+                "{target} {options:?}: {line}, expected {expected}"
+            );
+        }
+    }
 }
 
 #[test]

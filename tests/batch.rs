@@ -186,7 +186,8 @@ fn killed_and_repeated(signal: &str) {
             let code = child.wait().unwrap().code();
             let expected = if signal == "-KILL" { None } else { Some(130) };
             cut_short += u32::from(code == expected);
-            assert!(code == expected || code == Some(1), "{target}: {code:?}");
+            // On a busy machine the signal may come before the run listens for it.
+            assert!([expected, Some(1), None].contains(&code), "{target}: {code:?}");
         }
         assert!(cut_short > 0, "{target}: no run was slow enough to be cut short");
         let last = Outcome::from(extract(&photos, &rough, target, more).output().unwrap());

@@ -33,7 +33,11 @@ fn begins_with_an_option(error: &(dyn Error + 'static)) -> bool {
 fn of_job(error: &JobError) -> Option<String> {
     let hint = match error {
         JobError::Output(error) => of_output(error)?,
-        JobError::Model(ModelError::Corrupt { path, .. }) => return refetch_hint(path),
+        JobError::Model(ModelError::Corrupt { path, .. }) => {
+            let is_weights = path.extension().is_some_and(|extension| extension == "safetensors");
+            let elsewhere = || is_weights.then(|| "copy it anew, or save the model again".to_owned());
+            return refetch_hint(path).or_else(elsewhere);
+        }
         JobError::Model(ModelError::Cut { path, .. }) => {
             let elsewhere = "another process has written to it; copy it anew, and run the same command again";
             return Some(refetch_hint(path).unwrap_or_else(|| elsewhere.to_owned()));

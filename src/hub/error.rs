@@ -122,10 +122,12 @@ pub enum HubError {
         file: String,
     },
     /// The model has no tower that is supported, which its config says before any weights are fetched.
-    #[error("{model}: config.json: {reason}")]
+    #[error("{model}: {file}: {reason}")]
     Unsupported {
         /// The model.
         model: ModelId,
+        /// Its config.
+        file: String,
         /// What was found, and what is supported.
         reason: String,
     },

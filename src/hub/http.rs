@@ -1,6 +1,6 @@
 //! Requests to the hub: one hop at a time, so that the token goes to the hub's own host and no further.
 
-use std::{cell::Cell, io, net::IpAddr};
+use std::{cell::Cell, io, net::IpAddr, sync::LazyLock};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::{
@@ -70,7 +70,7 @@ impl<'a> Client<'a> {
             .timeout_resolve(Some(settings.connect_timeout))
             .timeout_per_read(Some(settings.read_timeout))
             .timeout_per_write(Some(settings.read_timeout))
-            .tls_config(TlsConfig::builder().root_certs(root_certificates()).build())
+            .tls_config(TlsConfig::builder().root_certs(ROOT_CERTIFICATES.clone()).build())
             .build();
         Ok(Self { agent: config.new_agent(), settings, origin, answered: Cell::new(false) })
     }
@@ -217,11 +217,11 @@ fn describe(error: &Error) -> String {
 }
 
 /// The system's certificates (or those of `SSL_CERT_FILE`), so that a company's own count; Mozilla's where a system
-/// has none, as small containers do.
-fn root_certificates() -> RootCerts {
+/// has none, as small containers do. Read once: there are hundreds.
+static ROOT_CERTIFICATES: LazyLock<RootCerts> = LazyLock::new(|| {
     let found = rustls_native_certs::load_native_certs().certs;
     if found.is_empty() {
         return RootCerts::WebPki;
     }
     found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).into()
-}
+});

@@ -5,8 +5,8 @@
 //! name, and a newer state of a branch with `hf download`, or by deleting the cache's `refs/<branch>`.
 //!
 //! Only what is needed is fetched: the configs, and `model.safetensors` or those shards of its index that the caller
-//! asks for; a run that needs no weights fetches none. A model without `config.json`, or without such weights, is looked for
-//! under open_clip's names.
+//! asks for; a run that needs no weights fetches none. A model that cannot be opened under these names, be it for a config that is
+//! missing or of another kind, or for want of such weights, is looked for under open_clip's.
 //!
 //! # What does which part
 //!
@@ -133,28 +133,51 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn run(mut self, wanted: Wanted) -> Result<Snapshot, HubError> {
         let (library, config) = self.library()?;
-        let text = bounded::read_to_string(&config, LARGEST_CONFIG).unwrap_or_default();
-        // A model whose tower is another model has its processor too.
-        if library == Library::Transformers && tower_elsewhere(&text).is_none() {
-            if wanted != Wanted::Configs {
-                self.check(&config)?;
+        let mut found = self.files(library, &config, wanted);
+        let is_refused = match &found {
+            Ok(has_weights) => !has_weights || wanted == Wanted::Configs && self.check(&config).is_err(),
+            Err(error) => matches!(error, HubError::Unsupported { .. } | HubError::FileNotFound { .. }),
+        };
+        // What cannot be opened under these names may be under open_clip's.
+        if is_refused && library != Library::OpenClip {
+            match self.obtain(OPEN_CLIP_CONFIG) {
+                Ok(Some(config)) if self.files(Library::OpenClip, &config, wanted)? => found = Ok(true),
+                Ok(_) | Err(HubError::NotCached { .. }) => {}
+                Err(error) => return Err(error),
             }
-            self.processor()?;
         }
-        match wanted {
-            Wanted::Configs => {}
-            Wanted::Weights => self.weights(library, Scope::Tower)?,
-            Wanted::Projector => self.weights(library, Scope::Projector)?,
+        if !found? {
+            return Err(self.no_weights(library)?);
         }
         let commit = self.known_commit().to_owned();
         Ok(Snapshot { directory: self.cache.snapshot(&commit), model: self.model.clone(), commit })
+    }
+
+    /// Has the files under a library's names; false if there are no weights under them.
+    fn files(&mut self, library: Library, config: &Path, wanted: Wanted) -> Result<bool, HubError> {
+        let text = bounded::read_to_string(config, LARGEST_CONFIG).unwrap_or_default();
+        // A model whose tower is another model has its processor too.
+        if tower_elsewhere(&text).is_none() {
+            if wanted != Wanted::Configs {
+                self.check(config)?;
+            }
+            if library == Library::Transformers {
+                self.processor()?;
+            }
+        }
+        match wanted {
+            Wanted::Configs => Ok(true),
+            Wanted::Weights => self.weights(library, Scope::Tower),
+            Wanted::Projector => self.weights(library, Scope::Projector),
+        }
     }
 
     /// Refuses a model of which nothing could be used, before its weights are fetched.
     fn check(&self, config: &Path) -> Result<(), HubError> {
         match VisionConfig::from_file(config) {
             Err(ModelError::Config { reason, .. }) => {
-                Err(HubError::Unsupported { model: self.model.clone(), reason })
+                let file = config.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                Err(HubError::Unsupported { model: self.model.clone(), file, reason })
             }
             _ => Ok(()),
         }
@@ -203,16 +226,14 @@ impl<'a> Session<'a> {
         if is_found { Ok(()) } else { Err(self.file_not_found(PROCESSORS[1])) }
     }
 
-    fn weights(&mut self, library: Library, scope: Scope) -> Result<(), HubError> {
-        let is_found = match library {
-            Library::OpenClip => self.weights_among(&OPEN_CLIP_WEIGHTS, scope)?,
-            Library::Transformers | Library::Timm => {
-                self.weights_among(&[WEIGHTS, INDEX], scope)?
-                    || self.obtain(OPEN_CLIP_CONFIG)?.is_some()
-                        && self.weights_among(&OPEN_CLIP_WEIGHTS, scope)?
-            }
-        };
-        if is_found { Ok(()) } else { Err(self.no_weights(library)?) }
+    fn weights(&mut self, library: Library, scope: Scope) -> Result<bool, HubError> {
+        let (own, plain) = (&OPEN_CLIP_WEIGHTS[..], &[WEIGHTS, INDEX][..]);
+        match library {
+            Library::Transformers | Library::Timm => self.weights_among(plain, scope),
+            // Beside another config, the plain names are those of the other's weights.
+            Library::OpenClip if self.is_cached(CONFIG) => self.weights_among(own, scope),
+            Library::OpenClip => self.weights_among(&[own, plain].concat(), scope),
+        }
     }
 
     /// Has the first of these files that the model has, and what it names if it is an index.

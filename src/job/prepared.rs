@@ -204,14 +204,17 @@ impl Prepared {
         exactly.or_else(most).or_else(least)
     }
 
-    /// The bytes that the output will take, as [`Prepared::image_bytes`] says, and those that are free there, if either can be
-    /// told; none where no file is written.
+    /// The bytes that the output will take, as [`Prepared::image_bytes`] says, with the copy of a finished one that takes more, and
+    /// those that are free there, if either can be told; none where no file is written.
     pub fn space(&self) -> Option<(Option<u64>, Option<u64>)> {
         let path = self.job.destination.path()?;
         let image = self.image_bytes().map(|(_, bytes)| bytes);
         // How many images a shard has is not known before it is read.
         let remaining = self.remaining().filter(|_| !self.job.destination.repeats_shards());
-        let needed = image.zip(remaining).map(|(image, remaining)| image * remaining);
+        let needed = image.zip(remaining).map(|(image, remaining)| match remaining {
+            0 => 0,
+            _ => image * remaining + self.job.destination.copied_bytes(&self.contents),
+        });
         Some((needed, free_space(path)))
     }
 

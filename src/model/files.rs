@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{
+    config::VisionConfig,
     error::ModelError,
     family::OriginalLlava,
     pickle::{self, REFUSED, is_pickle, pickle_in},
@@ -24,14 +25,13 @@ const INDEX: &str = "model.safetensors.index.json";
 /// What open_clip calls its config.
 pub(crate) const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
 
-/// What open_clip calls its weights, or their index, in the order in which it looks for them.
-pub(crate) const OPEN_CLIP_WEIGHTS: [&str; 6] = [
+/// What open_clip calls its weights, or their index, in the order in which it looks for them, and before it looks for those of
+/// transformers' names.
+pub(crate) const OPEN_CLIP_WEIGHTS: [&str; 4] = [
     "open_clip_model.safetensors",
     "open_clip_model.safetensors.index.json",
     "open_clip_pytorch_model.safetensors",
     "open_clip_pytorch_model.safetensors.index.json",
-    SINGLE,
-    INDEX,
 ];
 
 /// The files of a checkpoint on disk.
@@ -50,7 +50,7 @@ pub struct ModelFiles {
 
 impl ModelFiles {
     /// Finds the files of a checkpoint directory, or those beside a `.safetensors` file. Where there are those of open_clip beside
-    /// others, the others are taken if their weights are there too.
+    /// others, the others are taken if a tower can be opened by them: their weights are there too, and their configs are supported.
     ///
     /// None of them must exist: [`ModelFiles::config`], [`ModelFiles::weights`] and [`ModelFiles::processor`] say
     /// what is missing when it is needed.
@@ -66,7 +66,7 @@ impl ModelFiles {
         if path.extension().is_some_and(|extension| extension == "safetensors") {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let directory = parent.unwrap_or(Path::new("."));
-            let is_open_clips = OPEN_CLIP_WEIGHTS[..4].iter().any(|name| path.ends_with(name));
+            let is_open_clips = OPEN_CLIP_WEIGHTS.iter().any(|name| path.ends_with(name));
             let has = |name: &str| directory.join(name).is_file();
             let is_open_clips = has(OPEN_CLIP_CONFIG) && (is_open_clips || !has(CONFIG));
             return Ok(Self::new(directory, is_open_clips, Some(path.to_owned())));
@@ -85,11 +85,30 @@ impl ModelFiles {
     fn in_directory(directory: &Path) -> Self {
         let first =
             |names: &[&str]| names.iter().map(|name| directory.join(name)).find(|path| path.is_file());
-        let (plain, open_clips) = (first(&[SINGLE, INDEX]), first(&OPEN_CLIP_WEIGHTS));
+        let (plain, own) = (first(&[SINGLE, INDEX]), first(&OPEN_CLIP_WEIGHTS));
         let has = |name: &str| directory.join(name).is_file();
-        let is_open_clips =
-            has(OPEN_CLIP_CONFIG) && (!has(CONFIG) || plain.is_none() && open_clips.is_some());
-        Self::new(directory, is_open_clips, if is_open_clips { open_clips } else { plain })
+        if !has(OPEN_CLIP_CONFIG) {
+            return Self::new(directory, false, plain);
+        }
+        if !has(CONFIG) {
+            return Self::new(directory, true, own.or(plain));
+        }
+        let others = Self::new(directory, false, plain);
+        let is_open_clips = match others.are_supported() {
+            true => others.weights.is_none() && own.is_some(),
+            false => others.weights.is_none() || own.is_some(),
+        };
+        if is_open_clips { Self::new(directory, true, own) } else { others }
+    }
+
+    /// Whether the configs are there and of a tower that can be opened.
+    fn are_supported(&self) -> bool {
+        let config = self.directory.join(self.config);
+        let is_elsewhere = || {
+            let text = bounded::read_to_string(&config, LARGEST_CONFIG);
+            text.is_ok_and(|text| tower_elsewhere(&text).is_some())
+        };
+        is_elsewhere() || self.processor.is_some() && VisionConfig::from_file(&config).is_ok()
     }
 
     fn new(directory: &Path, is_open_clips: bool, weights: Option<PathBuf>) -> Self {

@@ -40,6 +40,12 @@ pub trait Destination: Debug + Send + Sync {
         contents.image_bytes()
     }
 
+    /// Bytes of the copy in which what is finished takes more images, and which stands beside it until it is whole; zero where nothing
+    /// is copied.
+    fn copied_bytes(&self, _contents: &Contents) -> u64 {
+        0
+    }
+
     /// Whether a run that was cut short goes on where it was.
     fn resumes(&self) -> bool {
         false

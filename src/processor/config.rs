@@ -83,7 +83,10 @@ impl ProcessorConfig {
     /// Height and width that every output has at least; none if that is not known.
     pub fn least_output_size(&self) -> Option<(u32, u32)> {
         self.output_size().or(match self.resize? {
-            Size::Patches { edge, patch } => Some((edge / patch * patch, edge / patch * patch)),
+            Size::Patches { edge, patch } => {
+                let edge = edge.checked_div(patch)? * patch;
+                Some((edge, edge))
+            }
             Size::ShortestEdge { edge, longest: None } => Some((edge, edge)),
             Size::Cover { height, width } => Some((height, width)),
             _ => None,

@@ -1,7 +1,5 @@
 //! How a picture comes into the shape of the tower's input, where the user has another wish than the config.
 
-use ::image::{Rgb, RgbImage};
-
 use super::config::ProcessorConfig;
 use super::error::ConfigError;
 use super::image_size::ImageSize;
@@ -72,7 +70,7 @@ impl ProcessorConfig {
                     (None, Some(Size::ShortestEdge { edge, .. })) => edge,
                     _ => return Err(lacks("size", "in use for fit keep")),
                 };
-                if edge < patch {
+                if edge < patch || patch == 0 {
                     return Err(ConfigError::Field {
                         field: "size".into(),
                         found: edge.to_string(),
@@ -117,6 +115,9 @@ pub(super) fn canvas(config: &ProcessorConfig, width: u32, height: u32) -> Optio
         return Some((width, height));
     }
     let (rows, columns) = config.output_size().unwrap_or((1, 1));
+    if rows == 0 || columns == 0 {
+        return None; // no canvas has the shape of nothing
+    }
     let (wide, tall) = (u64::from(width) * u64::from(rows), u64::from(height) * u64::from(columns));
     if wide >= tall {
         Some((width, u32::try_from(wide.div_ceil(columns.into())).ok()?))
@@ -129,14 +130,6 @@ pub(super) fn canvas(config: &ProcessorConfig, width: u32, height: u32) -> Optio
 /// comes first.
 pub(super) fn padding(picture: (u32, u32), canvas: (u32, u32)) -> (u32, u32) {
     ((canvas.0 - picture.0) / 2, (canvas.1 - picture.1) / 2)
-}
-
-/// A picture centred on a canvas.
-pub(super) fn expand(picture: &RgbImage, canvas: (u32, u32), colour: [u8; 3]) -> RgbImage {
-    let (left, top) = padding(picture.dimensions(), canvas);
-    let mut expanded = RgbImage::from_pixel(canvas.0, canvas.1, Rgb(colour));
-    ::image::imageops::replace(&mut expanded, picture, left.into(), top.into());
-    expanded
 }
 
 #[cfg(test)]
@@ -153,14 +146,10 @@ mod tests {
 
     #[test]
     fn the_smaller_half_of_the_padding_comes_first() {
-        let picture = RgbImage::from_pixel(5, 2, Rgb([9; 3]));
         let padded = ProcessorConfig::clip(224).fitted(Fit::Pad, None).expect("a mean");
         assert_eq!(canvas(&padded, 5, 2), Some((5, 5)));
-        let square = expand(&picture, (5, 5), [1, 2, 3]);
-        assert_eq!(square.dimensions(), (5, 5));
-        let rows: Vec<u8> = (0..5).map(|y| square.get_pixel(4, y).0[0]).collect();
-        assert_eq!(rows, [1, 9, 9, 1, 1]);
-        assert_eq!(expand(&RgbImage::new(1, 4), (4, 4), [7; 3]).get_pixel(1, 0).0, [0; 3]);
+        assert_eq!(padding((5, 2), (5, 5)), (0, 1));
+        assert_eq!(padding((1, 4), (4, 4)), (1, 0));
     }
 
     #[test]
@@ -176,6 +165,9 @@ mod tests {
         assert_eq!(canvas(&of(ImageSize::Edge(50)), 7, 9), Some((9, 9)));
         assert_eq!(canvas(&ProcessorConfig::clip(224), 7, 9), Some((7, 9)));
         assert_eq!(canvas(&of(ImageSize::Exact { height: 1, width: 16_000 }), 1, 1_000_000), None);
+        for (height, width) in [(0, 20), (20, 0), (0, 0)] {
+            assert_eq!(canvas(&of(ImageSize::Exact { height, width }), 7, 9), None, "{height}x{width}");
+        }
     }
 
     #[test]
@@ -200,6 +192,7 @@ mod tests {
         assert_eq!(kept(free.clone().at(ImageSize::Edge(448))).expect("a size"), patches(448));
         let error = kept(ProcessorConfig { resize: None, ..free }).expect_err("no size");
         assert!(error.to_string().contains("size is not in use"), "{error}");
+        ProcessorConfig::clip(224).fitted(Fit::Keep, Some(0)).expect_err("no patch");
         let error = kept(ProcessorConfig::clip(13)).expect_err("no patch");
         assert!(error.to_string().contains("size is 13, but must be at least the patches' 14"), "{error}");
     }

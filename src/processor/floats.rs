@@ -6,8 +6,7 @@
 
 use std::ops::Range;
 
-use ::image::RgbImage;
-use pillow_exact::{Filter, Window};
+use pillow_exact::{Canvas, Filter, Rows, Window};
 
 use super::config::{Normalize, ProcessorConfig};
 use super::geometry::Geometry;
@@ -20,7 +19,7 @@ const CHANNELS: usize = PixelValues::CHANNELS;
 const BAND: usize = 64;
 
 /// The pixel values of a picture that passes through in this way. Padding is zero before the mean is taken off.
-pub(super) fn process(config: &ProcessorConfig, picture: &RgbImage, geometry: &Geometry) -> PixelValues {
+pub(super) fn process(config: &ProcessorConfig, picture: &Canvas<'_>, geometry: &Geometry) -> PixelValues {
     let factor = config.rescale.unwrap_or(1.0) as f32;
     let window = geometry.window();
     let visible = resize(picture, geometry.resized, config.resample, factor, &window);
@@ -42,12 +41,12 @@ pub(super) fn process(config: &ProcessorConfig, picture: &RgbImage, geometry: &G
 }
 
 /// A picture times `factor`, resized to `size` (width, height); the part inside `window`, (3, rows, columns).
-fn resize(picture: &RgbImage, size: (u32, u32), filter: Filter, factor: f32, window: &Window) -> Vec<f32> {
+fn resize(picture: &Canvas<'_>, size: (u32, u32), filter: Filter, factor: f32, window: &Window) -> Vec<f32> {
     let (width, height) = size;
     if filter == Filter::Nearest {
         let x = nearest_positions(picture.width(), width, &window.columns);
         let y = nearest_positions(picture.height(), height, &window.rows);
-        let pixel = |channel: usize, x, y| f32::from(picture.get_pixel(x, y).0[channel]) * factor;
+        let pixel = |channel: usize, x, y| f32::from(picture.pixel(x, y).0[channel]) * factor;
         return (0..CHANNELS)
             .flat_map(|channel| {
                 y.iter().flat_map({
@@ -133,20 +132,20 @@ fn weight(filter: Filter, x: f32) -> f32 {
 }
 
 /// The given rows times `factor`, filtered along: (3, rows, taps).
-fn horizontal_pass(picture: &RgbImage, rows: Range<usize>, taps: &[Taps], factor: f32) -> Vec<f32> {
+fn horizontal_pass(picture: &Canvas<'_>, rows: Range<usize>, taps: &[Taps], factor: f32) -> Vec<f32> {
     let columns = reach(taps);
-    let row_bytes = picture.width() as usize * CHANNELS;
     let width = taps.len();
     let mut out = vec![0f32; CHANNELS * rows.len() * width];
     let mut lines = vec![0f32; columns.len() * BAND]; // one channel of a band, (columns, rows)
     let mut sums = [0f32; BAND];
+    let mut composed = Vec::new();
     for first in rows.clone().step_by(BAND) {
         let count = BAND.min(rows.end - first);
         for channel in 0..CHANNELS {
             for row in 0..count {
-                let pixels = &picture.as_raw()[(first + row) * row_bytes..][..row_bytes];
-                let pixels = pixels[columns.start * CHANNELS + channel..].iter().step_by(CHANNELS);
-                for (line, &pixel) in lines.chunks_exact_mut(count).zip(pixels).take(columns.len()) {
+                let pixels = picture.row(first + row, &columns, &mut composed);
+                let pixels = pixels.iter().skip(channel).step_by(CHANNELS);
+                for (line, &pixel) in lines.chunks_exact_mut(count).zip(pixels) {
                     line[row] = f32::from(pixel) * factor;
                 }
             }
@@ -167,7 +166,7 @@ fn horizontal_pass(picture: &RgbImage, rows: Range<usize>, taps: &[Taps], factor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::image::Rgb;
+    use ::image::{Rgb, RgbImage};
 
     const FILTERS: [Filter; 3] = [Filter::Nearest, Filter::Bilinear, Filter::Bicubic];
 
@@ -177,6 +176,7 @@ mod tests {
         let window = Window { rows: 3..17, columns: 5..22 };
         for filter in FILTERS {
             for (width, height) in [(30, 23), (61, 20), (25, 147), (61, 147), (100, 190)] {
+                let source = Canvas::bare(&source);
                 let whole = resize(&source, (width, height), filter, 0.5, &Window::full(width, height));
                 let part = resize(&source, (width, height), filter, 0.5, &window);
                 let at = |channel: usize, row: usize, column: usize| {
@@ -200,14 +200,33 @@ mod tests {
     fn the_same_size_is_the_picture_and_a_flat_one_stays_flat() {
         let source = RgbImage::from_fn(9, 70, |x, y| Rgb([x as u8, y as u8, 200]));
         for filter in FILTERS {
-            let same = resize(&source, (9, 70), filter, 0.25, &Window::full(9, 70));
+            let canvas = Canvas::bare(&source);
+            let same = resize(&canvas, (9, 70), filter, 0.25, &Window::full(9, 70));
             for (index, &value) in same.iter().enumerate() {
                 let (channel, row, column) = (index / 630, index % 630 / 9, index % 9);
                 let pixel = source.get_pixel(column as u32, row as u32).0[channel];
                 assert_eq!(value, f32::from(pixel) * 0.25);
             }
-            let flat = resize(&source, (4, 31), filter, 0.25, &Window::full(4, 31));
+            let flat = resize(&canvas, (4, 31), filter, 0.25, &Window::full(4, 31));
             assert!(flat[2 * 4 * 31..].iter().all(|value| (value - 50.0).abs() < 1e-4), "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn a_canvas_is_the_padded_picture() {
+        let source = RgbImage::from_fn(13, 9, |x, y| Rgb([(x * 19) as u8, (y * 28) as u8, (x * y) as u8]));
+        for (size, place) in [((13, 80), (0, 10)), ((40, 9), (13, 0)), ((29, 33), (5, 24))] {
+            let mut padded = RgbImage::from_pixel(size.0, size.1, Rgb([90, 200, 7]));
+            ::image::imageops::replace(&mut padded, &source, place.0.into(), place.1.into());
+            let canvas = Canvas::new(&source, size, place, [90, 200, 7]);
+            for filter in FILTERS {
+                for (width, height) in [(30, 23), size, (7, 2), (size.0, 5), (50, 170)] {
+                    let window = Window { rows: 1..height, columns: 2..width - 1 };
+                    let ours = resize(&canvas, (width, height), filter, 0.5, &window);
+                    let theirs = resize(&Canvas::bare(&padded), (width, height), filter, 0.5, &window);
+                    assert_eq!(ours, theirs, "{filter:?} {size:?} -> {width}x{height}");
+                }
+            }
         }
     }
 
@@ -216,7 +235,7 @@ mod tests {
         let config = ProcessorConfig { resize: None, crop: Some((4, 3)), ..ProcessorConfig::dinov3(224) };
         let picture = RgbImage::from_pixel(1, 2, Rgb([255, 0, 255]));
         let geometry = Geometry::new(&config, 1, 2).expect("a geometry");
-        let values = process(&config, &picture, &geometry);
+        let values = process(&config, &Canvas::bare(&picture), &geometry);
         assert_eq!((values.height(), values.width()), (4, 3));
         let zero = (0.0 - 0.485f64 as f32) / 0.229f64 as f32;
         let one = (255.0 * (1.0f64 / 255.0) as f32 - 0.485f64 as f32) / 0.229f64 as f32;

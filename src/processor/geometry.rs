@@ -51,7 +51,8 @@ pub(super) struct Placement {
 }
 
 impl Geometry {
-    /// The way of a picture of `width` × `height` through `config`; none if it ends without a pixel or past 32-bit sizes.
+    /// The way of a picture of `width` × `height` through `config`; none if it ends without a pixel or past 32-bit sizes, or passes
+    /// through such a size.
     pub(super) fn new(config: &ProcessorConfig, width: u32, height: u32) -> Option<Self> {
         if width == 0 || height == 0 {
             return None;
@@ -170,7 +171,8 @@ fn resized_size(size: Size, width: u32, height: u32) -> Option<(u32, u32)> {
         Size::Patches { edge, patch } => {
             let (short, long) = (width.min(height), width.max(height));
             // DINOv3's notebooks: int(image_size / patch_size) and int(long * image_size / (short * patch_size)) patches.
-            let patches = u64::from(long) * u64::from(edge) / (u64::from(short) * u64::from(patch));
+            let patches =
+                (u64::from(long) * u64::from(edge)).checked_div(u64::from(short) * u64::from(patch))?;
             let (short, long) = (edge / patch * patch, whole((patches * u64::from(patch)) as f64)?);
             Some(if width <= height { (short, long) } else { (long, short) })
         }

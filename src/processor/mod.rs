@@ -49,8 +49,7 @@ pub use pixel_values::PixelValues;
 pub use size::Size;
 pub use tiles::Tiling;
 
-use fit::expand;
-use pillow_exact::Window;
+use pillow_exact::{Canvas, Window};
 use pixel_values::Tables;
 use tiles::Spread;
 
@@ -146,7 +145,7 @@ impl Processor {
         let refuse = || ProcessError::Size { width, height };
         let Spread { resized, origin, canvas } = tiling.spread(width, height).ok_or_else(refuse)?;
         let all = Window { rows: 0..resized.1, columns: 0..resized.0 };
-        let resized = self.resize()(rgb, resized.0, resized.1, self.config.resample, &all);
+        let resized = self.resize()(&Canvas::bare(rgb), resized.0, resized.1, self.config.resample, &all);
         let mut spread = RgbImage::new(canvas.0, canvas.1);
         ::image::imageops::replace(&mut spread, &resized, origin.0.into(), origin.1.into());
         let tiles = tiling.cut(&spread);
@@ -159,21 +158,20 @@ impl Processor {
     fn process_whole(&self, rgb: &RgbImage) -> Result<PixelValues, ProcessError> {
         let geometry = self.geometry(rgb.width(), rgb.height())?;
         let (resized, output) = (geometry.resized, geometry.output);
-        let padded = match self.config.pad {
-            Some(colour) if rgb.dimensions() != geometry.source => Some(expand(rgb, geometry.source, colour)),
-            _ => None,
+        let canvas = match self.config.pad {
+            Some(colour) => Canvas::new(rgb, geometry.source, geometry.padding, colour),
+            None => Canvas::bare(rgb),
         };
-        let rgb = padded.as_ref().unwrap_or(rgb);
         if self.config.rescale_first {
-            return Ok(floats::process(&self.config, rgb, &geometry));
+            return Ok(floats::process(&self.config, &canvas, &geometry));
         }
-        let visible = self.resize()(rgb, resized.0, resized.1, self.config.resample, &geometry.window());
+        let visible = self.resize()(&canvas, resized.0, resized.1, self.config.resample, &geometry.window());
         Ok(self.tables.apply(&visible, geometry.placement(), output.1 as usize, output.0 as usize))
     }
 
-    fn resize(&self) -> fn(&RgbImage, u32, u32, Filter, &Window) -> RgbImage {
+    fn resize(&self) -> fn(&Canvas<'_>, u32, u32, Filter, &Window) -> RgbImage {
         match self.config.backend {
-            Backend::Pil | Backend::Transforms => pillow_exact::resize,
+            Backend::Pil | Backend::Transforms => pillow_exact::resize_canvas,
             Backend::Torchvision => torchvision::resize,
         }
     }
@@ -201,6 +199,11 @@ mod tests {
     fn an_extreme_aspect_needs_no_extreme_memory() {
         let picture = RgbImage::from_pixel(1, 60_000, ::image::Rgb([9, 9, 9]));
         let values = Processor::clip(224).process(&picture).expect("processes");
+        assert_eq!(values.as_slice().len(), 3 * 224 * 224);
+        // Resized to 2 billion rows, of which 224 are seen.
+        let picture = RgbImage::from_pixel(1, 9_500_000, ::image::Rgb([9, 9, 9]));
+        let torchvision = ProcessorConfig::clip(224).on(Backend::Torchvision).expect("it can");
+        let values = Processor::new(torchvision).process(&picture).expect("processes");
         assert_eq!(values.as_slice().len(), 3 * 224 * 224);
     }
 

@@ -63,8 +63,8 @@ pub(super) fn size_in_patches(
             largest = scale;
         }
     }
-    let edge = |edge: u32| count(smallest, edge) as u32 * patch_size;
-    fits(smallest).then(|| (edge(width), edge(height)))
+    let edge = |edge: u32| (count(smallest, edge) as u32).checked_mul(patch_size);
+    if fits(smallest) { Some((edge(width)?, edge(height)?)) } else { None }
 }
 
 #[cfg(test)]

@@ -7,17 +7,20 @@
 use std::ops::Range;
 
 use ::image::RgbImage;
-use pillow_exact::{Filter, Window};
+use pillow_exact::{Canvas, Filter, Rows, Window};
 
 const CHANNELS: usize = 3;
 /// Rows of weights are padded to a multiple of this, which is what lets a compiler use vectors for a dot product.
 const LANES: usize = 16;
 /// The most fractional bits of a weight.
 const MAX_SHIFT: u32 = 22;
+/// A weight that decides on the bits: one fewer is for twice as much, which no filter has, not even where the edge of a picture cuts
+/// its negative lobes off. An edge that grows has it at its very start, so that a line of millions of pixels takes no time.
+const DECISIVE: f64 = 1.0;
 
 /// Resizes `source` to `width` × `height` and returns the part of the result inside `window`, which lies within.
 pub(super) fn resize(
-    source: &RgbImage,
+    source: &Canvas<'_>,
     width: u32,
     height: u32,
     filter: Filter,
@@ -27,7 +30,7 @@ pub(super) fn resize(
         let x = nearest_positions(source.width(), width, &window.columns);
         let y = nearest_positions(source.height(), height, &window.rows);
         return RgbImage::from_fn(x.len() as u32, y.len() as u32, |column, row| {
-            *source.get_pixel(x[column as usize], y[row as usize])
+            source.pixel(x[column as usize], y[row as usize])
         });
     }
     // An edge whose length does not change is left as it is.
@@ -78,10 +81,14 @@ impl Taps {
         let edge = Edge::new(input, output, filter);
         let mut row = Vec::new();
         // The largest weight of the whole edge decides, whatever part of it is wanted.
-        let largest = (0..output).fold(0.0f64, |largest, index| {
+        let mut largest = 0.0f64;
+        for index in 0..output {
             edge.weights(index, &mut row);
-            row.iter().copied().fold(largest, f64::max)
-        });
+            largest = row.iter().copied().fold(largest, f64::max);
+            if largest >= DECISIVE {
+                break;
+            }
+        }
         let fits = |shift: &u32| ((0.5 + largest * f64::from(1u32 << (shift + 1))) as i64) < 1 << 15;
         let shift = (0..MAX_SHIFT).find(|shift| !fits(shift)).unwrap_or(MAX_SHIFT);
         let stride = edge.most.next_multiple_of(LANES);
@@ -152,14 +159,23 @@ impl Edge {
 }
 
 /// The given rows, filtered along; as many pixels wide as there are taps.
-fn horizontal_pass(source: &RgbImage, rows: Range<usize>, taps: &Taps) -> Vec<u8> {
+fn horizontal_pass(source: &Canvas<'_>, rows: Range<usize>, taps: &Taps) -> Vec<u8> {
     let columns = taps.reach();
-    let row_bytes = source.width() as usize * CHANNELS;
     // One row's channels apart, with room for the padding of the last taps.
     let mut channels: [Vec<i16>; CHANNELS] = std::array::from_fn(|_| vec![0; columns.len() + taps.stride]);
     let mut out = Vec::with_capacity(rows.len() * taps.bounds.len() * CHANNELS);
+    let mut composed = Vec::new();
+    // Where in `out` the first blank row is.
+    let mut blank: Option<Range<usize>> = None;
     for row in rows {
-        let pixels = &source.as_raw()[row * row_bytes..][columns.start * CHANNELS..columns.end * CHANNELS];
+        if source.is_blank(row) {
+            if let Some(done) = blank.clone() {
+                out.extend_from_within(done);
+                continue;
+            }
+            blank = Some(out.len()..out.len() + taps.bounds.len() * CHANNELS);
+        }
+        let pixels = source.row(row, &columns, &mut composed);
         let [red, green, blue] = &mut channels;
         for (pixel, ((red, green), blue)) in
             pixels.chunks_exact(CHANNELS).zip(red.iter_mut().zip(green).zip(blue))
@@ -196,10 +212,10 @@ fn vertical_pass(rows: &[u8], row_bytes: usize, first: usize, taps: &Taps) -> Ve
 }
 
 /// Part of some rows, as it is.
-fn crop_rows(source: &RgbImage, rows: Range<usize>, columns: &Range<u32>) -> Vec<u8> {
-    let row_bytes = source.width() as usize * CHANNELS;
-    let bytes = columns.start as usize * CHANNELS..columns.end as usize * CHANNELS;
-    rows.flat_map(|row| &source.as_raw()[row * row_bytes..][bytes.clone()]).copied().collect()
+fn crop_rows(source: &Canvas<'_>, rows: Range<usize>, columns: &Range<u32>) -> Vec<u8> {
+    let columns = columns.start as usize..columns.end as usize;
+    let mut composed = Vec::new();
+    rows.flat_map(|row| source.row(row, &columns, &mut composed).to_vec()).collect()
 }
 
 #[cfg(test)]
@@ -225,10 +241,29 @@ mod tests {
         let window = Window { rows: 3..17, columns: 5..22 };
         for filter in FILTERS {
             for (width, height) in [(30, 23), (61, 20), (25, 47), (61, 47), (100, 90), (59, 19)] {
+                let source = Canvas::bare(&source);
                 let whole = resize(&source, width, height, filter, &Window::full(width, height));
                 let part = resize(&source, width, height, filter, &window);
                 let cropped = ::image::imageops::crop_imm(&whole, 5, 3, 17, 14).to_image();
                 assert_eq!(part, cropped, "{filter:?} {width}x{height}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_canvas_is_the_padded_picture() {
+        let source = picture(13, 9);
+        for (size, place) in [((13, 30), (0, 10)), ((40, 9), (13, 0)), ((29, 33), (5, 24))] {
+            let mut padded = RgbImage::from_pixel(size.0, size.1, Rgb([90, 200, 7]));
+            ::image::imageops::replace(&mut padded, &source, place.0.into(), place.1.into());
+            let canvas = Canvas::new(&source, size, place, [90, 200, 7]);
+            for filter in FILTERS {
+                for (width, height) in [(30, 23), (13, 9), size, (7, 2), (size.0, 5), (5, size.1), (50, 70)] {
+                    let window = Window { rows: 1..height, columns: 2..width - 1 };
+                    let ours = resize(&canvas, width, height, filter, &window);
+                    let theirs = resize(&Canvas::bare(&padded), width, height, filter, &window);
+                    assert_eq!(ours, theirs, "{filter:?} {size:?} -> {width}x{height}");
+                }
             }
         }
     }
@@ -250,6 +285,30 @@ mod tests {
         // A weight of 1, and one of 1/1000.
         assert_eq!(Taps::new(1, 5, Filter::Bicubic, &(0..5)).shift, 14);
         assert_eq!(Taps::new(100_000, 1, Filter::Bilinear, &(0..1)).shift, MAX_SHIFT);
+    }
+
+    #[test]
+    fn a_decisive_weight_ends_the_search_with_the_shift_of_all() {
+        let edges = [1, 2, 3, 5, 8, 13, 21, 34, 55, 100, 101, 199];
+        let mut row = Vec::new();
+        for (input, output) in edges.iter().flat_map(|&input| edges.map(|output| (input, output))) {
+            for filter in [Filter::Lanczos, Filter::Bilinear, Filter::Bicubic] {
+                let edge = Edge::new(input, output, filter);
+                let mut largest = 0.0f64;
+                for index in 0..output {
+                    edge.weights(index, &mut row);
+                    largest = row.iter().copied().fold(largest, f64::max);
+                }
+                let bits = |shift: u32| (0.5 + largest * f64::from(1u32 << (shift + 1))) as i64;
+                let shift = (0..MAX_SHIFT).find(|&shift| bits(shift) >= 1 << 15).unwrap_or(MAX_SHIFT);
+                assert!(largest < 1.5, "{filter:?} {input} -> {output}: {largest}");
+                assert_eq!(
+                    Taps::new(input, output, filter, &(0..1)).shift,
+                    shift,
+                    "{filter:?} {input} -> {output}"
+                );
+            }
+        }
     }
 
     #[test]

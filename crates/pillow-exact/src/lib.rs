@@ -21,4 +21,4 @@ mod webp;
 pub use decode::{Decoded, decode, looks_like_image};
 pub use error::DecodeError;
 pub use options::{Alpha, DecodeOptions, ExifOrientation};
-pub use resize::{Filter, Window, resize};
+pub use resize::{Canvas, Filter, Rows, Window, resize, resize_canvas};

@@ -62,8 +62,10 @@ fn pictures(fixtures: &Path, put: Put) {
 }
 
 fn processors(put: Put) {
-    for resize in 0..5u8 {
-        for (index, kind) in [2u8, 0x12, 0x42, 0x52, 0x82, 0x80, 0x11].into_iter().enumerate() {
+    for resize in 0..9u8 {
+        for (index, kind) in
+            [2u8, 0x12, 0x42, 0x52, 0x82, 0x80, 0x11, 0x1a, 0x5a, 0x22, 0xc2].into_iter().enumerate()
+        {
             let filter = resize + index as u8;
             let settings = [40, 0, 25, 0, 24, 0, 32, 0, kind, filter, resize, index as u8, 24, 20];
             put("processor", &format!("{resize}-{index}"), &[&settings[..], &[1, 250, 3, 77, 5]].concat());

@@ -267,7 +267,10 @@ fn check_count(text: &[u8], colons: usize) -> Result<(), String> {
 /// The header and the offset at which the tensors begin.
 fn read_header(file: &File, path: &Path) -> Result<(Metadata, u64), ModelError> {
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
-    let io_error = |source| ModelError::Io { path: path.to_owned(), source };
+    let io_error = |source: io::Error| match source.kind() {
+        io::ErrorKind::UnexpectedEof => corrupt("was cut short while its header was read".into()),
+        _ => ModelError::Io { path: path.to_owned(), source },
+    };
     let kind = file.metadata().map_err(io_error)?;
     if !kind.is_file() {
         return Err(corrupt("not a regular file".into()));

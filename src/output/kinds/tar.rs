@@ -103,6 +103,11 @@ impl Destination for Tar {
         image_bytes(contents)
     }
 
+    fn copied_bytes(&self, contents: &Contents) -> u64 {
+        let is_finished = self.is_finished(contents);
+        self.path.metadata().ok().filter(|_| is_finished).map_or(0, |file| file.len())
+    }
+
     fn resumes(&self) -> bool {
         true
     }

@@ -86,6 +86,15 @@ impl Destination for Many {
         Some(key(name).into())
     }
 
+    /// All but the last file are linked.
+    fn copied_bytes(&self, contents: &Contents) -> u64 {
+        if contents.overwrite || self.names.journal().exists() {
+            return 0;
+        }
+        let files = finished::files_of(&self.names, self.layout).unwrap_or_default();
+        files.last().and_then(|file| file.metadata().ok()).map_or(0, |file| file.len())
+    }
+
     fn resumes(&self) -> bool {
         true
     }

@@ -4,6 +4,7 @@
 //! rounded to 8 bits; for nearest, steps through the source. The horizontal pass comes first unless the height shrinks by much
 //! more than the width.
 
+mod canvas;
 mod filter;
 mod passes;
 
@@ -11,7 +12,9 @@ use std::ops::Range;
 
 use ::image::RgbImage;
 
+pub use canvas::Canvas;
 pub use filter::Filter;
+pub use passes::Rows;
 
 use passes::{CHANNELS, Plane, Taps, horizontal_pass, vertical_pass};
 
@@ -38,6 +41,20 @@ impl Window {
 /// # Panics
 /// When `window` reaches outside `width` × `height`, or `source` is empty.
 pub fn resize(source: &RgbImage, width: u32, height: u32, filter: Filter, window: &Window) -> RgbImage {
+    resize_canvas(&Canvas::bare(source), width, height, filter, window)
+}
+
+/// The same of a picture on a canvas, which is resized as a whole.
+///
+/// # Panics
+/// When `window` reaches outside `width` × `height`, or `source` is empty.
+pub fn resize_canvas(
+    source: &Canvas<'_>,
+    width: u32,
+    height: u32,
+    filter: Filter,
+    window: &Window,
+) -> RgbImage {
     assert!(
         window.columns.end <= width && window.rows.end <= height,
         "window outside of the resized picture"
@@ -56,20 +73,21 @@ pub fn resize(source: &RgbImage, width: u32, height: u32, filter: Filter, window
         horizontal.as_ref().map_or(window.columns.start as usize..window.columns.end as usize, Taps::reach);
     let rows = vertical.as_ref().map_or(window.rows.start as usize..window.rows.end as usize, Taps::reach);
 
-    let picture =
-        Plane { pixels: source.as_raw(), stride: source.width() as usize * CHANNELS, left: 0, top: 0 };
     let out = match (horizontal, vertical) {
-        (None, None) => rows.flat_map(|row| picture.row(row, &columns)).copied().collect(),
-        (Some(horizontal), None) => horizontal_pass(&picture, rows, &horizontal),
-        (None, Some(vertical)) => vertical_pass(&picture, columns, &vertical),
+        (None, None) => {
+            let mut composed = Vec::new();
+            rows.flat_map(|row| source.row(row, &columns, &mut composed).to_vec()).collect()
+        }
+        (Some(horizontal), None) => horizontal_pass(source, rows, &horizontal),
+        (None, Some(vertical)) => vertical_pass(source, columns, &vertical),
         (Some(horizontal), Some(vertical)) if vertical_first(source, width, height) => {
-            let middle = vertical_pass(&picture, columns.clone(), &vertical);
+            let middle = vertical_pass(source, columns.clone(), &vertical);
             let middle =
                 Plane { pixels: &middle, stride: columns.len() * CHANNELS, left: columns.start, top: 0 };
             horizontal_pass(&middle, 0..vertical.len(), &horizontal)
         }
         (Some(horizontal), Some(vertical)) => {
-            let middle = horizontal_pass(&picture, rows.clone(), &horizontal);
+            let middle = horizontal_pass(source, rows.clone(), &horizontal);
             let middle =
                 Plane { pixels: &middle, stride: horizontal.len() * CHANNELS, left: 0, top: rows.start };
             vertical_pass(&middle, 0..horizontal.len(), &vertical)
@@ -81,19 +99,19 @@ pub fn resize(source: &RgbImage, width: u32, height: u32, filter: Filter, window
 
 /// Whether the vertical pass comes first: where the height shrinks by more than twice as many pixels as the width, which
 /// makes the horizontal pass cheaper (Pillow 13.0.0, src/libImaging/Resample.c, `ImagingResampleInner`).
-fn vertical_first(source: &RgbImage, width: u32, height: u32) -> bool {
+fn vertical_first(source: &Canvas<'_>, width: u32, height: u32) -> bool {
     let shrinks_by = |from: u32, to: u32| i64::from(from) - i64::from(to);
     let rows = shrinks_by(source.height(), height);
     rows > 0 && rows > 2 * shrinks_by(source.width(), width)
 }
 
 /// Nearest neighbour. Pillow steps through the source by repeated addition, so its rounding errors accumulate; so do ours.
-fn nearest(source: &RgbImage, width: u32, height: u32, window: &Window) -> RgbImage {
+fn nearest(source: &Canvas<'_>, width: u32, height: u32, window: &Window) -> RgbImage {
     let columns = nearest_positions(source.width(), width, &window.columns);
     let rows = nearest_positions(source.height(), height, &window.rows);
     RgbImage::from_fn(window.columns.len() as u32, window.rows.len() as u32, |x, y| {
         match (columns[x as usize], rows[y as usize]) {
-            (Some(x), Some(y)) => *source.get_pixel(x, y),
+            (Some(x), Some(y)) => source.pixel(x, y),
             _ => ::image::Rgb([0; 3]),
         }
     })
@@ -210,6 +228,24 @@ mod tests {
                 let part = resize(&source, width, height, filter, &window);
                 let cropped = ::image::imageops::crop_imm(&whole, 5, 3, 17, 14).to_image();
                 assert_eq!(part, cropped, "{filter:?} {width}x{height}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_canvas_is_the_padded_picture() {
+        let source = picture(13, 9);
+        for (size, place) in [((13, 30), (0, 10)), ((40, 9), (13, 0)), ((29, 33), (5, 24))] {
+            let mut padded = RgbImage::from_pixel(size.0, size.1, ::image::Rgb([90, 200, 7]));
+            ::image::imageops::replace(&mut padded, &source, place.0.into(), place.1.into());
+            let canvas = Canvas::new(&source, size, place, [90, 200, 7]);
+            for filter in FILTERS {
+                for (width, height) in [(30, 23), (13, 9), size, (7, 2), (size.0, 5), (5, size.1), (50, 70)] {
+                    let window = Window { rows: 1..height, columns: 2..width - 1 };
+                    let ours = resize_canvas(&canvas, width, height, filter, &window);
+                    let theirs = resize(&padded, width, height, filter, &window);
+                    assert_eq!(ours, theirs, "{filter:?} {size:?} -> {width}x{height}");
+                }
             }
         }
     }

@@ -66,7 +66,16 @@ impl Taps {
     }
 }
 
-/// Pixels that a pass reads, or a part of them.
+/// Rows of pixels that a pass reads.
+pub trait Rows {
+    /// Part of a row. Where its pixels do not lie side by side, they are put together in `composed`.
+    fn row<'s>(&'s self, row: usize, columns: &Range<usize>, composed: &'s mut Vec<u8>) -> &'s [u8];
+
+    /// Whether a row has nothing of a picture, so that it is the same as all others of which this is true.
+    fn is_blank(&self, row: usize) -> bool;
+}
+
+/// What one pass has made for the next.
 pub(super) struct Plane<'a> {
     pub(super) pixels: &'a [u8],
     /// Bytes from one row to the next.
@@ -76,12 +85,16 @@ pub(super) struct Plane<'a> {
     pub(super) top: usize,
 }
 
-impl Plane<'_> {
-    /// Part of a row, in the whole picture's indices.
-    pub(super) fn row(&self, row: usize, columns: &Range<usize>) -> &[u8] {
+impl Rows for Plane<'_> {
+    /// In the whole picture's indices.
+    fn row<'s>(&'s self, row: usize, columns: &Range<usize>, _composed: &'s mut Vec<u8>) -> &'s [u8] {
         let start = (row - self.top) * self.stride;
         &self.pixels
             [start + (columns.start - self.left) * CHANNELS..start + (columns.end - self.left) * CHANNELS]
+    }
+
+    fn is_blank(&self, _row: usize) -> bool {
+        false
     }
 }
 
@@ -97,17 +110,29 @@ fn dot(values: &[i16], weights: &[i16]) -> i32 {
 }
 
 /// Filters along the given rows; the result holds those rows, as many pixels wide as there are taps.
-pub(super) fn horizontal_pass(plane: &Plane, rows: Range<usize>, taps: &Taps) -> Vec<u8> {
+pub(super) fn horizontal_pass(plane: &impl Rows, rows: Range<usize>, taps: &Taps) -> Vec<u8> {
     let columns = taps.reach();
     let high: Vec<i16> = taps.weights.iter().map(|weight| (weight >> LOW_BITS) as i16).collect();
     let low: Vec<i16> = taps.weights.iter().map(|weight| (weight & ((1 << LOW_BITS) - 1)) as i16).collect();
     // One row's channels apart, with room for the padding of the last taps.
     let mut channels: [Vec<i16>; CHANNELS] = std::array::from_fn(|_| vec![0; columns.len() + taps.stride]);
     let mut out = Vec::with_capacity(rows.len() * taps.len() * CHANNELS);
+    let mut composed = Vec::new();
+    // Where in `out` the first blank row is.
+    let mut blank: Option<Range<usize>> = None;
     for row in rows {
+        if plane.is_blank(row) {
+            if let Some(done) = blank.clone() {
+                out.extend_from_within(done);
+                continue;
+            }
+            blank = Some(out.len()..out.len() + taps.len() * CHANNELS);
+        }
         let [red, green, blue] = &mut channels;
         let targets = red.iter_mut().zip(green).zip(blue);
-        for (pixel, ((red, green), blue)) in plane.row(row, &columns).chunks_exact(CHANNELS).zip(targets) {
+        for (pixel, ((red, green), blue)) in
+            plane.row(row, &columns, &mut composed).chunks_exact(CHANNELS).zip(targets)
+        {
             (*red, *green, *blue) = (pixel[0].into(), pixel[1].into(), pixel[2].into());
         }
         let weights = high.chunks_exact(taps.stride).zip(low.chunks_exact(taps.stride));
@@ -124,13 +149,14 @@ pub(super) fn horizontal_pass(plane: &Plane, rows: Range<usize>, taps: &Taps) ->
 }
 
 /// Filters along the given columns; the result holds those columns, as many rows high as there are taps.
-pub(super) fn vertical_pass(plane: &Plane, columns: Range<usize>, taps: &Taps) -> Vec<u8> {
+pub(super) fn vertical_pass(plane: &impl Rows, columns: Range<usize>, taps: &Taps) -> Vec<u8> {
     let mut out = Vec::with_capacity(taps.len() * columns.len() * CHANNELS);
     let mut sums = vec![0i32; columns.len() * CHANNELS];
+    let mut composed = Vec::new();
     for (&(start, count), weights) in taps.bounds.iter().zip(taps.weights.chunks_exact(taps.stride)) {
         sums.fill(HALF);
         for (row, &weight) in (start..start + count).zip(weights) {
-            for (sum, &value) in sums.iter_mut().zip(plane.row(row, &columns)) {
+            for (sum, &value) in sums.iter_mut().zip(plane.row(row, &columns, &mut composed)) {
                 *sum = sum.wrapping_add(i32::from(value).wrapping_mul(weight));
             }
         }
