@@ -3,7 +3,7 @@
 mod support;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -21,6 +21,55 @@ use support::{
 
 const OLD: [&str; 5] = ["jpeg-420.jpg", "png-rgb-8.png", "gif-plain.gif", "bmp-24.bmp", "png-palette-8.png"];
 const NEW: [&str; 3] = ["jpeg-grey.jpg", "gif-grey.gif", "bmp-8.bmp"];
+/// So many that they fill several shards.
+const OLD_TOO: [&str; 22] = [
+    "pnm-p1.pbm",
+    "pnm-p2-100.pgm",
+    "pnm-p2-1000.pgm",
+    "pnm-p2-255.pgm",
+    "pnm-p2-65535.pgm",
+    "pnm-p3-100.ppm",
+    "pnm-p3-1000.ppm",
+    "pnm-p3-255.ppm",
+    "pnm-p3-65535.ppm",
+    "pnm-p4.pbm",
+    "pnm-p5-100.pgm",
+    "pnm-p5-1000.pgm",
+    "pnm-p5-255.pgm",
+    "pnm-p5-65535.pgm",
+    "pnm-p6-100.ppm",
+    "pnm-p6-1000.ppm",
+    "gif-1x1.gif",
+    "gif-animated-offset.gif",
+    "gif-animated.gif",
+    "gif-first-frame-offset-transparent.gif",
+    "gif-first-frame-offset.gif",
+    "gif-frame-beyond-screen.gif",
+];
+const MORE: [&str; 22] = [
+    "png-grey-1-interlaced.png",
+    "png-grey-1-trns.png",
+    "png-grey-1.png",
+    "png-grey-16-dark.png",
+    "png-grey-16-interlaced.png",
+    "png-grey-16-trns.png",
+    "png-grey-16.png",
+    "png-grey-2-interlaced.png",
+    "png-grey-2-trns.png",
+    "png-grey-2.png",
+    "png-grey-4-interlaced.png",
+    "png-grey-4-trns.png",
+    "png-grey-4.png",
+    "png-grey-8-interlaced.png",
+    "png-grey-8-trns.png",
+    "png-grey-8.png",
+    "tiff-grey-lzw.tiff",
+    "tiff-grey.tiff",
+    "tiff-rgb-deflate.tiff",
+    "tiff-rgb-lzw-predictor.tiff",
+    "tiff-rgb-lzw.tiff",
+    "tiff-rgb-packbits.tiff",
+];
 
 /// Targets, each with its options. A feature is 3,744 bytes, so that some shards hold a few.
 const TARGETS: [(&str, &[&str]); 8] = [
@@ -228,5 +277,72 @@ fn a_killed_addition_leaves_the_old_archive_and_goes_on() {
         assert_eq!(statuses(&last).len(), NEW.len());
         assert!(tensors(&out) == new, "{target} {options:?}");
         assert_eq!(hidden(&out), 0, "{target} {options:?}");
+    }
+}
+
+#[test]
+fn a_kill_while_files_get_their_names_leaves_none_of_the_old_ones() {
+    for target in ["x.npy", "x.safetensors"] {
+        let options = ["--shard-size", "60KB"];
+        let directory = tempfile::tempdir().unwrap();
+        let names = |out: &Path| -> BTreeSet<PathBuf> {
+            fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).collect()
+        };
+        let files = |names: BTreeSet<PathBuf>| -> BTreeSet<_> {
+            names.into_iter().map(|path| path.file_name().unwrap().to_owned()).collect()
+        };
+        let whole = directory.path().join("whole");
+        fs::create_dir(&whole).unwrap();
+        Outcome::from(extract(&whole, target, &options, &[&OLD[..], &OLD_TOO].concat()).output().unwrap())
+            .done();
+        let begun = names(&whole);
+        Outcome::from(extract(&whole, target, &options, &MORE).output().unwrap()).done();
+        let undisturbed = files(names(&whole));
+        assert!(begun.len() > 2, "{begun:?}: more than one shard");
+        for moment in 0..8u32 {
+            let out = directory.path().join(format!("out-{moment}"));
+            fs::create_dir(&out).unwrap();
+            Outcome::from(extract(&out, target, &options, &[&OLD[..], &OLD_TOO].concat()).output().unwrap())
+                .done();
+            let old = names(&out);
+            let mut child =
+                extract(&out, target, &options, &MORE).stdout(std::process::Stdio::null()).spawn().unwrap();
+            let is_new = |path: &PathBuf| path.to_str().unwrap().contains("-of-") && !old.contains(path);
+            while child.try_wait().unwrap().is_none() && !names(&out).iter().any(is_new) {}
+            thread::sleep(Duration::from_micros(u64::from(moment) * 300));
+            let _ = child.kill();
+            child.wait().unwrap();
+            Outcome::from(extract(&out, target, &options, &MORE).output().unwrap()).done();
+            assert_eq!(files(names(&out)), undisturbed, "{target} at {moment}");
+        }
+    }
+}
+
+#[test]
+fn one_image_does_not_replace_an_archive() {
+    for target in ["x.npy", "x.safetensors"] {
+        let directory = tempfile::tempdir().unwrap();
+        Outcome::from(extract(directory.path(), target, &[], &OLD).output().unwrap()).done();
+        let before = fs::read(directory.path().join(target)).unwrap();
+        let one = Outcome::from(extract(directory.path(), target, &[], &NEW[..1]).output().unwrap());
+        one.failed(2, "is an archive of several images");
+        assert_eq!(fs::read(directory.path().join(target)).unwrap(), before);
+    }
+}
+
+#[test]
+fn an_archive_that_is_cut_short_is_not_complete() {
+    for (options, file) in [(&[][..], "x.safetensors"), (&["--shard-size", "60KB"], "x-00001-of-")] {
+        let directory = tempfile::tempdir().unwrap();
+        let names = [&OLD[..], &OLD_TOO].concat();
+        Outcome::from(extract(directory.path(), "x.safetensors", options, &names).output().unwrap()).done();
+        let mut files = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+        let path = files.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(file)).unwrap();
+        let length = path.metadata().unwrap().len();
+        fs::File::options().write(true).open(&path).unwrap().set_len(length - 100).unwrap();
+        let again =
+            Outcome::from(extract(directory.path(), "x.safetensors", options, &names).output().unwrap());
+        again.failed(2, "is damaged");
+        assert_eq!(path.metadata().unwrap().len(), length - 100);
     }
 }

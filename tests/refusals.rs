@@ -302,3 +302,33 @@ fn a_checkpoint_cut_at_any_moment_of_a_run_is_a_message_and_code_2() {
         assert!(refused > 0, "no cut came in time");
     }
 }
+
+#[test]
+fn an_output_over_an_input_is_refused_and_the_picture_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let bytes = fs::read(picture()).unwrap();
+    let input = path("in.png");
+    fs::write(&input, &bytes).unwrap();
+    fs::write(path("other.png"), &bytes).unwrap();
+    let folder = directory.path().to_str().unwrap().to_owned();
+    let mut all: Vec<Vec<&str>> = vec![
+        vec![&input, "--heatmap", &input],
+        vec![&input, "--pca", &input],
+        vec![&input, "-o", &input, "--format", "npy"],
+        vec![&input, "--failures", &input],
+        vec![&folder, "--failures", &input],
+    ];
+    let link = path("link.png");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&input, &link).unwrap();
+        all.push(vec![&input, "--heatmap", &link]);
+        all.push(vec![&link, "--heatmap", &input]);
+    }
+    for arguments in &all {
+        run(arguments).failed(2, "which is an input");
+        assert_eq!(fs::read(&input).unwrap(), bytes, "{arguments:?}");
+    }
+    drop(link);
+}

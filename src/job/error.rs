@@ -50,6 +50,14 @@ pub enum JobError {
         /// The place.
         path: PathBuf,
     },
+    /// An output would replace what is read.
+    #[error("{}: would be written over {input}, which is an input", path.display())]
+    OverInput {
+        /// The output.
+        path: PathBuf,
+        /// The input that is the same file.
+        input: String,
+    },
     /// Pictures of what is repeated tar by tar.
     #[error("{}: no pictures are drawn where tars are repeated", path.display())]
     DrawnShards {

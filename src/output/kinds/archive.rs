@@ -164,11 +164,17 @@ impl Layout for Archive {
         let split = contents.split();
         let mut keys = HashSet::new();
         for file in files {
-            let Header { settings, tensors } = read_header(file).ok_or_else(|| OutputError::Taken {
-                path: names.path.clone(),
-                reason: "exists, and is not a safetensors file that was made here".into(),
-            })?;
+            let taken = |reason: &str| OutputError::Taken { path: file.clone(), reason: reason.into() };
+            let Header { settings, tensors, end } = read_header(file)
+                .ok_or_else(|| taken("exists, and is not a safetensors file that was made here"))?;
+            if settings.get("path").is_some() {
+                return Err(taken("holds one image, and is no archive"));
+            }
             Manifest { settings }.check(&contents.settings, &names.path)?;
+            // Whatever is called complete must be there to read.
+            if file.metadata().map_or(0, |file| file.len()) != end {
+                return Err(taken("is damaged: its tensors do not end where the file does"));
+            }
             // Of several tensors the last one tells that its image is complete.
             keys.extend(tensors.into_iter().filter_map(|key| match split.last() {
                 None => Some(key),
@@ -179,11 +185,19 @@ impl Layout for Archive {
     }
 }
 
+/// Whether a file is an archive that was made here: unlike one image's, its metadata name no picture.
+pub(super) fn is_one(path: &Path) -> bool {
+    let settings = read_header(path).map(|header| header.settings).unwrap_or_default();
+    settings.get("tool") == Some(env!("CARGO_PKG_NAME")) && settings.get("path").is_none()
+}
+
 /// The header of a safetensors file; none if there is no such thing.
 fn read_header(path: &Path) -> Option<Header> {
     let mut file = File::open(path).ok()?;
     let length = header_length(&mut file)?;
-    serde_json::from_reader(BufReader::new(file.take(length))).ok()
+    let mut header: Header = serde_json::from_reader(BufReader::new(file.take(length))).ok()?;
+    header.end = header.end.saturating_add(8 + length);
+    Some(header)
 }
 
 /// Where a tensor lies, and its shape.
@@ -219,6 +233,14 @@ fn header_length(file: &mut File) -> Option<u64> {
 struct Header {
     settings: Metadata,
     tensors: Vec<String>,
+    /// The length of the file, by its tensors' offsets.
+    end: u64,
+}
+
+/// Where a tensor lies.
+#[derive(Deserialize)]
+struct Extent {
+    data_offsets: [u64; 2],
 }
 
 impl<'de> Deserialize<'de> for Header {
@@ -237,7 +259,8 @@ impl<'de> Deserialize<'de> for Header {
                     if key == "__metadata__" {
                         header.settings = entries.next_value()?;
                     } else {
-                        entries.next_value::<IgnoredAny>()?;
+                        let Extent { data_offsets: [_, end] } = entries.next_value()?;
+                        header.end = header.end.max(end);
                         header.tensors.push(key);
                     }
                 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Asked, Claim};
+use super::{Asked, Claim, archive};
 use crate::output::{
     Array, Contents, Described, Destination, Format, OutputError, OutputFile, Setting, Sink,
     parts::sign_of_many,
@@ -49,13 +49,14 @@ impl OneFile {
 
     /// Refuses a place where an archive of many images is, or is begun.
     fn check_no_archive(&self) -> Result<(), OutputError> {
-        match sign_of_many(&self.path) {
-            None => Ok(()),
-            Some(sign) => Err(OutputError::Taken {
-                path: self.path.clone(),
-                reason: format!("is an archive of several images, as {sign} says"),
-            }),
-        }
+        let reason = match sign_of_many(&self.path) {
+            Some(sign) => format!("is an archive of several images, as {sign} says"),
+            None if self.format == Format::Safetensors && archive::is_one(&self.path) => {
+                "is an archive of several images".to_owned()
+            }
+            None => return Ok(()),
+        };
+        Err(OutputError::Taken { path: self.path.clone(), reason })
     }
 }
 

@@ -1,7 +1,7 @@
 //! A finished archive: giving its files their names, and finding them again.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -9,7 +9,7 @@ use std::{
 use super::{
     layout::{Layout, Placed},
     line::Line,
-    names::Names,
+    names::{Names, file_name},
 };
 use crate::output::{
     Contents, OutputError, OutputFile,
@@ -26,7 +26,7 @@ pub(super) fn publish(
     let io_error = |source| OutputError::Io { path: names.path.clone(), source };
     let count = lines.iter().filter(|line| matches!(line, Line::Sealed { .. })).count();
     let files = names.shards(count);
-    let before = files_of(names, layout)?;
+    let before = replaced(names, layout, &files)?;
     // Ready beforehand, so that a kill has the least time to come between the renames. An older index is right of what was added to.
     let beside = layout.write_index(names, contents, &files, &placed(lines))?;
     for (number, file) in files.iter().enumerate() {
@@ -44,6 +44,22 @@ pub(super) fn publish(
         remove(file).map_err(io_error)?;
     }
     sync_directory(parent(&names.path)).map_err(io_error)
+}
+
+/// The files that are here before those of a larger archive get their names, or were before a kill: then the index may no longer name
+/// them, so they are noted down with the new ones first.
+fn replaced(names: &Names, layout: &dyn Layout, new: &[PathBuf]) -> Result<Vec<PathBuf>, OutputError> {
+    let note = names.unfinished().join("replaced.json");
+    let io_error = |source| OutputError::Io { path: names.path.clone(), source };
+    let mut noted: BTreeSet<String> = match fs::read(&note) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| io_error(error.into()))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
+        Err(error) => return Err(io_error(error)),
+    };
+    noted.extend(files_of(names, layout)?.iter().chain(new).map(|file| file_name(file)));
+    OutputFile::create_in_tree(&note)?
+        .commit(|writer| serde_json::to_writer(writer, &noted).map_err(io::Error::from))?;
+    Ok(beside(names, noted.into_iter().map(PathBuf::from).collect()))
 }
 
 /// Each image with its entries and its shard.
@@ -79,12 +95,19 @@ pub(super) fn files_of(names: &Names, layout: &dyn Layout) -> Result<Vec<PathBuf
     let mut files = if index.is_file() { layout.indexed(&index)? } else { Vec::new() };
     files.sort_unstable();
     files.dedup();
+    Ok(beside(names, files))
+}
+
+/// Of an archive's files, by their names, and its target those that are there.
+fn beside(names: &Names, mut files: Vec<PathBuf>) -> Vec<PathBuf> {
     // An index names files beside it; anything else is not ours to touch.
     files.retain(|file| file.file_name() == Some(file.as_os_str()));
     let mut files: Vec<PathBuf> = files.into_iter().map(|file| parent(&names.path).join(file)).collect();
-    files.push(names.path.clone());
+    if !files.contains(&names.path) {
+        files.push(names.path.clone());
+    }
     files.retain(|file| file.exists());
-    Ok(files)
+    files
 }
 
 /// Removes a file, if there is one.
