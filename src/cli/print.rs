@@ -45,8 +45,10 @@ impl Voice {
 
     fn tell(self, kind: &str, path: Option<&str>, message: &str) {
         match (self, path) {
-            (Self::Words, None) => error_line(&format!("{kind}: {message}")),
-            (Self::Words, Some(path)) => error_line(&format!("{kind}: {}: {message}", printable(path))),
+            (Self::Words, path) => {
+                let path = path.map_or_else(String::new, |path| format!("{}: ", printable(path)));
+                error_line(&format!("{kind}: {path}{}", printable_lines(message)));
+            }
             (Self::Json, path) => {
                 let (message, hint) = match message.split_once("\nhint: ") {
                     Some((message, hint)) => (message, Some(hint)),
@@ -77,9 +79,20 @@ pub(super) fn printable(name: &str) -> String {
     })
 }
 
+/// A message, which may quote a name or a file's bytes: only what begins a hint is a line of its own.
+fn printable_lines(message: &str) -> String {
+    const HINT: &str = "\nhint: ";
+    message.split(HINT).map(printable).collect::<Vec<_>>().join(HINT)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_drives_no_terminal_and_keeps_its_hint() {
+        assert_eq!(printable_lines("a\u{1b}[31m\nb\nhint: c"), "a\\u{1b}[31m\\nb\nhint: c");
+    }
 
     #[test]
     fn a_name_stays_on_its_line() {
