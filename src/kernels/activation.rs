@@ -1,6 +1,6 @@
 //! The MLP's activation functions on vectors.
 
-use super::{math, simd::Simd};
+use super::{math, simd::Lanes};
 
 /// An activation function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -18,7 +18,7 @@ pub enum Activation {
 
 impl Activation {
     #[inline(always)]
-    pub(super) unsafe fn apply<S: Simd>(self, x: S::V) -> S::V {
+    pub(super) unsafe fn apply<S: Lanes>(self, x: S::V) -> S::V {
         unsafe {
             let gate = match self {
                 Self::Silu => math::sigmoid::<S>(x),
@@ -56,6 +56,7 @@ mod tests {
     use crate::kernels::{
         Isa,
         math::tests::{Map, Unary},
+        simd::Simd,
     };
 
     impl Unary for Activation {

@@ -9,11 +9,11 @@ use super::{
     compute::{Machine, Unit},
     head::Head,
     memory::SharedOut,
-    mix::{Mix, Values, blocks_len},
+    mix::{GROUP_ROWS, Mix, Values, blocks_len},
     packed_rows::PackedOut,
     scratch::{Scratch, new_call},
     threads::parts_per_unit,
-    tile::{MAX_TILE_ROWS, even_split},
+    tile::even_split,
     unit,
 };
 
@@ -37,14 +37,17 @@ pub fn attention(compute: impl Into<Compute>, qkv: &[f32], shape: AttentionShape
     }
 }
 
+/// Into how many parts the last heads are cut at least, one head for each thread, so that threads end at nearly the same time.
+const LAST_PARTS: usize = 4;
+
 /// An attention cut into tasks, each some queries of a head.
 pub(super) struct AttentionTasks {
     compute: Compute,
     /// What [`attention`] takes; it need not be written before a task runs.
     qkv: SharedOut,
     shape: AttentionShape,
-    /// How each head's queries are cut. Parts of a head are neighbours, so that a thread seldom has to pack the head again.
-    parts: Vec<Range<usize>>,
+    /// Of which head each takes which queries. Those of a head are neighbours, so that a thread seldom has to pack it again.
+    tasks: Vec<(usize, Range<usize>)>,
     /// Whether v of each head is (head_dim / tile columns, batch · tokens, tile columns), so that it need not be packed.
     pub(super) values_in_panels: bool,
     call: u64,
@@ -59,10 +62,17 @@ impl AttentionTasks {
             _ => 1,
         };
         let units = tokens.div_ceil(unit);
-        let parts = even_split(units, parts_per_unit(batch * heads).min(units))
-            .map(|(first, count)| first * unit..((first + count) * unit).min(tokens))
+        let heads = batch * heads;
+        let cut = |head: usize, parts: usize| {
+            even_split(units, parts.min(units))
+                .map(move |(first, count)| (head, first * unit..((first + count) * unit).min(tokens)))
+        };
+        let parts = parts_per_unit(heads);
+        let whole = heads.saturating_sub(rayon::current_num_threads());
+        let tasks = (0..heads)
+            .flat_map(|head| cut(head, if head < whole { parts } else { parts.max(LAST_PARTS) }))
             .collect();
-        Self { compute, qkv, shape, parts, values_in_panels: false, call: new_call() }
+        Self { compute, qkv, shape, tasks, values_in_panels: false, call: new_call() }
     }
 
     /// The same of a `qkv` whose v lies in panels, if heads are whole panels here.
@@ -72,14 +82,14 @@ impl AttentionTasks {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.shape.batch * self.shape.heads * self.parts.len()
+        self.tasks.len()
     }
 
     /// # Safety
     /// `qkv` is written, and nobody else has this task's part of `y` (batch · tokens, width).
     pub(super) unsafe fn run(&self, task: usize, y: PackedOut) {
-        let queries = self.parts[task % self.parts.len()].clone();
-        let head = Head { qkv: self.qkv.as_ptr(), shape: self.shape, index: task / self.parts.len() };
+        let (index, queries) = self.tasks[task].clone();
+        let head = Head { qkv: self.qkv.as_ptr(), shape: self.shape, index };
         // SAFETY: by contract; a unit is only named where the CPU has it.
         unsafe {
             match self.compute.unit {
@@ -91,9 +101,9 @@ impl AttentionTasks {
                 }
                 _ => {
                     // Other threads have the tasks between.
-                    let next = (task + rayon::current_num_threads()) / self.parts.len();
-                    let is_another = next != head.index && next < self.shape.batch * self.shape.heads;
-                    self.in_float32(head, is_another.then_some(Head { index: next, ..head }), queries, y);
+                    let next = self.tasks.get(task + rayon::current_num_threads()).map(|task| task.0);
+                    let next = next.filter(|&next| next != index).map(|index| Head { index, ..head });
+                    self.in_float32(head, next, queries, y);
                 }
             }
         }
@@ -147,7 +157,7 @@ impl AttentionTasks {
             let (packed, sums, stale) = scratch.operand_and_sums(
                 (self.call, head.index),
                 keys_len + values_len,
-                query_len + score_len + MAX_TILE_ROWS * columns,
+                query_len + score_len + GROUP_ROWS * columns,
             );
             let (keys, values) = packed.split_at_mut(keys_len);
             if stale {

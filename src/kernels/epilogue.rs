@@ -4,7 +4,7 @@ use super::{
     Activation,
     memory::SharedOut,
     packed_rows::PackedOut,
-    simd::Simd,
+    simd::{Lanes, Several, Simd},
     tile::{Finish, ROW_STRIDE},
 };
 
@@ -225,13 +225,23 @@ impl<'a> Activated<'a> {
         sums: *const f32,
         stride: usize,
     ) {
-        for i in 0..rows {
-            for column in [0, S::LANES] {
-                // SAFETY: the caller's sums, and the place's rows.
-                unsafe {
-                    let v = S::load(sums.add(i * stride + column));
-                    S::store(self.y.add((row + i) * ROW_STRIDE + column), activation.apply::<S>(v));
+        // SAFETY: the caller's sums, and the place's rows.
+        unsafe {
+            // A tile's rows follow each other.
+            debug_assert_eq!(stride, 2 * S::LANES);
+            let y = |i: usize| self.y.add((row + i) * ROW_STRIDE);
+            let pairs = rows / 2 * 2;
+            for i in (0..pairs).step_by(2) {
+                let v = activation.apply::<Several<S, 4>>(Several::<S, 4>::load(sums.add(i * stride)));
+                for (half, v) in v.into_iter().enumerate() {
+                    S::store(y(i + half / 2).add(half % 2 * S::LANES), v);
                 }
+            }
+            if pairs < rows {
+                Several::<S, 2>::store(
+                    y(pairs),
+                    activation.apply::<Several<S, 2>>(Several::<S, 2>::load(sums.add(pairs * stride))),
+                );
             }
         }
     }

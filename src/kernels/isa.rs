@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::simd::{Kernel, Portable, Simd};
+use super::simd::{Kernel, Lanes, Portable, Simd};
 
 /// An instruction set that this CPU has: a value exists only for those that were found at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! The polynomials are weighted minimax fits made for these ranges (Lawson's iteration in float64); the tests hold
 //! each function to its float64 value.
 
-use super::simd::Simd;
+use super::simd::Lanes;
 
 /// `1.5 · 2^23`: adding it to a float of modest size leaves the nearest integer in the low bits.
 const ROUND: f32 = 12_582_912.0;
@@ -13,7 +13,7 @@ const ROUND: f32 = 12_582_912.0;
 ///
 /// x = n·ln 2 + r with |r| ≤ ln 2 / 2, e^x = 2^n · e^r.
 #[inline(always)]
-pub(super) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
+pub(super) unsafe fn exp<S: Lanes>(x: S::V) -> S::V {
     unsafe {
         // At the lower end 2^(n-1) comes out as 0, at the upper as 2^127 twice over: no branch is needed.
         let x = S::min(S::splat(89.0), S::max(S::splat(-87.4), x));
@@ -38,7 +38,7 @@ pub(super) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
 
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
-pub(super) unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
+pub(super) unsafe fn sigmoid<S: Lanes>(x: S::V) -> S::V {
     unsafe {
         let one = S::splat(1.0);
         S::div(one, S::add(one, exp::<S>(S::sub(S::splat(0.0), x))))
@@ -49,7 +49,7 @@ pub(super) unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
 ///
 /// With t = |x|/√2, erfc(t) = e^(-t²) · g(s), where s = 1 / (1 + 0.4 t) makes g smooth enough for one polynomial.
 #[inline(always)]
-pub(super) unsafe fn normal_cdf<S: Simd>(x: S::V) -> S::V {
+pub(super) unsafe fn normal_cdf<S: Lanes>(x: S::V) -> S::V {
     unsafe {
         let one = S::splat(1.0);
         let scaled = S::mul(x, S::splat(std::f32::consts::FRAC_1_SQRT_2));

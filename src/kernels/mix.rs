@@ -5,8 +5,8 @@ use super::{
     head::Head,
     math,
     packed_rows::PackedOut,
-    simd::{Kernel, Simd},
-    tile::{DEPTH, Finish, Float32, Keep, LINE, MAX_TILE_ROWS, Operands, ROW_STRIDE, sum_tiles, tiles},
+    simd::{Kernel, Lanes, Several, Simd},
+    tile::{DEPTH, Finish, Float32, Keep, LINE, Operands, ROW_STRIDE, strips, sum_tiles},
 };
 
 /// The length of a tile's rows of `depth` elements, in the micro-kernel's blocks.
@@ -15,7 +15,10 @@ pub(super) fn blocks_len(depth: usize) -> usize {
 }
 
 /// From one depth block of a tile's rows to the next.
-const BLOCK: usize = MAX_TILE_ROWS * ROW_STRIDE;
+const BLOCK: usize = GROUP_ROWS * ROW_STRIDE;
+
+/// Rows of a group of tiles, at most: their scores of some hundred keys stay in a first-level cache of 32 KB.
+pub(super) const GROUP_ROWS: usize = 28;
 
 /// v in panels of (tokens, columns).
 #[derive(Clone, Copy)]
@@ -51,20 +54,19 @@ impl Kernel for Mix<'_> {
         let columns = 2 * S::LANES;
         let (query, scores) = (self.query.as_mut_ptr(), self.scores.as_mut_ptr());
         let mixed = self.mixed.as_mut_ptr();
-        let count = self.queries.div_ceil(S::TILE_ROWS);
-        for (tile, (start, height)) in tiles::<S>(self.queries).enumerate() {
-            let first = self.first_query + start;
+        for group in groups::<S>(self.queries) {
+            let first = self.first_query + group.start;
             // Each tile asks for its share of what is next.
             let share = |from: *const f32, len: usize| {
-                let lines = len.div_ceil(LINE).div_ceil(count);
-                (from.wrapping_add(tile * lines * LINE), lines)
+                let lines = len.div_ceil(LINE).div_ceil(group.of);
+                (from.wrapping_add(group.before * lines * LINE), lines)
             };
             let nothing = (std::ptr::null(), 0);
-            // SAFETY: a tile has at most `MAX_TILE_ROWS` rows, for which the three parts have room; a panel of
+            // SAFETY: a group has at most `GROUP_ROWS` rows, for which the three parts have room; a panel of
             // scores ends in the block where it begins, since `columns` divides `DEPTH`; panels are laid out as
             // packed, and the result has `head_dim` channels of this head in each token.
             unsafe {
-                for row in 0..height {
+                for row in 0..group.rows() {
                     // A store to a line that has to be fetched first holds up those behind it.
                     let (token, first_channel) = self.head.place(first + row);
                     for channel in (0..head_dim).step_by(LINE) {
@@ -87,10 +89,10 @@ impl Kernel for Mix<'_> {
                         sums,
                         sums_stride: ROW_STRIDE,
                     };
-                    product.sum::<S>(height, [keys_ahead, queries_ahead], Keep);
+                    product.sum::<S>(&group, [keys_ahead, queries_ahead], Keep);
                 }
-                let mut inverse_sums = [0f32; MAX_TILE_ROWS];
-                exponentials::<S>(&mut inverse_sums[..height], scores, tokens);
+                let mut inverse_sums = [0f32; GROUP_ROWS];
+                exponentials::<S>(&mut inverse_sums[..group.rows()], scores, tokens);
                 for panel in 0..head_dim.div_ceil(columns) {
                     let ahead = self.next.map_or(nothing, |(_, next)| {
                         share(next.start.wrapping_add(panel * next.stride), tokens * columns)
@@ -103,11 +105,11 @@ impl Kernel for Mix<'_> {
                     match self.y.float32_at(token, channel) {
                         Some(y) if head_dim.is_multiple_of(columns) => {
                             let scaled = ScaledRows { scales: inverse_sums.as_ptr(), y };
-                            product.sum::<S>(height, [nothing, ahead], scaled);
+                            product.sum::<S>(&group, [nothing, ahead], scaled);
                         }
                         _ => {
-                            product.sum::<S>(height, [nothing, ahead], Keep);
-                            for (row, &inverse) in inverse_sums[..height].iter().enumerate() {
+                            product.sum::<S>(&group, [nothing, ahead], Keep);
+                            for (row, &inverse) in inverse_sums[..group.rows()].iter().enumerate() {
                                 for column in [0, S::LANES] {
                                     let v =
                                         S::mul(S::load(mixed.add(row * columns + column)), S::splat(inverse));
@@ -121,6 +123,40 @@ impl Kernel for Mix<'_> {
             }
         }
     }
+}
+
+/// Tiles of one height below each other that go through all panels together, so that a panel comes into the nearest cache once
+/// for them.
+struct Group {
+    /// The first row.
+    start: usize,
+    height: usize,
+    tiles: usize,
+    /// Tiles of the task before this one, and of the whole task.
+    before: usize,
+    of: usize,
+}
+
+impl Group {
+    fn rows(&self) -> usize {
+        self.height * self.tiles
+    }
+}
+
+/// Cuts a task's queries into groups.
+#[inline(always)]
+fn groups<S: Simd>(queries: usize) -> impl Iterator<Item = Group> {
+    let of = queries.div_ceil(S::TILE_ROWS);
+    let most = GROUP_ROWS / S::TILE_ROWS;
+    let mut before = 0;
+    strips::<S>(queries)
+        .flat_map(move |(start, height, tiles)| {
+            (0..tiles).step_by(most).map(move |tile| (start + tile * height, height, most.min(tiles - tile)))
+        })
+        .map(move |(start, height, tiles)| {
+            before += tiles;
+            Group { start, height, tiles, before: before - tiles, of }
+        })
 }
 
 /// Puts a query times `1 / √head_dim` into blocks.
@@ -149,7 +185,7 @@ struct Blocks {
 impl Blocks {
     /// A tile summed over all depth blocks. Meanwhile it asks for as many cache lines from two places on.
     #[inline(always)]
-    unsafe fn sum<S: Simd>(self, rows: usize, ahead: [(*const f32, usize); 2], finish: impl Finish) {
+    unsafe fn sum<S: Simd>(self, group: &Group, ahead: [(*const f32, usize); 2], finish: impl Finish) {
         let Self { x, panel, depth, sums, sums_stride } = self;
         for start in (0..depth).step_by(DEPTH) {
             let [(ahead, ahead_lines), (x_ahead, x_ahead_lines)] =
@@ -165,13 +201,14 @@ impl Blocks {
                 ahead_lines,
                 x_ahead,
                 x_ahead_lines,
+                x_ahead_step: x_ahead_lines * LINE,
             };
             // SAFETY: the caller's layout.
             unsafe {
                 if start + DEPTH < depth {
-                    sum_tiles::<S, Float32>(rows, 1, operands, Keep);
+                    sum_tiles::<S, Float32>(group.height, group.tiles, operands, Keep);
                 } else {
-                    sum_tiles::<S, Float32>(rows, 1, operands, finish);
+                    sum_tiles::<S, Float32>(group.height, group.tiles, operands, finish);
                 }
             }
         }
@@ -220,15 +257,34 @@ unsafe fn exponentials<S: Simd>(inverse_sums: &mut [f32], scores: *mut f32, coun
         }
         for (row, inverse) in inverse_sums.iter_mut().enumerate() {
             let row = scores.add(row * ROW_STRIDE);
-            let largest = S::splat(*inverse);
-            let mut sum = S::splat(0.0);
-            for i in (0..count).step_by(S::LANES) {
+            let (largest, mut sum) = (*inverse, S::splat(0.0));
+            let mut i = 0;
+            while i < count {
                 let at = row.add(i / DEPTH * BLOCK + i % DEPTH);
-                let v = math::exp::<S>(S::sub(S::load(at), largest));
-                S::store(at, v);
-                sum = S::add(sum, v);
+                // A block is whole fours of vectors, which need not wait for each other.
+                if i + Several::<S, 4>::LANES <= count {
+                    let v = exponential::<Several<S, 4>>(at, largest);
+                    for v in v {
+                        sum = S::add(sum, v);
+                    }
+                    i += Several::<S, 4>::LANES;
+                } else {
+                    sum = S::add(sum, exponential::<S>(at, largest));
+                    i += S::LANES;
+                }
             }
             *inverse = 1.0 / S::sum(sum);
         }
+    }
+}
+
+/// Replaces some scores by `e^(score - largest)`, and gives them.
+#[inline(always)]
+unsafe fn exponential<L: Lanes>(scores: *mut f32, largest: f32) -> L::V {
+    // SAFETY: the caller's scores are as many as there are lanes.
+    unsafe {
+        let v = math::exp::<L>(L::sub(L::load(scores), L::splat(largest)));
+        L::store(scores, v);
+        v
     }
 }

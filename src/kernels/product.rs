@@ -67,6 +67,7 @@ impl<D: Dot> Kernel for Product<'_, D> {
                     ahead_lines: lines,
                     x_ahead: x.block(next_block, rows.start + row).wrapping_add(share(panel) * LINE),
                     x_ahead_lines: share(panel + 1) - share(panel),
+                    x_ahead_step: height * ROW_STRIDE,
                 };
                 ahead = ahead.wrapping_add(tiles * lines * LINE);
                 let place = Place {

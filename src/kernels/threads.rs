@@ -56,14 +56,14 @@ const TASKS: usize = 4;
 /// second-level cache; so many leave room for it there beside their sums.
 const MOST_PANELS: usize = 8;
 
-/// Cuts the panels of a product whose rows are in `groups` groups. The last spans are the smallest, so that threads end at
-/// nearly the same time.
+/// Cuts the panels of a product whose rows are in `groups` groups. The last spans are smaller and smaller, so that
+/// threads end at nearly the same time.
 pub(super) fn panel_spans(panels: usize, groups: usize) -> Vec<Range<usize>> {
     let most = panels.div_ceil(parts_per_unit(groups)).min(MOST_PANELS);
     let mut spans = Vec::new();
     let mut first = 0;
     while first < panels {
-        let count = if panels - first < 2 * most { (panels - first).min(most.div_ceil(2)) } else { most };
+        let count = most.min((panels - first).div_ceil(2));
         spans.push(first..first + count);
         first += count;
     }

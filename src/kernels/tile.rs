@@ -27,7 +27,8 @@ pub(super) const MAX_TILE_ROWS: usize = 14;
 ///
 /// `x`: packed rows, [`ROW_STRIDE`] apart, `depth` elements each. `weights`: `depth` rows of `2 · LANES`. `sums`: of all
 /// tiles, rows `sums_stride` apart; added to if `accumulate`. `ahead`: memory needed next, of which each tile asks for the
-/// next `ahead_lines` cache lines meanwhile; `x_ahead`: that of the same rows, of which each asks for `x_ahead_lines`.
+/// next `ahead_lines` cache lines meanwhile; `x_ahead`: other such memory, `x_ahead_step` values a tile, of whose beginning each asks
+/// for `x_ahead_lines`.
 #[derive(Clone, Copy)]
 pub(super) struct Operands {
     pub(super) x: *const f32,
@@ -40,6 +41,7 @@ pub(super) struct Operands {
     pub(super) ahead_lines: usize,
     pub(super) x_ahead: *const f32,
     pub(super) x_ahead_lines: usize,
+    pub(super) x_ahead_step: usize,
 }
 
 /// How two words of operands are multiplied.
@@ -154,7 +156,7 @@ impl<const ROWS: usize, D: Dot, F: Finish> Kernel for Tiles<ROWS, D, F> {
     unsafe fn run<S: Simd>(self) {
         let Self { tiles, operands, finish, .. } = self;
         let Operands { mut x, weights, depth, mut sums, sums_stride, accumulate, .. } = operands;
-        let Operands { mut ahead, ahead_lines, mut x_ahead, x_ahead_lines, .. } = operands;
+        let Operands { mut ahead, ahead_lines, mut x_ahead, x_ahead_lines, x_ahead_step, .. } = operands;
         let lines = (2 * S::LANES).div_ceil(LINE);
         // SAFETY: all offsets lie within what `Operands` describes; a prefetch may go anywhere.
         unsafe {
@@ -191,7 +193,7 @@ impl<const ROWS: usize, D: Dot, F: Finish> Kernel for Tiles<ROWS, D, F> {
                 x = x.wrapping_add(ROWS * ROW_STRIDE);
                 sums = sums.wrapping_add(ROWS * sums_stride);
                 ahead = ahead.wrapping_add(ahead_lines * LINE);
-                x_ahead = x_ahead.wrapping_add(ROWS * ROW_STRIDE);
+                x_ahead = x_ahead.wrapping_add(x_ahead_step);
             }
         }
     }

@@ -8,33 +8,30 @@
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+mod several;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 #[cfg(target_arch = "aarch64")]
 pub(super) use neon::Neon;
 pub(super) use portable::Portable;
+pub(super) use several::Several;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{Avx2, Avx512};
 
 /// The widest vector of any instruction set here, in f32 lanes.
 pub(super) const MAX_LANES: usize = 16;
 
-/// Vectors of f32 on one instruction set.
+/// Vectors of f32.
 ///
 /// # Safety
-/// All functions may only be called on a CPU that has the instruction set, and only where they are inlined into
-/// [`Simd::enter`]. Loads and stores take `LANES` elements, aligned or not; their pointers must be valid for that.
-pub(super) trait Simd: Sized + 'static {
+/// Of all functions: the CPU has the instruction set, and they are inlined into [`Simd::enter`]. Loads and stores take `LANES`
+/// elements, aligned or not; their pointers must be valid for that.
+pub(super) trait Lanes: Sized + 'static {
     /// One vector.
     type V: Copy;
     /// f32 values in a vector.
     const LANES: usize;
-    /// Rows of the register tile, as many as the registers hold beside two vectors of weights and one of input.
-    const TILE_ROWS: usize;
-
-    /// Runs a kernel compiled for this instruction set, as a function of its own.
-    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output;
 
     unsafe fn splat(value: f32) -> Self::V;
     unsafe fn load(from: *const f32) -> Self::V;
@@ -53,6 +50,19 @@ pub(super) trait Simd: Sized + 'static {
     unsafe fn shift_left_23(v: Self::V) -> Self::V;
     /// `if_negative` where `v`'s sign bit is set, else `otherwise`.
     unsafe fn select_negative(v: Self::V, if_negative: Self::V, otherwise: Self::V) -> Self::V;
+}
+
+/// The vectors of one instruction set, and what else kernels need of it.
+///
+/// # Safety
+/// As [`Lanes`].
+pub(super) trait Simd: Lanes {
+    /// Rows of the register tile, as many as the registers hold beside two vectors of weights and one of input.
+    const TILE_ROWS: usize;
+
+    /// Runs a kernel compiled for this instruction set, as a function of its own.
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output;
+
     /// Asks for the cache line at `address`, which need not be valid. Though what is asked for far ahead leaves the nearest cache
     /// before it is read, on Zen 4 to ask for the second-level cache alone costs a block 1 to 2 percent.
     unsafe fn prefetch(address: *const f32);

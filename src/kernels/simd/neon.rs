@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Kernel, Simd};
+use super::{Kernel, Lanes, Simd};
 
 /// 4 lanes, 32 registers.
 pub(in crate::kernels) struct Neon;
@@ -10,16 +10,9 @@ pub(in crate::kernels) struct Neon;
 // SAFETY of the blocks below: the trait's contract, that the CPU has the instruction set and pointers are valid
 // for a vector, is the intrinsics' own.
 
-impl Simd for Neon {
+impl Lanes for Neon {
     type V = float32x4_t;
     const LANES: usize = 4;
-    const TILE_ROWS: usize = 14;
-
-    #[target_feature(enable = "neon")]
-    #[inline(never)]
-    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-        unsafe { kernel.run::<Self>() }
-    }
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> float32x4_t {
@@ -83,6 +76,16 @@ impl Simd for Neon {
         otherwise: float32x4_t,
     ) -> float32x4_t {
         unsafe { vbslq_f32(vcltzq_s32(vreinterpretq_s32_f32(v)), if_negative, otherwise) }
+    }
+}
+
+impl Simd for Neon {
+    const TILE_ROWS: usize = 14;
+
+    #[target_feature(enable = "neon")]
+    #[inline(never)]
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        unsafe { kernel.run::<Self>() }
     }
 
     #[inline(always)]

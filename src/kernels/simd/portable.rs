@@ -1,7 +1,7 @@
 //! Plain Rust, for CPUs without one of the other instruction sets. Compilers turn it into 128-bit vectors where
 //! the target has them.
 
-use super::{Kernel, Simd};
+use super::{Kernel, Lanes, Simd};
 
 /// 4 lanes, and registers as x86-64's baseline has them.
 pub(in crate::kernels) struct Portable;
@@ -11,15 +11,9 @@ fn zip(a: [f32; 4], b: [f32; 4], f: impl Fn(f32, f32) -> f32) -> [f32; 4] {
     [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
 }
 
-impl Simd for Portable {
+impl Lanes for Portable {
     type V = [f32; 4];
     const LANES: usize = 4;
-    const TILE_ROWS: usize = 6;
-
-    #[inline(never)]
-    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-        unsafe { kernel.run::<Self>() }
-    }
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> [f32; 4] {
@@ -82,6 +76,15 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn select_negative(v: [f32; 4], if_negative: [f32; 4], otherwise: [f32; 4]) -> [f32; 4] {
         std::array::from_fn(|i| if v[i].is_sign_negative() { if_negative[i] } else { otherwise[i] })
+    }
+}
+
+impl Simd for Portable {
+    const TILE_ROWS: usize = 6;
+
+    #[inline(never)]
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        unsafe { kernel.run::<Self>() }
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use std::{arch::x86_64::*, mem::transmute};
 
-use super::{Kernel, Simd};
+use super::{Kernel, Lanes, Simd};
 
 /// 8 lanes, 16 registers.
 pub(in crate::kernels) struct Avx2;
@@ -13,16 +13,9 @@ pub(in crate::kernels) struct Avx512<const BF16: bool = false>;
 // SAFETY of the blocks below: the trait's contract, that the CPU has the instruction set and pointers are valid
 // for a vector, is the intrinsics' own. `_mm_prefetch` may be given any address.
 
-impl Simd for Avx2 {
+impl Lanes for Avx2 {
     type V = __m256;
     const LANES: usize = 8;
-    const TILE_ROWS: usize = 6;
-
-    #[target_feature(enable = "avx2,fma")]
-    #[inline(never)]
-    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-        unsafe { kernel.run::<Self>() }
-    }
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m256 {
@@ -83,6 +76,16 @@ impl Simd for Avx2 {
     unsafe fn select_negative(v: __m256, if_negative: __m256, otherwise: __m256) -> __m256 {
         unsafe { _mm256_blendv_ps(otherwise, if_negative, v) }
     }
+}
+
+impl Simd for Avx2 {
+    const TILE_ROWS: usize = 6;
+
+    #[target_feature(enable = "avx2,fma")]
+    #[inline(never)]
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        unsafe { kernel.run::<Self>() }
+    }
 
     #[inline(always)]
     unsafe fn prefetch(address: *const f32) {
@@ -120,30 +123,9 @@ impl<const BF16: bool> Avx512<BF16> {
     }
 }
 
-impl<const BF16: bool> Simd for Avx512<BF16> {
+impl<const BF16: bool> Lanes for Avx512<BF16> {
     type V = __m512;
     const LANES: usize = 16;
-    const TILE_ROWS: usize = 14;
-
-    #[inline(always)]
-    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-        unsafe { if BF16 { Self::enter_bf16(kernel) } else { Self::enter_foundation(kernel) } }
-    }
-
-    #[inline(always)]
-    unsafe fn dot_bf16(a: __m512, b: __m512, sum: __m512) -> __m512 {
-        unsafe {
-            if BF16 {
-                // Vectors of 32 bfloat16, the type of whose lanes the intrinsic alone knows.
-                return _mm512_dpbf16_ps(
-                    sum,
-                    transmute::<__m512, __m512bh>(a),
-                    transmute::<__m512, __m512bh>(b),
-                );
-            }
-            super::dot_bf16::<Self>(a, b, sum)
-        }
-    }
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m512 {
@@ -205,6 +187,30 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         unsafe {
             let negative = _mm512_cmplt_epi32_mask(_mm512_castps_si512(v), _mm512_setzero_si512());
             _mm512_mask_blend_ps(negative, otherwise, if_negative)
+        }
+    }
+}
+
+impl<const BF16: bool> Simd for Avx512<BF16> {
+    const TILE_ROWS: usize = 14;
+
+    #[inline(always)]
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        unsafe { if BF16 { Self::enter_bf16(kernel) } else { Self::enter_foundation(kernel) } }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_bf16(a: __m512, b: __m512, sum: __m512) -> __m512 {
+        unsafe {
+            if BF16 {
+                // Vectors of 32 bfloat16, the type of whose lanes the intrinsic alone knows.
+                return _mm512_dpbf16_ps(
+                    sum,
+                    transmute::<__m512, __m512bh>(a),
+                    transmute::<__m512, __m512bh>(b),
+                );
+            }
+            super::dot_bf16::<Self>(a, b, sum)
         }
     }
 
