@@ -159,7 +159,9 @@ fn a_bad_image_is_one_line_and_code_1() {
     ] {
         run([path]).failed(1, part);
     }
-    run([picture().as_str(), "--max-pixels", "10"]).failed(1, "more than the 10 pixels allowed");
+    let refused =
+        run([picture().as_str(), "--max-pixels", "10"]).failed(1, "more than the 10 pixels allowed");
+    assert!(refused.stderr.contains("\nhint: --max-pixels N allows more\n"), "{refused:?}");
     feed(command().arg("--model").arg(tiny()).arg("-"), b"").failed(1, "error: -: is empty");
 }
 

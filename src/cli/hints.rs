@@ -4,7 +4,7 @@ use std::error::Error;
 
 use crate::{
     hub::{HubError, refetch_hint},
-    job::JobError,
+    job::{FailureFacts, JobError, Remedy},
     model::ModelError,
     output::{OutputError, Setting},
 };
@@ -20,6 +20,16 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
     };
     let message = if begins_with_an_option(error) { format!("--{error}") } else { error.to_string() };
     hint.map_or_else(|| message.clone(), |hint| format!("{message}\nhint: {hint}"))
+}
+
+/// Why an image failed, with the way out where an option is one.
+pub(super) fn told_of_image(failure: &FailureFacts<'_>) -> String {
+    let hint = match failure.remedy {
+        Some(Remedy::MaxPixels) => "\nhint: --max-pixels N allows more",
+        Some(Remedy::ImageKey) => "\nhint: --image-key EXT takes one",
+        None => "",
+    };
+    format!("{}{hint}", failure.reason)
 }
 
 /// Whether the message begins with the name of a setting, which is an option's.

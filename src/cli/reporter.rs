@@ -3,6 +3,7 @@
 use std::{io, ops::ControlFlow};
 
 use super::{
+    hints::told_of_image,
     print::{error_line, print_line, printable},
     progress::{Progress, ProgressMode},
     settled::Show,
@@ -98,7 +99,7 @@ fn show_image(
 ) -> ControlFlow<io::Error> {
     for record in records {
         if let Some(failure) = record.failure.as_ref().filter(|_| !show.told.contains(record.path)) {
-            progress.aside(|| show.voice.say_of("error", record.path, failure.reason));
+            progress.aside(|| show.voice.say_of("error", record.path, &told_of_image(failure)));
         }
     }
     if let (Some(record), false) = (records.first(), show.quiet) {

@@ -4,7 +4,7 @@ use std::{io::Write, ops::ControlFlow, path::Path};
 
 use super::{
     error::JobError,
-    failure::{Failure, Stage},
+    failure::Failure,
     report::{Event, FailureFacts, Record, Status},
     run::create,
 };
@@ -36,7 +36,7 @@ pub fn fail(
     }
     for item in items {
         let Some(error) = item.source.read().err() else { continue };
-        let failure = Failure { stage: Stage::Read, reason: error.to_string() };
+        let failure = Failure::read(&error);
         let (path, facts) = (item.source.to_string(), FailureFacts::of(&failure));
         let record = Record { path: &path, status: Status::Failed, features: None, failure: Some(facts) };
         if let (Some(file), Some(path)) = (&mut file, failures) {

@@ -66,7 +66,7 @@ use crate::{
 pub use absent::{absent, fail};
 pub use drawing::{Drawing, DrawingKind, DrawingPlace};
 pub use error::JobError;
-pub use failure::{Failure, Stage};
+pub use failure::{Failure, Remedy, Stage};
 pub use prepared::{Bound, Prepared};
 pub use report::{
     Ended, Event, FailureFacts, Features, ImageFacts, Record, Seconds, Status, Tally, TokenCounts,

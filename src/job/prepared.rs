@@ -278,7 +278,7 @@ pub enum Bound {
 
 /// Whether an image's output is there already. What could not be read has none.
 pub(super) fn is_complete(complete: &Complete, item: &Item) -> bool {
-    !matches!(item.source, Source::Unreadable(..) | Source::ShardEnd { .. })
+    !matches!(item.source, Source::Unreadable(..) | Source::SeveralImages(..) | Source::ShardEnd { .. })
         && complete.contains(&item.name, item.sample.as_deref())
 }
 
