@@ -238,6 +238,17 @@ fn a_full_target_is_an_error_and_a_closed_pipe_is_not() {
     let child =
         command().arg("--model").arg(tiny()).arg(picture()).stdout(full).stderr(Stdio::piped()).spawn();
     support::run::Outcome::from(child.unwrap().wait_with_output().unwrap()).failed(2, "standard output");
+    for line in ["--help", "-h", "--version", "--generate man", "--generate complete-zsh"] {
+        let printed = |stdout: Stdio| {
+            let child = command().args(line.split(' ')).stdout(stdout).stderr(Stdio::piped()).spawn();
+            support::run::Outcome::from(child.unwrap().wait_with_output().unwrap())
+        };
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        printed(full.into()).failed(2, "standard output cannot be written: No space left on device");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        printed(writer.into()).done();
+    }
 
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -1,6 +1,6 @@
 //! What can be told before a model is looked for, which may mean a download.
 
-use super::{exit::Exit, hints::told, print::cannot_print, reporter::Reporter, settled::Settled};
+use super::{exit::Exit, hints::told, reporter::Reporter, settled::Settled};
 use crate::{
     job::{Drawing, Ended, absent, fail},
     output::OutputFile,
@@ -24,11 +24,8 @@ pub(super) fn look(settled: &mut Settled) -> Result<Option<Exit>, String> {
         settled.show.warns_of_random_weights = false;
         let mut reporter = Reporter::new(&settled.show);
         let failed = fail(&absent, settled.failures.as_deref(), &mut |event| reporter.take(event));
-        reporter.end(failed.as_ref().ok().map(|()| Ended::Complete), false);
-        if let Some(error) = reporter.unprintable() {
-            return cannot_print(error).map(Some);
-        }
-        return failed.map(|()| Some(Exit::SomeFailed)).map_err(|error| told(&error));
+        let failed = failed.map(|()| Ended::Complete).map_err(|error| told(&error));
+        return Ok(Some(reporter.end(failed, false)));
     }
     if !settled.show.dry_run {
         let probed = settled

@@ -85,6 +85,7 @@ impl Settled {
                 "- is given twice, and standard input holds one image\nhint: name files, or list them with --files-from"
             );
         }
+        check_useless(&args)?;
         let is_one = matches!(inputs.as_slice(), [input] if input.is_one());
         let asked = Asked {
             path: args.output.clone(),
@@ -131,7 +132,8 @@ impl Settled {
             quiet: args.quiet,
             // One image is done before a bar could be read.
             progress: match args.progress {
-                ProgressMode::Auto if args.quiet || is_one => ProgressMode::Never,
+                ProgressMode::Auto | ProgressMode::Json if args.quiet => ProgressMode::Never,
+                ProgressMode::Auto if is_one => ProgressMode::Never,
                 mode => mode,
             },
             voice: args.progress.voice(),
@@ -214,6 +216,19 @@ fn all_sharded(inputs: &[Box<dyn Input>]) -> Option<bool> {
         true => Some(false),
         false => each.into_iter().collect::<Option<Vec<bool>>>().map(|_| true),
     }
+}
+
+/// Refuses what would say nothing.
+fn check_useless(args: &Args) -> Result<()> {
+    if args.null && args.files_from.is_none() {
+        bail!(
+            "--null is how --files-from ends its paths, and it is not given\nhint: --files-from - -0 reads them from standard input"
+        );
+    }
+    if args.quiet && args.progress == ProgressMode::Always {
+        bail!("--progress always shows what --quiet keeps silent\nhint: leave one of them out");
+    }
+    Ok(())
 }
 
 fn is_dash(path: impl AsRef<Path>) -> bool {
