@@ -88,7 +88,8 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "grid", help_heading = "What")]
     pub(super) pad: bool,
 
-    /// Draw the norm of each patch token over the picture, as a PNG file; of several images, one each into a directory
+    /// Draw the norm of each patch token over the picture, as a PNG file or with - to standard output; of several images, one each
+    /// into a directory
     #[arg(long, value_name = "FILE|DIR", help_heading = "What")]
     pub(super) heatmap: Option<PathBuf>,
 
@@ -96,7 +97,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "ROW,COLUMN", requires = "heatmap", help_heading = "What")]
     pub(super) query: Option<Cell>,
 
-    /// Draw the first three principal components of the patch tokens as red, green and blue, as a PNG file or into a directory
+    /// Draw the first three principal components of the patch tokens as red, green and blue, to the same places
     #[arg(long, value_name = "FILE|DIR", help_heading = "What")]
     pub(super) pca: Option<PathBuf>,
 

@@ -43,6 +43,14 @@ fn begins_with_an_option(error: &(dyn Error + 'static)) -> bool {
 fn of_job(error: &JobError) -> Option<String> {
     let hint = match error {
         JobError::Output(error) => of_output(error)?,
+        JobError::Drawing { kind, source: OutputError::Taken { .. } } => {
+            return Some(format!("--overwrite starts anew, another --{kind} keeps both"));
+        }
+        JobError::Drawing { source, .. } => of_output(source)?,
+        JobError::AmongInputs { kind, path, .. } => {
+            let other = path.join(kind.to_string());
+            return Some(format!("give them a directory of their own, such as --{kind} {}", other.display()));
+        }
         JobError::Model(ModelError::Corrupt { path, .. }) => {
             let is_weights = path.extension().is_some_and(|extension| extension == "safetensors");
             let elsewhere = || is_weights.then(|| "copy it anew, or save the model again".to_owned());

@@ -21,7 +21,7 @@ use crate::{
     extractor::Options,
     hub::{self, HubError, ModelChoice, Settings},
     input::{self, Images, Input, List, Separator},
-    job::{Drawing, Job},
+    job::{Drawing, DrawingPlace, Job},
     kernels::physical_cores,
     model::ModelSpec,
     output::{self, Asked, Destination, Dtype, OutputError, Part, Setting},
@@ -55,7 +55,7 @@ pub(super) struct Show {
     pub(super) quiet: bool,
     pub(super) progress: ProgressMode,
     pub(super) voice: Voice,
-    /// Whether shapes are printed, as nothing is written.
+    /// Whether shapes are printed, as nothing is written, or nothing but pictures.
     pub(super) shapes: bool,
     /// Whether there may be several images.
     pub(super) is_batch: bool,
@@ -104,19 +104,10 @@ impl Settled {
             overwrite: args.overwrite,
         };
         let drawings = drawings(&args, is_one)?;
-        let destination = match output::choose(&asked) {
-            // The names of pictures may be what it is for.
-            Err(OutputError::Unused { setting: Setting::KeepExtension }) if names_drawings(&drawings) => {
-                output::choose(&Asked { keep_extension: false, ..asked })
-            }
-            chosen => chosen,
-        };
-        let destination = destination.map_err(|error| Error::msg(told(&error)))?;
+        let destination = destination(asked, &drawings).map_err(|error| Error::msg(told(&error)))?;
         let request = request(&args)?;
         let model = model(&args).map_err(|error| Error::msg(told(&error)))?;
-        if args.json && args.output.as_deref().is_some_and(is_dash) {
-            bail!("--json and -o - both need standard output\nhint: write the tensor to a file");
-        }
+        check_stdout(&args)?;
         if let (Fit::Keep, Some(size @ ImageSize::Exact { height, width })) = (args.fit, args.image_size) {
             bail!(
                 "--fit keep keeps a picture's own shape, and --image-size {size} is another\nhint: give the shorter edge alone, --image-size {}",
@@ -137,7 +128,7 @@ impl Settled {
                 mode => mode,
             },
             voice: args.progress.voice(),
-            shapes: args.output.is_none(),
+            shapes: args.output.is_none() && !drawings.iter().any(|one| one.place == DrawingPlace::Stdout),
             is_batch: !is_one,
             overwrites: args.overwrite,
             warns_of_random_weights: args.random_weights.is_some() && request.needs_tower() && !args.quiet,
@@ -218,6 +209,21 @@ fn all_sharded(inputs: &[Box<dyn Input>]) -> Option<bool> {
     }
 }
 
+/// Where tensors go. What is said of how to write may be meant for the pictures alone.
+fn destination(mut asked: Asked, drawings: &[Drawing]) -> Result<Box<dyn Destination>, OutputError> {
+    loop {
+        match output::choose(&asked) {
+            Err(OutputError::Unused { setting: Setting::KeepExtension }) if names_drawings(drawings) => {
+                asked.keep_extension = false;
+            }
+            Err(OutputError::Unused { setting: Setting::Overwrite }) if !drawings.is_empty() => {
+                asked.overwrite = false;
+            }
+            chosen => return chosen,
+        }
+    }
+}
+
 /// Refuses what would say nothing.
 fn check_useless(args: &Args) -> Result<()> {
     if args.null && args.files_from.is_none() {
@@ -227,6 +233,28 @@ fn check_useless(args: &Args) -> Result<()> {
     }
     if args.quiet && args.progress == ProgressMode::Always {
         bail!("--progress always shows what --quiet keeps silent\nhint: leave one of them out");
+    }
+    Ok(())
+}
+
+/// Refuses two things on standard output, and failures there, which `--json` tells of beside the rest.
+fn check_stdout(args: &Args) -> Result<()> {
+    let dash = |path: &Option<PathBuf>| path.as_deref().is_some_and(is_dash);
+    let wanted = [
+        ("--json", args.json),
+        ("-o -", dash(&args.output)),
+        ("--heatmap -", dash(&args.heatmap)),
+        ("--pca -", dash(&args.pca)),
+    ];
+    let wanted: Vec<&str> =
+        wanted.into_iter().filter_map(|(option, given)| given.then_some(option)).collect();
+    if let [one, other, ..] = wanted.as_slice() {
+        bail!("{one} and {other} both need standard output\nhint: write to a file");
+    }
+    if dash(&args.failures) {
+        bail!(
+            "--failures - names no file\nhint: --json reports failures on standard output, beside all other images"
+        );
     }
     Ok(())
 }

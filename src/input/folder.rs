@@ -33,6 +33,10 @@ impl Input for Folder {
         Some(shards)
     }
 
+    fn directory(&self) -> Option<&Path> {
+        Some(&self.0)
+    }
+
     fn images(self: Box<Self>) -> Result<Images, InputError> {
         let root = self.0;
         let (mut items, mut others) = (Vec::new(), 0);

@@ -39,6 +39,11 @@ pub trait Input: Debug + Send + Sync {
         Some(false)
     }
 
+    /// The directory, of one that is a directory.
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
+
     /// Of one that is plainly not there, the [`Item`] that will fail; nothing is opened, since a pipe waits for its writer.
     ///
     /// # Errors

@@ -44,6 +44,7 @@
 
 mod absent;
 mod drawing;
+mod drawing_kind;
 mod error;
 mod failure;
 mod pipeline;
@@ -64,7 +65,8 @@ use crate::{
 };
 
 pub use absent::{absent, fail};
-pub use drawing::{Drawing, DrawingKind, DrawingPlace};
+pub use drawing::{Drawing, DrawingPlace};
+pub use drawing_kind::DrawingKind;
 pub use error::JobError;
 pub use failure::{Failure, Remedy, Stage};
 pub use prepared::{Bound, Prepared};

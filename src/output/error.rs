@@ -170,6 +170,14 @@ impl OutputError {
         }
     }
 
+    /// Of standard output: a reader that has gone is another matter than a full disk.
+    pub(crate) fn of_stdout(source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::BrokenPipe => Self::ReaderGone,
+            _ => Self::Io { path: "standard output".into(), source },
+        }
+    }
+
     /// Whether another image may do better.
     pub fn is_of_one_image(&self) -> bool {
         matches!(self, Self::Misplaced { .. } | Self::Foreign { .. })
