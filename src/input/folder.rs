@@ -33,6 +33,11 @@ impl Input for Folder {
         Some(shards)
     }
 
+    fn places(&self) -> Option<usize> {
+        let images = Box::new(self.clone()).images().ok()?;
+        Some(images.known().len())
+    }
+
     fn directory(&self) -> Option<&Path> {
         Some(&self.0)
     }

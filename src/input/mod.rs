@@ -44,6 +44,11 @@ pub trait Input: Debug + Send + Sync {
         None
     }
 
+    /// How many places in a listing it takes; none if that is not known.
+    fn places(&self) -> Option<usize> {
+        Some(1)
+    }
+
     /// Of one that is plainly not there, the [`Item`] that will fail; nothing is opened, since a pipe waits for its writer.
     ///
     /// # Errors

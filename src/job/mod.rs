@@ -64,7 +64,7 @@ use crate::{
     shard::Selection,
 };
 
-pub use absent::{absent, fail};
+pub use absent::{Absent, absent, fail};
 pub use drawing::{Drawing, DrawingPlace};
 pub use drawing_kind::DrawingKind;
 pub use error::JobError;
