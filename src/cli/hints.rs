@@ -42,6 +42,9 @@ fn begins_with_an_option(error: &(dyn Error + 'static)) -> bool {
 
 fn of_job(error: &JobError) -> Option<String> {
     let hint = match error {
+        JobError::Output(OutputError::ShardSize { least, .. }) => {
+            return Some(format!("the smallest is --shard-size {least}"));
+        }
         JobError::Output(error) => of_output(error)?,
         JobError::Drawing { kind, source: OutputError::Taken { .. } } => {
             return Some(format!("--overwrite starts anew, another --{kind} keeps both"));
@@ -104,7 +107,6 @@ fn of_output(error: &OutputError) -> Option<&'static str> {
         }
         OutputError::OtherFormat { .. } => "leave --format out",
         OutputError::NoStream => "leave --format out, or write -o x.safetensors",
-        OutputError::ShardSize { .. } => "give a larger --shard-size",
         OutputError::Taken { .. } => "--overwrite starts anew, another -o keeps both",
         OutputError::Foreign { .. } => "--overwrite replaces it",
         _ => return None,
