@@ -22,7 +22,7 @@ use crate::{
     hub::{self, HubError, ModelChoice, Settings},
     input::{self, Images, Input, List, Separator},
     job::{Drawing, DrawingPlace, Job},
-    kernels::physical_cores,
+    kernels::{MatmulPrecision, physical_cores},
     model::ModelSpec,
     output::{self, Asked, Destination, Dtype, OutputError, Part, Setting},
     processor::{Fit, ImageSize},
@@ -85,7 +85,7 @@ impl Settled {
                 "- is given twice, and standard input holds one image\nhint: name files, or list them with --files-from"
             );
         }
-        check_useless(&args)?;
+        check_useless(&args, &inputs)?;
         let is_one = matches!(inputs.as_slice(), [input] if input.is_one());
         let asked = Asked {
             path: args.output.clone(),
@@ -107,11 +107,22 @@ impl Settled {
         let destination = destination(asked, &drawings).map_err(|error| Error::msg(told(&error)))?;
         let request = request(&args)?;
         let model = model(&args).map_err(|error| Error::msg(told(&error)))?;
+        // --offline, which is a promise, is kept in any case.
+        if args.cache_dir.is_some() && matches!(model, ModelChoice::Here(_)) {
+            bail!(
+                "--cache-dir is where models of the hub are kept, and none is needed\nhint: leave --cache-dir out"
+            );
+        }
         check_stdout(&args)?;
         if let (Fit::Keep, Some(size @ ImageSize::Exact { height, width })) = (args.fit, args.image_size) {
             bail!(
                 "--fit keep keeps a picture's own shape, and --image-size {size} is another\nhint: give the shorter edge alone, --image-size {}",
                 height.min(width)
+            );
+        }
+        if args.matmul_precision != MatmulPrecision::default() && !request.needs_tower() {
+            bail!(
+                "--matmul-precision is of the tower, and pixel_values come before it\nhint: leave --matmul-precision out"
             );
         }
         if args.tiles && (args.fit != Fit::Crop || args.image_size.is_some()) {
@@ -224,11 +235,22 @@ fn destination(mut asked: Asked, drawings: &[Drawing]) -> Result<Box<dyn Destina
     }
 }
 
-/// Refuses what would say nothing.
-fn check_useless(args: &Args) -> Result<()> {
+/// Refuses what would say nothing of such inputs, or of what is shown.
+fn check_useless(args: &Args, inputs: &[Box<dyn Input>]) -> Result<()> {
     if args.null && args.files_from.is_none() {
         bail!(
             "--null is how --files-from ends its paths, and it is not given\nhint: --files-from - -0 reads them from standard input"
+        );
+    }
+    let no_shards = || inputs.iter().all(|input| input.holds_shards() == Some(false));
+    if !args.image_key.is_empty() && no_shards() {
+        bail!(
+            "--image-key chooses among the images of a tar's samples, and no tar comes in\nhint: leave --image-key out, or give tars"
+        );
+    }
+    if !args.keep.is_empty() && no_shards() {
+        bail!(
+            "--keep carries members over from tar to tar, and no tar comes in\nhint: leave --keep out, or give tars"
         );
     }
     if args.quiet && args.progress == ProgressMode::Always {

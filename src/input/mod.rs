@@ -44,6 +44,11 @@ pub trait Input: Debug + Send + Sync {
         None
     }
 
+    /// Whether some of what it holds are tar shards; none if that is not known.
+    fn holds_shards(&self) -> Option<bool> {
+        self.is_sharded()
+    }
+
     /// How many places in a listing it takes; none if that is not known.
     fn places(&self) -> Option<usize> {
         Some(1)
