@@ -8,7 +8,7 @@ use pillow_exact::{Alpha, ExifOrientation};
 use super::{
     choices::{FormatChoice, choice},
     generate::Generated,
-    manual::after_help,
+    manual::{DESCRIPTION, after_help},
     progress::ProgressMode,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 
 /// Every vision token of a CLIP tower: images in, last_hidden_state out
 #[derive(Clone, Debug, Parser)]
-#[command(version, after_help = after_help(), max_term_width = 100)]
+#[command(version, long_about = DESCRIPTION, after_help = after_help(), max_term_width = 100)]
 pub(super) struct Args {
     /// Image files, tars of them, directories (searched recursively), or - for an image's or a tar's bytes on standard input
     #[arg(value_name = "INPUT", required_unless_present_any = ["files_from", "generate"])]

@@ -232,9 +232,9 @@ impl Choice for Generated {
     fn help(self) -> &'static str {
         match self {
             Self::CompleteBash => "For ~/.local/share/bash-completion/completions/clip-features",
-            Self::CompleteZsh => "For a file _clip-features in a directory of $fpath",
+            Self::CompleteZsh => "For a file _clip-features in a directory that fpath names",
             Self::CompleteFish => "For ~/.config/fish/completions/clip-features.fish",
-            Self::CompletePowershell => "For the file that $PROFILE names",
+            Self::CompletePowershell => "For the file that PROFILE names",
             Self::Man => "For ~/.local/share/man/man1/clip-features.1",
         }
     }
