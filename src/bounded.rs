@@ -6,9 +6,17 @@ use std::{
     path::Path,
 };
 
-/// Reads a file of at most `limit` bytes.
+/// Opens what must be a regular file. To open a pipe would wait for somebody to write to it.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    match std::fs::metadata(path)? {
+        kind if kind.is_file() || kind.is_dir() => File::open(path),
+        _ => Err(io::Error::other("is no regular file, but a pipe, a device or a socket")),
+    }
+}
+
+/// Reads a regular file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    let file = open(path)?;
     let too_large = || {
         io::Error::new(
             io::ErrorKind::FileTooLarge,
@@ -18,7 +26,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     if file.metadata()?.len() > limit {
         return Err(too_large());
     }
-    // A pipe has no length, and a file may grow.
+    // A file may grow.
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
@@ -26,8 +34,19 @@ pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 /// The same of text.
 pub(crate) fn read_to_string(path: &Path, limit: u64) -> io::Result<String> {
-    String::from_utf8(read(path, limit)?)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+    String::from_utf8(read(path, limit)?).map_err(|error| {
+        let place = error.utf8_error().valid_up_to();
+        io::Error::new(io::ErrorKind::InvalidData, format!("is no UTF-8 text, from byte {place} on"))
+    })
+}
+
+/// What somebody else has written as a message quotes it: no more than its beginning.
+pub(crate) fn excerpt(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// A part of a stream that ends in a certain byte, or with the stream.
@@ -84,7 +103,13 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
         assert_eq!(error.to_string(), "is larger than 5 bytes, which no such file is");
         #[cfg(target_os = "linux")]
-        assert_eq!(read(Path::new("/dev/zero"), 1000).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert!(read(Path::new("/dev/zero"), 1000).unwrap_err().to_string().contains("is no regular file"));
+    }
+
+    #[test]
+    fn what_is_quoted_is_short() {
+        assert_eq!(excerpt("äb"), "äb");
+        assert_eq!(excerpt(&"ä".repeat(81)), "ä".repeat(80) + "…");
     }
 
     #[test]

@@ -159,7 +159,9 @@ fn a_bad_image_is_one_line_and_code_1() {
     ] {
         run([path]).failed(1, part);
     }
-    run([picture().as_str(), "--max-pixels", "10"]).failed(1, "more than the 10 pixels allowed");
+    let refused =
+        run([picture().as_str(), "--max-pixels", "10"]).failed(1, "more than the 10 pixels allowed");
+    assert!(refused.stderr.contains("\nhint: --max-pixels N allows more\n"), "{refused:?}");
     feed(command().arg("--model").arg(tiny()).arg("-"), b"").failed(1, "error: -: is empty");
 }
 
@@ -236,6 +238,17 @@ fn a_full_target_is_an_error_and_a_closed_pipe_is_not() {
     let child =
         command().arg("--model").arg(tiny()).arg(picture()).stdout(full).stderr(Stdio::piped()).spawn();
     support::run::Outcome::from(child.unwrap().wait_with_output().unwrap()).failed(2, "standard output");
+    for line in ["--help", "-h", "--version", "--generate man", "--generate complete-zsh"] {
+        let printed = |stdout: Stdio| {
+            let child = command().args(line.split(' ')).stdout(stdout).stderr(Stdio::piped()).spawn();
+            support::run::Outcome::from(child.unwrap().wait_with_output().unwrap())
+        };
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        printed(full.into()).failed(2, "standard output cannot be written: No space left on device");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        printed(writer.into()).done();
+    }
 
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

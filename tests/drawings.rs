@@ -135,13 +135,89 @@ fn pictures_of_other_settings_or_origin_stay() {
     let with = |more: &[&str]| run(words.iter().chain(more));
     assert_eq!(done(&words), 3);
     let before = files(&maps);
-    with(&["--query", "1,1"])
+    let refused = with(&["--query", "1,1"])
         .failed(2, "holds outputs of other settings: drawing is \"norm\", not \"cosine\"");
+    assert!(
+        refused.stderr.contains("hint: --overwrite starts anew, another --heatmap keeps both"),
+        "{refused:?}"
+    );
     with(&["--layer", "-2"]).failed(2, "holds outputs of other settings");
     assert!(files(&maps) == before);
     fs::remove_file(maps.join("manifest.jsonl")).unwrap();
-    with(&[]).failed(2, "does not say that it is ours");
+    let refused = with(&[]).failed(2, "does not say that it is ours");
+    assert!(refused.stderr.contains("hint: --overwrite replaces it"), "{refused:?}");
     assert_eq!(fs::read(maps.join("a.png")).unwrap(), before["a.png"]);
+    // What the hints say is done, with pictures alone and beside tensors that know nothing of it.
+    assert_eq!(done(&[&words[..], &["--query", "1,1", "--overwrite"]].concat()), 3);
+    assert_ne!(fs::read(maps.join("a.png")).unwrap(), before["a.png"]);
+    assert_eq!(done(&[&words[..], &["--overwrite"]].concat()), 3);
+    assert!(files(&maps) == before);
+    with(&["--overwrite", "--shard", "0/2"]).failed(2, "one part of a job cannot start a directory anew");
+    let file = maps.join("a.png").to_str().unwrap().to_owned();
+    let one = photos.join("a.jpg").to_str().unwrap().to_owned();
+    run([&one, "--pca", &file, "--overwrite"]).done();
+    run([&one, "--overwrite"]).failed(2, "--overwrite replaces files, and none are written");
+}
+
+#[test]
+fn a_picture_goes_to_standard_output_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = photos(directory.path());
+    let (one, file) = (photos.join("a.jpg"), directory.path().join("x.png"));
+    let (one, file) = (one.to_str().unwrap(), file.to_str().unwrap());
+    for option in ["--heatmap", "--pca"] {
+        run([one, option, file]).done();
+        let mut command = command();
+        command.current_dir(directory.path()).arg("--model").arg(fixture("checkpoints/vision"));
+        let printed = Outcome::from(command.args([one, option, "-"]).output().unwrap()).done();
+        assert!(printed.stdout == fs::read(file).unwrap(), "{option}");
+        assert!(!directory.path().join("-").exists());
+        run([one, option, "-", "--json"]).failed(2, "both need standard output");
+        run([one, option, "-", "-o", "-"]).failed(2, "both need standard output");
+        run([photos.to_str().unwrap(), option, "-"]).failed(2, "takes the picture of one image");
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut unread = command();
+    unread.arg("--model").arg(fixture("checkpoints/vision")).args([one, "--pca", "-"]).stdout(writer);
+    let child = unread.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    Outcome::from(child.wait_with_output().unwrap()).done();
+    run([one, "--heatmap", "-", "--pca", "-"]).failed(2, "--heatmap - and --pca - both need standard output");
+}
+
+#[test]
+fn pictures_are_not_drawn_over_or_among_the_images() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = photos(directory.path());
+    fs::remove_file(photos.join("broken.png")).unwrap();
+    let before = files(directory.path());
+    let input = photos.to_str().unwrap();
+    let slash = format!("{input}/");
+    for output in [input, &slash] {
+        let refused = run([input, "--heatmap", output]);
+        let reason = format!("pictures would be drawn among the images of {input}, which is an input");
+        let refused = refused.failed(2, &reason);
+        assert!(refused.stderr.contains("hint: give them a directory of their own, such as --heatmap "));
+        run([input, "--pca", output, "--overwrite"]).failed(2, &reason);
+    }
+    // A list may name what the pictures would replace.
+    let list = directory.path().join("list");
+    fs::write(&list, "a.jpg\nb.png\n").unwrap();
+    let mut listed = command();
+    listed.current_dir(&photos).arg("--model").arg(fixture("checkpoints/vision"));
+    listed.args(["--files-from", list.to_str().unwrap(), "--heatmap", ".", "--overwrite", "-q"]);
+    Outcome::from(listed.output().unwrap()).failed(1, "b.png: would be drawn over the image itself");
+    // So may the command line.
+    let mut named = command();
+    named.current_dir(&photos).arg("--model").arg(fixture("checkpoints/vision"));
+    named.args(["sub dir/c.bmp", "b.png", "--heatmap", ".", "--overwrite", "-q"]);
+    Outcome::from(named.output().unwrap()).failed(2, "./b.png: would be written over");
+    let after = files(directory.path());
+    assert!(before.iter().all(|(name, bytes)| after[name] == *bytes));
+    assert!(
+        after.contains_key("photos/a.png"),
+        "what is named is drawn of, though it lies where it is drawn"
+    );
 }
 
 #[test]

@@ -94,6 +94,62 @@ fn all_that_a_program_is_told_is_json() {
     assert!(objects[0]["error"]["hint"].as_str().unwrap().contains(".npy"), "{objects:?}");
 }
 
+#[test]
+fn wrong_usage_is_an_error_record_too() {
+    for words in [
+        &["--progress", "json", "x.png", "--hetmap", "y.png"][..],
+        &["--progress=json"],
+        &["x.png", "--layer", "x", "--progress", "json"],
+        &["x.png", "-0", "--progress", "json"],
+    ] {
+        let refused = run(words);
+        assert_eq!((refused.code, refused.text()), (Some(2), ""), "{refused:?}");
+        let objects = objects(&refused.stderr);
+        assert_eq!(objects.len(), 1, "{objects:?}");
+        let message = objects[0]["error"]["message"].as_str().unwrap();
+        assert!(!message.contains('\n') && !message.starts_with("error"), "{message}");
+    }
+    let refused = run(["--progress", "json", "x.png", "--hetmap", "y.png"]);
+    assert!(objects(&refused.stderr)[0]["error"]["hint"].as_str().unwrap().contains("--heatmap"));
+}
+
+#[test]
+fn quiet_leaves_errors_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = photos(directory.path());
+    let quiet = run(["-q", "--progress", "json", photos.to_str().unwrap()]);
+    let objects = objects(&quiet.stderr);
+    assert_eq!(quiet.code, Some(1));
+    assert!(objects.len() == 1 && objects[0]["error"].is_object(), "{objects:?}");
+    run(["-q", "--progress", "always", photos.to_str().unwrap()]).failed(2, "what --quiet keeps silent");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_summary_is_last_whatever_ended_the_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = photos(directory.path());
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ends = |more: &[&str], stdout: std::process::Stdio| {
+        let mut command = command();
+        command.arg("--model").arg(tiny()).arg(&photos).args(["--progress", "json"]).args(more);
+        let child = command.stdout(stdout).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let outcome = Outcome::from(child.wait_with_output().unwrap());
+        let objects = objects(&outcome.stderr);
+        let error = objects.iter().rposition(|object| object.get("error").is_some());
+        assert!(error < Some(objects.len() - 1), "{objects:?}");
+        (outcome.code, objects.last().unwrap()["summary"]["ended"].as_str().unwrap().to_owned())
+    };
+    let error = (Some(2), "error".to_owned());
+    assert_eq!(ends(&[], full().into()), error);
+    assert_eq!(ends(&["--json"], full().into()), error);
+    assert_eq!(ends(&["-o", "-"], full().into()), error);
+    assert_eq!(ends(&["--failures", "/dev/full"], std::process::Stdio::null()), error);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(ends(&[], writer.into()), (Some(0), "unheard".to_owned()));
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_has_its_summary_too() {

@@ -202,6 +202,7 @@ fn of_several_images_in_a_sample_one_is_named() {
     let refused = run([&at("a.tar"), "-o", &at("x.tar"), "-q"]);
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("several images, jpg, seg.png: image-key"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("\nhint: --image-key EXT takes one\n"), "{}", refused.stderr);
     run([&at("a.tar"), "-o", &at("y.tar"), "-q", "--image-key", "seg.png,jpg"]).done();
     let facts = &self::members(&fs::read(at("y.tar")).unwrap())[1].1;
     assert!(String::from_utf8_lossy(facts).contains("a.seg.png"));

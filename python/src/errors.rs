@@ -39,7 +39,9 @@ pub(crate) fn of_model(error: &ModelError) -> PyErr {
 pub(crate) fn of_job(error: &JobError) -> PyErr {
     match error {
         JobError::Model(error) => of_model(error),
-        JobError::Output(_) | JobError::NoSpace { .. } => PyOSError::new_err(told(error)),
+        JobError::Output(_) | JobError::Drawing { .. } | JobError::NoSpace { .. } => {
+            PyOSError::new_err(told(error))
+        }
         _ => PyValueError::new_err(told(error)),
     }
 }

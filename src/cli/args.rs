@@ -8,7 +8,7 @@ use pillow_exact::{Alpha, ExifOrientation};
 use super::{
     choices::{FormatChoice, choice},
     generate::Generated,
-    manual::after_help,
+    manual::{DESCRIPTION, after_help},
     progress::ProgressMode,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 
 /// Every vision token of a CLIP tower: images in, last_hidden_state out
 #[derive(Clone, Debug, Parser)]
-#[command(version, after_help = after_help(), max_term_width = 100)]
+#[command(version, long_about = DESCRIPTION, after_help = after_help(), max_term_width = 100)]
 pub(super) struct Args {
     /// Image files, tars of them, directories (searched recursively), or - for an image's or a tar's bytes on standard input
     #[arg(value_name = "INPUT", required_unless_present_any = ["files_from", "generate"])]
@@ -88,7 +88,8 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "grid", help_heading = "What")]
     pub(super) pad: bool,
 
-    /// Draw the norm of each patch token over the picture, as a PNG file; of several images, one each into a directory
+    /// Draw the norm of each patch token over the picture, as a PNG file or with - to standard output; of several images, one each
+    /// into a directory
     #[arg(long, value_name = "FILE|DIR", help_heading = "What")]
     pub(super) heatmap: Option<PathBuf>,
 
@@ -96,7 +97,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "ROW,COLUMN", requires = "heatmap", help_heading = "What")]
     pub(super) query: Option<Cell>,
 
-    /// Draw the first three principal components of the patch tokens as red, green and blue, as a PNG file or into a directory
+    /// Draw the first three principal components of the patch tokens as red, green and blue, to the same places
     #[arg(long, value_name = "FILE|DIR", help_heading = "What")]
     pub(super) pca: Option<PathBuf>,
 

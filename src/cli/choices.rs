@@ -232,9 +232,9 @@ impl Choice for Generated {
     fn help(self) -> &'static str {
         match self {
             Self::CompleteBash => "For ~/.local/share/bash-completion/completions/clip-features",
-            Self::CompleteZsh => "For a file _clip-features in a directory of $fpath",
+            Self::CompleteZsh => "For a file _clip-features in a directory that fpath names",
             Self::CompleteFish => "For ~/.config/fish/completions/clip-features.fish",
-            Self::CompletePowershell => "For the file that $PROFILE names",
+            Self::CompletePowershell => "For the file that PROFILE names",
             Self::Man => "For ~/.local/share/man/man1/clip-features.1",
         }
     }
@@ -256,8 +256,9 @@ impl Choice for ProgressMode {
         match self {
             Self::Always => "Also a line at the start where standard error is no terminal",
             Self::Json => {
-                "For a program: all of standard error is JSON objects, one a line, under what they are: progress (first at the \
-                 start, then once a second), warning, error, at the end a summary"
+                "For a program: all of standard error is JSON objects, one a line, under what they are: download, progress (first \
+                 at the start, then once a second), warning, error, interrupted, and last, once images are looked at, summary; \
+                 with --quiet errors alone"
             }
             Self::Auto | Self::Never => "",
         }

@@ -1,13 +1,16 @@
-//! `--heatmap` and `--pca`: what is drawn, and whether into a file or a directory.
+//! `--heatmap` and `--pca`: what is drawn, and whether into a file, a directory, or to standard output.
 
-use std::path::Path;
+use std::{
+    io::{self, IsTerminal},
+    path::Path,
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 
-use super::args::Args;
+use super::{args::Args, hints::told};
 use crate::{
     job::{Drawing, DrawingKind, DrawingPlace},
-    output::Directory,
+    output::{Directory, OutputError},
 };
 
 /// The drawings that are asked for, of one image or of several.
@@ -26,6 +29,17 @@ pub(super) fn drawings(args: &Args, is_one: bool) -> Result<Vec<Drawing>> {
 }
 
 fn place(option: &str, path: &Path, args: &Args, is_one: bool) -> Result<DrawingPlace> {
+    if path.as_os_str() == "-" {
+        if !is_one {
+            bail!("{option} -: standard output takes the picture of one image\nhint: name a directory");
+        }
+        if io::stdout().is_terminal() {
+            bail!(
+                "{option} -: standard output is a terminal, and pictures are binary\nhint: redirect it, or name a file"
+            );
+        }
+        return Ok(DrawingPlace::Stdout);
+    }
     let last = path.as_os_str().as_encoded_bytes().last();
     let is_directory = path.is_dir() || last.is_some_and(|&byte| std::path::is_separator(byte.into()));
     let extension = path.extension();
@@ -39,6 +53,9 @@ fn place(option: &str, path: &Path, args: &Args, is_one: bool) -> Result<Drawing
             bail!("{option} {}: pictures are PNG files\nhint: {option} {}", path.display(), named.display());
         }
         return Ok(DrawingPlace::File(path.to_owned()));
+    }
+    if args.overwrite && args.shard.is_some() {
+        return Err(Error::msg(told(&OutputError::OverwriteInParts { path: path.to_owned() })));
     }
     Ok(DrawingPlace::Directory(Directory {
         root: path.to_owned(),

@@ -1,6 +1,6 @@
 //! What can be told before a model is looked for, which may mean a download.
 
-use super::{exit::Exit, hints::told, print::cannot_print, reporter::Reporter, settled::Settled};
+use super::{exit::Exit, hints::told, reporter::Reporter, settled::Settled};
 use crate::{
     job::{Drawing, Ended, absent, fail},
     output::OutputFile,
@@ -9,26 +9,20 @@ use crate::{
 /// Says which inputs are not there. Where none is, that is all there is to do, and how it ends; else those images fail in their
 /// place. The error is what to say of an input or an output that ends the run.
 pub(super) fn look(settled: &mut Settled) -> Result<Option<Exit>, String> {
-    // The parts of a job share their inputs: each is told by the part that takes it.
-    let absent = match settled.part {
-        None => absent(&settled.inputs).map_err(|error| told(&error))?,
-        Some(_) => Vec::new(),
-    };
-    for item in &absent {
+    let absent = absent(&settled.inputs, settled.part).map_err(|error| told(&error))?;
+    for item in &absent.items {
         let Some(error) = item.source.read().err() else { continue };
         let path = item.source.to_string();
         settled.show.voice.say_of("error", &path, &error.to_string());
         settled.show.told.insert(path);
     }
-    if !absent.is_empty() && absent.len() == settled.inputs.len() {
+    if absent.is_all {
         settled.show.warns_of_random_weights = false;
+        let failures = settled.failures.as_deref().filter(|_| !settled.show.dry_run);
         let mut reporter = Reporter::new(&settled.show);
-        let failed = fail(&absent, settled.failures.as_deref(), &mut |event| reporter.take(event));
-        reporter.end(failed.as_ref().ok().map(|()| Ended::Complete), false);
-        if let Some(error) = reporter.unprintable() {
-            return cannot_print(error).map(Some);
-        }
-        return failed.map(|()| Some(Exit::SomeFailed)).map_err(|error| told(&error));
+        let failed = fail(&absent.items, failures, &mut |event| reporter.take(event));
+        let failed = failed.map(|()| Ended::Complete).map_err(|error| told(&error));
+        return Ok(Some(reporter.end(failed, false)));
     }
     if !settled.show.dry_run {
         let probed = settled

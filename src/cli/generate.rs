@@ -11,7 +11,7 @@ use clap_mangen::{
 
 use super::{
     exit::Exit,
-    manual::{ENVIRONMENT, EXAMPLES},
+    manual::{DATE, ENVIRONMENT, EXAMPLES},
 };
 
 /// What can be generated.
@@ -44,15 +44,11 @@ impl Generated {
 /// The man page, in section 1.
 fn man(command: Command) -> io::Result<String> {
     let usage = "clip-features [OPTIONS] INPUT...\nclip-features [OPTIONS] --files-from FILE\nclip-features --generate WHAT";
-    let command = command.override_usage(usage).long_about(DESCRIPTION);
+    let command = command.override_usage(usage);
     let page = Man::new(command);
     let mut text = Vec::new();
-    // Without a date, which a build does not know, the empty place must be kept: what follows is told by its order.
-    writeln!(
-        text,
-        r#".TH CLIP-FEATURES 1 "" "clip-features {}" "User Commands""#,
-        env!("CARGO_PKG_VERSION")
-    )?;
+    let version = env!("CARGO_PKG_VERSION");
+    writeln!(text, r#".TH CLIP-FEATURES 1 {DATE} "clip-features {version}" "User Commands""#)?;
     // Words are not spread out, since many are to be typed.
     text.extend(b".ad l\n");
     page.render_name_section(&mut text)?;
@@ -62,14 +58,34 @@ fn man(command: Command) -> io::Result<String> {
     page.render_options_section(&mut options)?;
     text.extend(tidied(&String::from_utf8_lossy(&options)).bytes());
     sections().to_writer(&mut text)?;
-    String::from_utf8(text).map_err(io::Error::other)
+    String::from_utf8(text).map(|text| folded(&text)).map_err(io::Error::other)
 }
 
-const DESCRIPTION: &str = "\
-Runs the vision tower of CLIP, SigLIP or DINOv2 on images and gives every token of last_hidden_state, with the numbers that \
-transformers gives, as .npy or .safetensors files. Data goes to standard output or to files, all else to standard error.
-
-What is complete is skipped when the same command is run again, and files are renamed into place when they are whole.";
+/// The page with no line of text longer than those who check pages like. Formatters fill lines anew in any case.
+fn folded(page: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut folded = String::with_capacity(page.len());
+    let mut is_tag = false;
+    for line in page.lines() {
+        let is_macro = line.starts_with(['.', '\'']);
+        let mut rest = line;
+        // What follows .TP is one line: the tag.
+        while !is_macro && !is_tag && rest.len() > LONGEST {
+            // The last space at which no sentence ends, since that would be spread, and after which no macro begins.
+            let fits = |&(at, _): &(usize, &str)| {
+                at <= LONGEST
+                    && !rest[..at].ends_with(['.', '!', '?', ':'])
+                    && !rest[at + 1..].starts_with(['.', '\''])
+            };
+            let Some((at, _)) = rest.rmatch_indices(' ').find(fits) else { break };
+            folded.extend([&rest[..at], "\n"]);
+            rest = &rest[at + 1..];
+        }
+        folded.extend([rest, "\n"]);
+        is_tag = line == ".TP";
+    }
+    folded
+}
 
 /// The options as one section whose parts are the groups of `--help`, rather than a section for each group; and one space before
 /// possible values, rather than what formatters warn of.

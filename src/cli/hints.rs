@@ -4,7 +4,7 @@ use std::error::Error;
 
 use crate::{
     hub::{HubError, refetch_hint},
-    job::JobError,
+    job::{FailureFacts, JobError, Remedy},
     model::ModelError,
     output::{OutputError, Setting},
 };
@@ -22,6 +22,16 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
     hint.map_or_else(|| message.clone(), |hint| format!("{message}\nhint: {hint}"))
 }
 
+/// Why an image failed, with the way out where an option is one.
+pub(super) fn told_of_image(failure: &FailureFacts<'_>) -> String {
+    let hint = match failure.remedy {
+        Some(Remedy::MaxPixels) => "\nhint: --max-pixels N allows more",
+        Some(Remedy::ImageKey) => "\nhint: --image-key EXT takes one",
+        None => "",
+    };
+    format!("{}{hint}", failure.reason)
+}
+
 /// Whether the message begins with the name of a setting, which is an option's.
 fn begins_with_an_option(error: &(dyn Error + 'static)) -> bool {
     match error.downcast_ref::<OutputError>() {
@@ -32,7 +42,18 @@ fn begins_with_an_option(error: &(dyn Error + 'static)) -> bool {
 
 fn of_job(error: &JobError) -> Option<String> {
     let hint = match error {
+        JobError::Output(OutputError::ShardSize { least, .. }) => {
+            return Some(format!("the smallest is --shard-size {least}"));
+        }
         JobError::Output(error) => of_output(error)?,
+        JobError::Drawing { kind, source: OutputError::Taken { .. } } => {
+            return Some(format!("--overwrite starts anew, another --{kind} keeps both"));
+        }
+        JobError::Drawing { source, .. } => of_output(source)?,
+        JobError::AmongInputs { kind, path, .. } => {
+            let other = path.join(kind.to_string());
+            return Some(format!("give them a directory of their own, such as --{kind} {}", other.display()));
+        }
         JobError::Model(ModelError::Corrupt { path, .. }) => {
             let is_weights = path.extension().is_some_and(|extension| extension == "safetensors");
             let elsewhere = || is_weights.then(|| "copy it anew, or save the model again".to_owned());
@@ -86,7 +107,6 @@ fn of_output(error: &OutputError) -> Option<&'static str> {
         }
         OutputError::OtherFormat { .. } => "leave --format out",
         OutputError::NoStream => "leave --format out, or write -o x.safetensors",
-        OutputError::ShardSize { .. } => "give a larger --shard-size",
         OutputError::Taken { .. } => "--overwrite starts anew, another -o keeps both",
         OutputError::Foreign { .. } => "--overwrite replaces it",
         _ => return None,

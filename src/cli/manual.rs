@@ -4,6 +4,17 @@ use std::fmt::Write as _;
 
 use super::exit::Exit;
 
+/// The day of the man page: that of the release, which a build does not know.
+pub(super) const DATE: &str = "2026-11-25";
+
+/// What the command is for.
+pub(super) const DESCRIPTION: &str = "\
+Runs the vision tower of CLIP, SigLIP, SigLIP 2, DINOv2 or DINOv3 on images and gives every token of last_hidden_state, with the \
+numbers that transformers gives, as .npy or .safetensors files. Data goes to standard output or to files, all else to standard \
+error.
+
+What is complete is skipped when the same command is run again, and files are renamed into place when they are whole.";
+
 /// What is typed, and what that does where the command does not say it.
 pub(super) const EXAMPLES: [(&str, &str); 11] = [
     ("clip-features photo.jpg", "print the shape of the features"),

@@ -22,15 +22,13 @@ mod reporter;
 mod request;
 mod settled;
 mod summary;
+mod usage;
 
 use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser};
 
-use crate::{
-    input::look_at_stdin,
-    job::{Ended, JobError, Stop},
-};
+use crate::{input::look_at_stdin, job::Stop};
 
 pub use exit::Exit;
 pub use hints::told;
@@ -49,13 +47,10 @@ use settled::Settled;
 /// For the rest of the process, the first Ctrl-C or SIGTERM ends the run after the images in flight, and the second one ends the
 /// process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let arguments = match Args::try_parse_from(arguments) {
+    let typed: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = match Args::try_parse_from(&typed) {
         Ok(arguments) => arguments,
-        // Help and the version are errors to clap, and exit codes of their own.
-        Err(error) => {
-            let _ = error.print(); // where that is closed, there is nobody left to tell
-            return if error.use_stderr() { Exit::Refused } else { Exit::Done };
-        }
+        Err(error) => return usage::show(&error, &typed),
     };
     let refused = |message: String| {
         arguments.progress.voice().say("error", &message);
@@ -107,16 +102,6 @@ fn execute(mut settled: Settled, arguments: &Args) -> Result<Exit, String> {
     let resumes = prepared.resumes();
     let mut reporter = Reporter::new(&show);
     let ran = prepared.run(&stop, &mut |event| reporter.take(event));
-    reporter.end(ran.as_ref().ok().map(|(ended, _)| *ended), resumes);
-    if let Some(error) = reporter.unprintable() {
-        return print::cannot_print(error);
-    }
-    let (ended, tally) = ran.map_err(|error: JobError| told(&error))?;
-    Ok(match ended {
-        Ended::Stopped => Exit::Interrupted,
-        Ended::Unheard => Exit::Done,
-        Ended::TooManyFailures => Exit::SomeFailed,
-        Ended::Complete if tally.failed > 0 => Exit::SomeFailed,
-        Ended::Complete => Exit::Done,
-    })
+    let ran = ran.map(|(ended, _)| ended).map_err(|error| told(&error));
+    Ok(reporter.end(ran, resumes))
 }

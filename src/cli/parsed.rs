@@ -8,6 +8,7 @@ use super::{
     args::Args,
     hints::told,
     settled::{Settled, model},
+    usage::message,
 };
 use crate::{
     extractor::Options,
@@ -47,11 +48,7 @@ impl Parsed {
     /// They are wrong or contradict each other.
     pub fn new(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Refusal> {
         let refusal = |message: String| Refusal { message, is_missing: false };
-        let arguments = Args::try_parse_from(arguments).map_err(|error| {
-            let text = error.to_string();
-            let text = text.strip_prefix("error: ").unwrap_or(&text);
-            refusal(text.split("\n\n").next().unwrap_or_default().trim_end().to_owned())
-        })?;
+        let arguments = Args::try_parse_from(arguments).map_err(|error| refusal(message(&error)))?;
         model(&arguments)?;
         Settled::new(arguments).map(Self).map_err(|error| refusal(error.to_string()))
     }

@@ -41,7 +41,8 @@ pub(super) fn describe(prepared: &Prepared, parts: Option<&Parts>) -> String {
     line("compute", format!("{} threads, batches of {}", job.options.threads, job.batch));
     line("output", job.destination.describe(contents));
     for drawing in &job.drawings {
-        line("drawing", format!("{}, .png", drawing.path().display()));
+        let place = drawing.path().map_or("standard output".into(), |path| path.display().to_string());
+        line("drawing", format!("{place}, .png"));
     }
     if let (Some((Some(needed), free)), Some((bound, image))) = (prepared.space(), prepared.image_bytes()) {
         let free = free.map_or("unknown".into(), readable_size);

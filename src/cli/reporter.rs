@@ -3,9 +3,12 @@
 use std::{io, ops::ControlFlow};
 
 use super::{
-    print::{error_line, print_line, printable},
+    exit::Exit,
+    hints::told_of_image,
+    print::{cannot_print, error_line, print_line, printable},
     progress::{Progress, ProgressMode},
     settled::Show,
+    summary::Summary,
 };
 use crate::job::{Ended, Event, Record, Status};
 
@@ -21,11 +24,6 @@ pub(super) struct Reporter<'a> {
 impl<'a> Reporter<'a> {
     pub(super) fn new(show: &'a Show) -> Self {
         Self { show, progress: None, unprintable: None }
-    }
-
-    /// Why the run was ended, if it was because standard output cannot be written.
-    pub(super) fn unprintable(&self) -> Option<&io::Error> {
-        self.unprintable.as_ref()
     }
 
     /// Shows an event; breaks off where nobody reads what is printed.
@@ -56,19 +54,49 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Says how it went. `ended` is none where an error ended it, which is told afterwards.
-    pub(super) fn end(&mut self, ended: Option<Ended>, resumes: bool) {
-        let Some(progress) = &self.progress else { return };
-        progress.clear();
-        if ended == Some(Ended::Unheard) {
-            return;
+    /// Says how it went, and gives the exit code. Where an error ended it, `ran` is what to say of that, and is said first: the
+    /// summary is the last word.
+    pub(super) fn end(mut self, ran: Result<Ended, String>, resumes: bool) -> Exit {
+        let mut ran = match self.unprintable.take().map(|error| cannot_print(&error)) {
+            Some(Err(message)) => Err(message),
+            _ => ran,
+        };
+        let summary = self.progress.as_ref().map(|progress| {
+            progress.clear();
+            progress.summary()
+        });
+        if let (Some(summary), true, true) = (&summary, self.show.json, self.show.is_batch)
+            && ran != Ok(Ended::Unheard)
+        {
+            // A reader that has gone after the last image has all that it wanted, and what ended the run matters more.
+            let printed = print_line(&summary.ended(ran.as_ref().ok().copied()));
+            if let (Err(error), true) = (printed, ran.is_ok()) {
+                ran = cannot_print(&error).map_or_else(Err, |_| ran);
+            }
         }
-        let (summary, voice) = (progress.summary(), self.show.voice);
-        let words = summary.words();
+        if let Err(message) = &ran {
+            self.show.voice.say("error", message);
+        }
+        if let Some(summary) = &summary {
+            self.say(summary, ran.as_ref().ok().copied(), resumes);
+        }
+        match ran {
+            Ok(Ended::Complete | Ended::TooManyFailures) if summary.is_some_and(|one| one.failed > 0) => {
+                Exit::SomeFailed
+            }
+            Ok(Ended::Complete | Ended::TooManyFailures | Ended::Unheard) => Exit::Done,
+            Ok(Ended::Stopped) => Exit::Interrupted,
+            Err(_) => Exit::Refused,
+        }
+    }
+
+    /// Says on standard error what became of the images. `ended` is none where an error ended it.
+    fn say(&self, summary: &Summary, ended: Option<Ended>, resumes: bool) {
+        let (words, voice) = (summary.words(), self.show.voice);
         if self.show.progress == ProgressMode::Json {
             error_line(&summary.ended(ended));
-        } else if !self.show.is_batch || self.show.quiet {
-            // One image has its own line, and the quiet have the exit code.
+        } else if !self.show.is_batch || self.show.quiet || ended == Some(Ended::Unheard) {
+            // One image has its own line, the quiet have the exit code, and a reader that has gone has what it wanted.
         } else if ended == Some(Ended::Complete) {
             voice.say("finished", &words);
         } else if resumes && ended == Some(Ended::Stopped) {
@@ -79,12 +107,6 @@ impl<'a> Reporter<'a> {
             voice.say("stopped", &format!("{words}; {how} goes on where it was"));
         } else {
             voice.say("stopped", &words);
-        }
-        if self.show.json && self.show.is_batch {
-            // A reader that has gone after the last image has all that it wanted, and what ended the run matters more.
-            let printed = print_line(&summary.ended(ended));
-            let is_trouble = |error: &io::Error| ended.is_some() && error.kind() != io::ErrorKind::BrokenPipe;
-            self.unprintable = printed.err().filter(is_trouble);
         }
     }
 }
@@ -98,7 +120,7 @@ fn show_image(
 ) -> ControlFlow<io::Error> {
     for record in records {
         if let Some(failure) = record.failure.as_ref().filter(|_| !show.told.contains(record.path)) {
-            progress.aside(|| show.voice.say_of("error", record.path, failure.reason));
+            progress.aside(|| show.voice.say_of("error", record.path, &told_of_image(failure)));
         }
     }
     if let (Some(record), false) = (records.first(), show.quiet) {

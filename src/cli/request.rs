@@ -45,9 +45,9 @@ pub(super) fn request(args: &Args) -> Result<Request> {
     if let (Some((option, _)), false) =
         (drawn.iter().find(|(_, given)| *given), has_tokens && tokens != Tokens::Cls)
     {
-        bail!(
-            "{option} draws patches, and none are asked for\nhint: --tensor last_hidden_state, or --layer N"
-        );
+        let hint =
+            if has_tokens { "--tokens all, or patch" } else { "--tensor last_hidden_state, or --layer N" };
+        bail!("{option} draws patches, and none are asked for\nhint: {hint}");
     }
     Ok(Request { tensors, layers: args.layer.clone(), tokens, grid: args.grid, pad: args.pad })
 }

@@ -21,8 +21,8 @@ use crate::{
     extractor::Options,
     hub::{self, HubError, ModelChoice, Settings},
     input::{self, Images, Input, List, Separator},
-    job::{Drawing, Job},
-    kernels::physical_cores,
+    job::{Drawing, DrawingPlace, Job},
+    kernels::{MatmulPrecision, physical_cores},
     model::ModelSpec,
     output::{self, Asked, Destination, Dtype, OutputError, Part, Setting},
     processor::{Fit, ImageSize},
@@ -55,7 +55,7 @@ pub(super) struct Show {
     pub(super) quiet: bool,
     pub(super) progress: ProgressMode,
     pub(super) voice: Voice,
-    /// Whether shapes are printed, as nothing is written.
+    /// Whether shapes are printed, as nothing is written, or nothing but pictures.
     pub(super) shapes: bool,
     /// Whether there may be several images.
     pub(super) is_batch: bool,
@@ -85,6 +85,7 @@ impl Settled {
                 "- is given twice, and standard input holds one image\nhint: name files, or list them with --files-from"
             );
         }
+        check_useless(&args, &inputs)?;
         let is_one = matches!(inputs.as_slice(), [input] if input.is_one());
         let asked = Asked {
             path: args.output.clone(),
@@ -103,23 +104,25 @@ impl Settled {
             overwrite: args.overwrite,
         };
         let drawings = drawings(&args, is_one)?;
-        let destination = match output::choose(&asked) {
-            // The names of pictures may be what it is for.
-            Err(OutputError::Unused { setting: Setting::KeepExtension }) if names_drawings(&drawings) => {
-                output::choose(&Asked { keep_extension: false, ..asked })
-            }
-            chosen => chosen,
-        };
-        let destination = destination.map_err(|error| Error::msg(told(&error)))?;
+        let destination = destination(asked, &drawings).map_err(|error| Error::msg(told(&error)))?;
         let request = request(&args)?;
         let model = model(&args).map_err(|error| Error::msg(told(&error)))?;
-        if args.json && args.output.as_deref().is_some_and(is_dash) {
-            bail!("--json and -o - both need standard output\nhint: write the tensor to a file");
+        // --offline, which is a promise, is kept in any case.
+        if args.cache_dir.is_some() && matches!(model, ModelChoice::Here(_)) {
+            bail!(
+                "--cache-dir is where models of the hub are kept, and none is needed\nhint: leave --cache-dir out"
+            );
         }
+        check_stdout(&args)?;
         if let (Fit::Keep, Some(size @ ImageSize::Exact { height, width })) = (args.fit, args.image_size) {
             bail!(
                 "--fit keep keeps a picture's own shape, and --image-size {size} is another\nhint: give the shorter edge alone, --image-size {}",
                 height.min(width)
+            );
+        }
+        if args.matmul_precision != MatmulPrecision::default() && !request.needs_tower() {
+            bail!(
+                "--matmul-precision is of the tower, and pixel_values come before it\nhint: leave --matmul-precision out"
             );
         }
         if args.tiles && (args.fit != Fit::Crop || args.image_size.is_some()) {
@@ -131,11 +134,12 @@ impl Settled {
             quiet: args.quiet,
             // One image is done before a bar could be read.
             progress: match args.progress {
-                ProgressMode::Auto if args.quiet || is_one => ProgressMode::Never,
+                ProgressMode::Auto | ProgressMode::Json if args.quiet => ProgressMode::Never,
+                ProgressMode::Auto if is_one => ProgressMode::Never,
                 mode => mode,
             },
             voice: args.progress.voice(),
-            shapes: args.output.is_none(),
+            shapes: args.output.is_none() && !drawings.iter().any(|one| one.place == DrawingPlace::Stdout),
             is_batch: !is_one,
             overwrites: args.overwrite,
             warns_of_random_weights: args.random_weights.is_some() && request.needs_tower() && !args.quiet,
@@ -214,6 +218,67 @@ fn all_sharded(inputs: &[Box<dyn Input>]) -> Option<bool> {
         true => Some(false),
         false => each.into_iter().collect::<Option<Vec<bool>>>().map(|_| true),
     }
+}
+
+/// Where tensors go. What is said of how to write may be meant for the pictures alone.
+fn destination(mut asked: Asked, drawings: &[Drawing]) -> Result<Box<dyn Destination>, OutputError> {
+    loop {
+        match output::choose(&asked) {
+            Err(OutputError::Unused { setting: Setting::KeepExtension }) if names_drawings(drawings) => {
+                asked.keep_extension = false;
+            }
+            Err(OutputError::Unused { setting: Setting::Overwrite }) if !drawings.is_empty() => {
+                asked.overwrite = false;
+            }
+            chosen => return chosen,
+        }
+    }
+}
+
+/// Refuses what would say nothing of such inputs, or of what is shown.
+fn check_useless(args: &Args, inputs: &[Box<dyn Input>]) -> Result<()> {
+    if args.null && args.files_from.is_none() {
+        bail!(
+            "--null is how --files-from ends its paths, and it is not given\nhint: --files-from - -0 reads them from standard input"
+        );
+    }
+    let no_shards = || inputs.iter().all(|input| input.holds_shards() == Some(false));
+    if !args.image_key.is_empty() && no_shards() {
+        bail!(
+            "--image-key chooses among the images of a tar's samples, and no tar comes in\nhint: leave --image-key out, or give tars"
+        );
+    }
+    if !args.keep.is_empty() && no_shards() {
+        bail!(
+            "--keep carries members over from tar to tar, and no tar comes in\nhint: leave --keep out, or give tars"
+        );
+    }
+    if args.quiet && args.progress == ProgressMode::Always {
+        bail!("--progress always shows what --quiet keeps silent\nhint: leave one of them out");
+    }
+    Ok(())
+}
+
+/// Refuses two things on standard output, and failures there, which `--json` tells of beside the rest.
+fn check_stdout(args: &Args) -> Result<()> {
+    let dash = |path: &Option<PathBuf>| path.as_deref().is_some_and(is_dash);
+    let wanted = [
+        ("--json", args.json),
+        ("-o -", dash(&args.output)),
+        ("--heatmap -", dash(&args.heatmap)),
+        ("--pca -", dash(&args.pca)),
+    ];
+    let wanted: Vec<&str> =
+        wanted.into_iter().filter_map(|(option, given)| given.then_some(option)).collect();
+    if let [one, other, ..] = wanted.as_slice() {
+        bail!("{one} and {other} both need standard output\nhint: write to a file");
+    }
+    if dash(&args.failures) {
+        bail!(
+            "--failures - names no file\nhint: --json reports failures on standard output, beside all other images"
+        );
+    }
+    Ok(())
 }
 
 fn is_dash(path: impl AsRef<Path>) -> bool {

@@ -12,7 +12,7 @@ use crate::job::{Ended, Tally};
 pub(super) struct Summary {
     done: u64,
     skipped: u64,
-    failed: u64,
+    pub(super) failed: u64,
     seconds: f64,
     /// Of the images that were done.
     images_per_second: f64,

@@ -33,6 +33,20 @@ impl Input for Folder {
         Some(shards)
     }
 
+    fn holds_shards(&self) -> Option<bool> {
+        let files = walk(&self.0).filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
+        Some(files.map(DirEntry::into_path).any(|path| is_shard(&path)))
+    }
+
+    fn places(&self) -> Option<usize> {
+        let images = Box::new(self.clone()).images().ok()?;
+        Some(images.known().len())
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        Some(&self.0)
+    }
+
     fn images(self: Box<Self>) -> Result<Images, InputError> {
         let root = self.0;
         let (mut items, mut others) = (Vec::new(), 0);

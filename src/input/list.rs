@@ -37,6 +37,10 @@ impl Input for List {
         None
     }
 
+    fn places(&self) -> Option<usize> {
+        None
+    }
+
     fn absent(&self) -> Result<Option<Item>, InputError> {
         match std::fs::metadata(&self.path) {
             Err(source) if self.path.as_os_str() != "-" => {

@@ -39,6 +39,21 @@ pub trait Input: Debug + Send + Sync {
         Some(false)
     }
 
+    /// The directory, of one that is a directory.
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Whether some of what it holds are tar shards; none if that is not known.
+    fn holds_shards(&self) -> Option<bool> {
+        self.is_sharded()
+    }
+
+    /// How many places in a listing it takes; none if that is not known.
+    fn places(&self) -> Option<usize> {
+        Some(1)
+    }
+
     /// Of one that is plainly not there, the [`Item`] that will fail; nothing is opened, since a pipe waits for its writer.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use super::{
     source::{display_path, is_stdin},
     stream,
 };
-use crate::shard::{self, Found, Selection};
+use crate::shard::{self, Found, Selection, Unusable};
 
 /// A tar, compressed or not; `-` is standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,8 @@ fn item_of(path: &Path, root: &Path, Found { member, offset, image, sample }: Fo
     let name = root.join(&member);
     let source = match image {
         Ok(bytes) => Source::Member { shard: path.to_owned(), member, offset, bytes: Arc::new(bytes) },
-        Err(reason) => Source::Unreadable(display_path(path, &member), reason),
+        Err(Unusable::Damaged(reason)) => Source::Unreadable(display_path(path, &member), reason),
+        Err(Unusable::SeveralImages(reason)) => Source::SeveralImages(display_path(path, &member), reason),
     };
     Item { source, name, sample: Some(Arc::new(sample)) }
 }

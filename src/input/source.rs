@@ -48,6 +48,8 @@ pub enum Source {
     },
     /// A place that could not be looked into when the inputs were listed, with the reason.
     Unreadable(PathBuf, String),
+    /// A sample of several images of which none is chosen, with what they are.
+    SeveralImages(PathBuf, String),
 }
 
 /// Why an image's bytes could not be read; the message does not repeat the path.
@@ -68,6 +70,9 @@ pub enum InputError {
     /// The reason was found when the inputs were listed.
     #[error("{0}")]
     Unreadable(String),
+    /// A sample of several images, of which none is chosen.
+    #[error("{0}")]
+    SeveralImages(String),
     /// A directory where a file is needed.
     #[error("is a directory, expected an image file")]
     IsDirectory,
@@ -95,6 +100,7 @@ impl Source {
             Self::Unreadable(_, reason) | Self::ShardEnd { damage: Some(reason), .. } => {
                 return Err(InputError::Unreadable(reason.clone()));
             }
+            Self::SeveralImages(_, reason) => return Err(InputError::SeveralImages(reason.clone())),
             Self::Member { bytes, .. } => return Ok(Cow::Borrowed(bytes.as_slice())),
             Self::Shard(_) | Self::ShardEnd { .. } => {}
             Self::File(path) => {
@@ -129,7 +135,10 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) | Self::Unreadable(path, _) | Self::Shard(path) => path.display().fmt(formatter),
+            Self::File(path)
+            | Self::Unreadable(path, _)
+            | Self::SeveralImages(path, _)
+            | Self::Shard(path) => path.display().fmt(formatter),
             Self::ShardEnd { shard, .. } => shard.display().fmt(formatter),
             Self::Member { shard, member, .. } => display_path(shard, member).display().fmt(formatter),
             Self::Stdin => formatter.write_str("-"),

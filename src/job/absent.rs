@@ -4,21 +4,49 @@ use std::{io::Write, ops::ControlFlow, path::Path};
 
 use super::{
     error::JobError,
-    failure::{Failure, Stage},
+    failure::Failure,
     report::{Event, FailureFacts, Record, Status},
     run::create,
 };
 use crate::{
     input::{Input, InputError, Item},
-    output::OutputError,
+    output::{OutputError, Part},
 };
 
-/// The inputs that are plainly not there, as the images that will fail.
+/// The inputs of a job, or of its part, that are plainly not there.
+#[derive(Debug, Default)]
+pub struct Absent {
+    /// They, as the images that will fail.
+    pub items: Vec<Item>,
+    /// Whether there are no others.
+    pub is_all: bool,
+}
+
+/// Looks for the inputs that are plainly not there. Where a job is split, each is told by the part that takes it.
 ///
 /// # Errors
 /// A list of images is none of them, as it cannot be opened.
-pub fn absent(inputs: &[Box<dyn Input>]) -> Result<Vec<Item>, InputError> {
-    inputs.iter().filter_map(|input| input.absent().transpose()).collect()
+pub fn absent(inputs: &[Box<dyn Input>], part: Option<Part>) -> Result<Absent, InputError> {
+    let items = inputs.iter().map(|input| input.absent()).collect::<Result<Vec<_>, _>>()?;
+    if items.iter().all(Option::is_none) {
+        return Ok(Absent::default());
+    }
+    let mut absent = Absent { items: Vec::new(), is_all: true };
+    // The place in the listing, as far as it is known. Directories are only counted where something is not there.
+    let mut place = Some(0);
+    for (input, item) in inputs.iter().zip(items) {
+        let takes = |place: usize| part.is_none_or(|part| part.takes(place));
+        match (item, place) {
+            (Some(item), Some(place)) if takes(place) => absent.items.push(item),
+            (Some(_), Some(_)) => {}
+            (None, Some(first)) if input.places().is_some_and(|count| !(first..first + count).any(takes)) => {
+            }
+            (_, _) => absent.is_all = false,
+        }
+        place = place.and_then(|place| Some(place + input.places()?));
+    }
+    absent.is_all &= !absent.items.is_empty();
+    Ok(absent)
 }
 
 /// Tells of images that cannot be read, as a run of nothing else would: for that, no model is needed.
@@ -36,7 +64,7 @@ pub fn fail(
     }
     for item in items {
         let Some(error) = item.source.read().err() else { continue };
-        let failure = Failure { stage: Stage::Read, reason: error.to_string() };
+        let failure = Failure::read(&error);
         let (path, facts) = (item.source.to_string(), FailureFacts::of(&failure));
         let record = Record { path: &path, status: Status::Failed, features: None, failure: Some(facts) };
         if let (Some(file), Some(path)) = (&mut file, failures) {

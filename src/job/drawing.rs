@@ -10,12 +10,13 @@ use image::{
     ExtendedColorType, ImageEncoder, RgbImage,
     codecs::png::{CompressionType, FilterType, PngEncoder},
 };
+use same_file::is_same_file;
 
-use super::error::JobError;
+use super::{drawing_kind::DrawingKind, error::JobError};
 use crate::{
     extractor::{Opened, Picture},
-    figure::{Cell, Patches, Scores, Subject, heatmap, principal_components},
-    input::Item,
+    figure::{Patches, Scores, Subject, heatmap, principal_components},
+    input::{Item, Source},
     output::{Array, Complete, Directory, Metadata, OpenDirectory, OutputError, OutputFile},
 };
 
@@ -28,40 +29,39 @@ pub struct Drawing {
     pub place: DrawingPlace,
 }
 
-/// What can be drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DrawingKind {
-    /// The norm of each patch token, or with a query its cosine to that one.
-    Heatmap {
-        /// The patch that the others are compared with.
-        query: Option<Cell>,
-    },
-    /// The first three principal components of the patch tokens, as colours.
-    Pca,
-}
-
 /// Where pictures go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DrawingPlace {
     /// One PNG file, of one image. It is drawn by every run.
     File(PathBuf),
+    /// Standard output, of one image.
+    Stdout,
     /// A PNG file for each image. What is there already is not drawn again.
     Directory(Directory),
 }
 
 impl Drawing {
-    /// The file or the directory.
-    pub fn path(&self) -> &Path {
+    /// The file or the directory, if there is one.
+    pub fn path(&self) -> Option<&Path> {
         match &self.place {
-            DrawingPlace::File(path) => path,
-            DrawingPlace::Directory(directory) => &directory.root,
+            DrawingPlace::File(path) => Some(path),
+            DrawingPlace::Stdout => None,
+            DrawingPlace::Directory(directory) => Some(&directory.root),
+        }
+    }
+
+    /// The directory, if it is one.
+    pub(super) fn root(&self) -> Option<&Path> {
+        match &self.place {
+            DrawingPlace::File(_) | DrawingPlace::Stdout => None,
+            DrawingPlace::Directory(directory) => Some(&directory.root),
         }
     }
 
     /// The file of an image that no other may have, where there is one for each.
     pub(super) fn file(&self, name: &Path) -> Option<PathBuf> {
         match &self.place {
-            DrawingPlace::File(_) => None,
+            DrawingPlace::File(_) | DrawingPlace::Stdout => None,
             DrawingPlace::Directory(directory) => Some(directory.files(name).swap_remove(0)),
         }
     }
@@ -74,23 +74,25 @@ impl Drawing {
             let patch = config.patch_size;
             query.check(height / patch, width / patch).map_err(JobError::Query)?;
         }
-        match &self.place {
-            DrawingPlace::File(path) => {
-                OutputFile::check_directory(path)?;
-                Ok(Complete::none())
-            }
+        let complete = match &self.place {
+            DrawingPlace::File(path) => OutputFile::check_directory(path).map(|()| Complete::none()),
+            DrawingPlace::Stdout => Ok(Complete::none()),
             DrawingPlace::Directory(directory) => {
-                directory.check()?;
-                Ok(directory.complete(&self.settings(opened), overwrite)?)
+                directory.check().and_then(|()| directory.complete(&self.settings(opened), overwrite))
             }
-        }
+        };
+        complete.map_err(|error| self.error(error))
+    }
+
+    fn error(&self, source: OutputError) -> JobError {
+        JobError::Drawing { kind: self.kind, source }
     }
 
     /// Sees that one file can be written.
     pub(crate) fn probe(&self) -> Result<(), OutputError> {
         match &self.place {
             DrawingPlace::File(path) => OutputFile::probe(path),
-            DrawingPlace::Directory(_) => Ok(()),
+            DrawingPlace::Stdout | DrawingPlace::Directory(_) => Ok(()),
         }
     }
 
@@ -100,11 +102,12 @@ impl Drawing {
         opened: &Opened,
         overwrite: bool,
         planned: &[&Path],
-    ) -> Result<OpenDrawing, OutputError> {
+    ) -> Result<OpenDrawing, JobError> {
         let directory = match &self.place {
-            DrawingPlace::File(_) => None,
+            DrawingPlace::File(_) | DrawingPlace::Stdout => None,
             DrawingPlace::Directory(directory) => {
-                Some(directory.open(&self.settings(opened), overwrite, planned)?)
+                let opened = directory.open(&self.settings(opened), overwrite, planned);
+                Some(opened.map_err(|error| self.error(error))?)
             }
         };
         let complete = directory.as_ref().map_or_else(Complete::none, OpenDirectory::complete);
@@ -148,10 +151,19 @@ impl OpenDrawing {
             Ok(figure) => figure,
             Err(reason) => return Ok(Err(reason)),
         };
-        let written = match &mut self.directory {
-            Some(directory) => directory.write(&item.name, &|_, writer| write_png(&figure, writer)).map(drop),
-            None => OutputFile::create(self.drawing.path())
-                .and_then(|file| file.commit(|writer| write_png(&figure, writer))),
+        if let (Some(file), Source::File(input)) = (self.drawing.file(&item.name), &item.source)
+            && is_same_file(&file, input).unwrap_or(false)
+        {
+            return Ok(Err(format!("{}: would be drawn over the image itself", file.display())));
+        }
+        let written = match (&mut self.directory, self.drawing.path()) {
+            (Some(directory), _) => {
+                directory.write(&item.name, &|_, writer| write_png(&figure, writer)).map(drop)
+            }
+            (None, Some(path)) => {
+                OutputFile::create(path).and_then(|file| file.commit(|writer| write_png(&figure, writer)))
+            }
+            (None, None) => print_png(&figure),
         };
         match written {
             Err(error) if error.is_of_one_image() => Ok(Err(error.to_string())),
@@ -195,8 +207,16 @@ impl Drawing {
     }
 }
 
+fn print_png(figure: &RgbImage) -> Result<(), OutputError> {
+    let mut stdout = io::stdout().lock();
+    write_png(figure, &mut stdout).and_then(|()| stdout.flush()).map_err(OutputError::of_stdout)
+}
+
 fn write_png(figure: &RgbImage, writer: &mut dyn Write) -> io::Result<()> {
-    let encoder = PngEncoder::new_with_quality(writer, CompressionType::Default, FilterType::Adaptive);
+    // To memory first: the encoder's errors do not tell a full disk from a reader that has gone.
+    let mut bytes = Vec::new();
+    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive);
     let (width, height) = figure.dimensions();
-    encoder.write_image(figure, width, height, ExtendedColorType::Rgb8).map_err(io::Error::other)
+    encoder.write_image(figure, width, height, ExtendedColorType::Rgb8).map_err(io::Error::other)?;
+    writer.write_all(&bytes)
 }

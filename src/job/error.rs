@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::drawing_kind::DrawingKind;
 use crate::{input::InputError, model::ModelError, output::OutputError};
 
 /// What is to blame. An image that fails is none of these, but a value among the reports.
@@ -19,6 +20,24 @@ pub enum JobError {
     /// The output.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The place of a picture.
+    #[error("{source}")]
+    Drawing {
+        /// What would be drawn.
+        kind: DrawingKind,
+        /// What is wrong.
+        source: OutputError,
+    },
+    /// Pictures would lie among the images that they are drawn of, and be images themselves for the next run.
+    #[error("{}: pictures would be drawn among the images of {}, which is an input", path.display(), input.display())]
+    AmongInputs {
+        /// What would be drawn.
+        kind: DrawingKind,
+        /// The directory of the pictures.
+        path: PathBuf,
+        /// The input.
+        input: PathBuf,
+    },
     /// There is nothing to do.
     #[error("there are no images in the inputs")]
     NoImages,

@@ -44,6 +44,7 @@
 
 mod absent;
 mod drawing;
+mod drawing_kind;
 mod error;
 mod failure;
 mod pipeline;
@@ -63,10 +64,11 @@ use crate::{
     shard::Selection,
 };
 
-pub use absent::{absent, fail};
-pub use drawing::{Drawing, DrawingKind, DrawingPlace};
+pub use absent::{Absent, absent, fail};
+pub use drawing::{Drawing, DrawingPlace};
+pub use drawing_kind::DrawingKind;
 pub use error::JobError;
-pub use failure::{Failure, Stage};
+pub use failure::{Failure, Remedy, Stage};
 pub use prepared::{Bound, Prepared};
 pub use report::{
     Ended, Event, FailureFacts, Features, ImageFacts, Record, Seconds, Status, Tally, TokenCounts,

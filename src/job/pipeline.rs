@@ -76,7 +76,7 @@ pub(super) type Encode<'a, E> = dyn FnMut(Vec<PixelValues>) -> Result<Encoded, E
 impl Prepared {
     /// A worker's panic is one image's failure.
     fn lost() -> Self {
-        Self::Failed(Failure { stage: Stage::Preprocess, reason: "its preparation panicked".into() })
+        Self::Failed(Failure::new(Stage::Preprocess, "its preparation panicked"))
     }
 }
 

@@ -1,17 +1,14 @@
 //! A job of which everything that can be refused has been looked at.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf, absolute},
     sync::Arc,
 };
 
 use same_file::is_same_file;
 
-use super::{
-    Job,
-    drawing::{Drawing, DrawingPlace},
-    error::JobError,
-};
+use super::{Job, drawing::Drawing, error::JobError};
 use crate::{
     extractor::Opened,
     input::{Distinct, Images, Item, Seen, Source, distinct, expand, gather},
@@ -43,9 +40,10 @@ impl Job {
         let contents = Contents { tensors: opened.tensors(), dtype, settings, overwrite };
         self.destination.check(&contents)?;
         self.check_drawings()?;
+        let folders = self.folders()?;
         let mut images = gather(std::mem::take(&mut self.inputs))?;
         self.check_inputs(images.known())?;
-        self.leave_out_drawings(&mut images);
+        self.leave_out_drawings(&folders, &mut images);
         if matches!(&images, Images::Known { items, .. } if items.is_empty()) {
             return Err(JobError::NoImages);
         }
@@ -82,8 +80,7 @@ impl Job {
     /// Refuses pictures that would get in the way of something else.
     fn check_drawings(&self) -> Result<(), JobError> {
         let mut places: Vec<PathBuf> = self.destination.path().map(whole_path).into_iter().collect();
-        for drawing in &self.drawings {
-            let path = drawing.path();
+        for path in self.drawings.iter().filter_map(Drawing::path) {
             if self.destination.repeats_shards() {
                 return Err(JobError::DrawnShards { path: path.to_owned() });
             }
@@ -95,11 +92,25 @@ impl Job {
         Ok(())
     }
 
+    /// The directories among the inputs, of which none may be one of pictures.
+    fn folders(&self) -> Result<Vec<PathBuf>, JobError> {
+        let folders = self.inputs.iter().filter_map(|input| input.directory());
+        let folders: Vec<PathBuf> = folders.map(Path::to_owned).collect();
+        for drawing in &self.drawings {
+            let Some(root) = drawing.root() else { continue };
+            if let Some(input) = folders.iter().find(|folder| is_same_file(folder, root).unwrap_or(false)) {
+                let (kind, path) = (drawing.kind, root.to_owned());
+                return Err(JobError::AmongInputs { kind, path, input: input.clone() });
+            }
+        }
+        Ok(folders)
+    }
+
     /// Refuses outputs that would replace an input.
     fn check_inputs(&self, items: &[Item]) -> Result<(), JobError> {
         /// Inputs given one by one may be links; of more than a command line names, those of other names are not looked at.
         const FEW: usize = 1000;
-        let drawn = self.drawings.iter().map(Drawing::path);
+        let drawn = self.drawings.iter().filter_map(Drawing::path);
         for path in self.destination.path().into_iter().chain(self.failures.as_deref()).chain(drawn) {
             if !path.is_file() {
                 continue;
@@ -116,17 +127,31 @@ impl Job {
                 return Err(JobError::OverInput { path: path.to_owned(), input: item.source.to_string() });
             }
         }
-        Ok(())
+        match self.overwrite && self.drawings.iter().any(|drawing| drawing.root().is_some()) {
+            true => self.check_drawn(items),
+            false => Ok(()),
+        }
     }
 
-    /// Pictures that were drawn into a directory of images are not images of it, so that the same command goes on where it was.
-    fn leave_out_drawings(&self, images: &mut Images) {
-        let directory = |place: &DrawingPlace| match place {
-            DrawingPlace::Directory(directory) => Some(whole_path(&directory.root)),
-            DrawingPlace::File(_) => None,
+    /// Refuses pictures in a directory that would replace an input.
+    fn check_drawn(&self, items: &[Item]) -> Result<(), JobError> {
+        let file = |item: &Item| match &item.source {
+            Source::File(path) | Source::Shard(path) => Some(whole_path(path)),
+            _ => None,
         };
-        let roots: Vec<PathBuf> =
-            self.drawings.iter().filter_map(|drawing| directory(&drawing.place)).collect();
+        let inputs: HashSet<PathBuf> = items.iter().filter_map(file).collect();
+        let drawn = |item: &Item| self.drawings.iter().filter_map(|one| one.file(&item.name)).collect();
+        match items.iter().flat_map::<Vec<_>, _>(drawn).find(|path| inputs.contains(&whole_path(path))) {
+            Some(path) => Err(JobError::OverInput { input: path.display().to_string(), path }),
+            None => Ok(()),
+        }
+    }
+
+    /// Pictures that were drawn below a directory of images are not images of it, so that the same command goes on where it was.
+    fn leave_out_drawings(&self, folders: &[PathBuf], images: &mut Images) {
+        let roots = self.drawings.iter().filter_map(|drawing| drawing.root().map(whole_path));
+        let below = |root: &PathBuf| folders.iter().any(|folder| root.starts_with(whole_path(folder)));
+        let roots: Vec<PathBuf> = roots.filter(below).collect();
         if let (Images::Known { items, others, .. }, false) = (images, roots.is_empty()) {
             let before = items.len();
             items.retain(|item| match &item.source {
@@ -192,10 +217,9 @@ impl Prepared {
 
     /// Whether a run that was cut short goes on where it was.
     pub fn resumes(&self) -> bool {
-        let draws = |place: &DrawingPlace| matches!(place, DrawingPlace::Directory(_));
         match self.job.destination.format() {
             Some(_) => self.job.destination.resumes(),
-            None => self.job.drawings.iter().any(|drawing| draws(&drawing.place)),
+            None => self.job.drawings.iter().any(|drawing| drawing.root().is_some()),
         }
     }
 
@@ -278,7 +302,7 @@ pub enum Bound {
 
 /// Whether an image's output is there already. What could not be read has none.
 pub(super) fn is_complete(complete: &Complete, item: &Item) -> bool {
-    !matches!(item.source, Source::Unreadable(..) | Source::ShardEnd { .. })
+    !matches!(item.source, Source::Unreadable(..) | Source::SeveralImages(..) | Source::ShardEnd { .. })
         && complete.contains(&item.name, item.sample.as_deref())
 }
 

@@ -84,7 +84,7 @@ impl<'a> Recorder<'a> {
                     Ok(outputs) => {
                         for drawing in &mut self.drawings {
                             if let Err(reason) = drawing.draw(item, self.opened, &arrays, &picture)? {
-                                return self.failed(&path, &Failure { stage: Stage::Write, reason });
+                                return self.failed(&path, &Failure::new(Stage::Write, reason));
                             }
                         }
                         let records = self.completed(records, &outputs, [preprocess, encode]);
@@ -93,7 +93,7 @@ impl<'a> Recorder<'a> {
                         self.tell(Event::Image { status, warnings, records: &records })
                     }
                     Err(error) if error.is_of_one_image() => {
-                        self.failed(&path, &Failure { stage: Stage::Write, reason: error.to_string() })
+                        self.failed(&path, &Failure::new(Stage::Write, error))
                     }
                     Err(error) => Err(error.into()),
                 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::failure::Failure;
+use super::failure::{Failure, Remedy};
 use crate::extractor::Picture;
 
 /// A step of a run.
@@ -135,11 +135,14 @@ pub struct FailureFacts<'a> {
     pub stage: &'static str,
     /// The reason, without the path.
     pub reason: &'a str,
+    /// What might help, if a setting does. How it is spelled is the caller's.
+    #[serde(skip)]
+    pub remedy: Option<Remedy>,
 }
 
 impl<'a> FailureFacts<'a> {
     pub(super) fn of(failure: &'a Failure) -> Self {
-        Self { stage: failure.stage.name(), reason: &failure.reason }
+        Self { stage: failure.stage.name(), reason: &failure.reason, remedy: failure.remedy }
     }
 }
 

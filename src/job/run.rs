@@ -12,7 +12,7 @@ use std::{
 use super::{
     drawing::Drawing,
     error::JobError,
-    failure::{Failure, Stage},
+    failure::Failure,
     pipeline::{self, Encoded, Layout, Prepare, Stages},
     prepared::{Prepared, is_complete},
     recorder::{Cut, Recorder},
@@ -20,7 +20,7 @@ use super::{
     stop::Stop,
 };
 use crate::{
-    extractor::{ExtractError, Extractor, Opened},
+    extractor::{Extractor, Opened},
     figure::reduced,
     input::{Item, Source, expand},
     output::{Complete, OutputError},
@@ -128,12 +128,8 @@ fn prepare(opened: Arc<Opened>, keep: bool, complete: Arc<Complete>) -> Arc<Prep
         if is_whole_end || is_complete(&complete, item) {
             return Ok(None);
         }
-        let failure = |stage, error: &dyn std::error::Error| Failure { stage, reason: error.to_string() };
-        let bytes = item.source.read().map_err(|error| failure(Stage::Read, &error))?;
-        let mut ready = opened.preprocess(&bytes, keep).map_err(|error| match &error {
-            ExtractError::Decode(_) => failure(Stage::Decode, &error),
-            _ => failure(Stage::Preprocess, &error),
-        })?;
+        let bytes = item.source.read().map_err(|error| Failure::read(&error))?;
+        let mut ready = opened.preprocess(&bytes, keep).map_err(|error| Failure::preprocess(&error))?;
         ready.picture.rgb = ready.picture.rgb.map(reduced);
         Ok(Some(ready))
     })

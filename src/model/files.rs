@@ -67,7 +67,7 @@ impl ModelFiles {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let directory = parent.unwrap_or(Path::new("."));
             let is_open_clips = OPEN_CLIP_WEIGHTS.iter().any(|name| path.ends_with(name));
-            let has = |name: &str| directory.join(name).is_file();
+            let has = |name: &str| is_there(&directory.join(name));
             let is_open_clips = has(OPEN_CLIP_CONFIG) && (is_open_clips || !has(CONFIG));
             return Ok(Self::new(directory, is_open_clips, Some(path.to_owned())));
         }
@@ -84,9 +84,9 @@ impl ModelFiles {
 
     fn in_directory(directory: &Path) -> Self {
         let first =
-            |names: &[&str]| names.iter().map(|name| directory.join(name)).find(|path| path.is_file());
+            |names: &[&str]| names.iter().map(|name| directory.join(name)).find(|path| is_there(path));
         let (plain, own) = (first(&[SINGLE, INDEX]), first(&OPEN_CLIP_WEIGHTS));
-        let has = |name: &str| directory.join(name).is_file();
+        let has = |name: &str| is_there(&directory.join(name));
         if !has(OPEN_CLIP_CONFIG) {
             return Self::new(directory, false, plain);
         }
@@ -126,7 +126,7 @@ impl ModelFiles {
     /// There is none.
     pub fn config(&self) -> Result<PathBuf, ModelError> {
         let config = self.directory.join(self.config);
-        if config.is_file() {
+        if is_there(&config) {
             return Ok(config);
         }
         let mut reason = format!("has no {CONFIG} and no {OPEN_CLIP_CONFIG}");
@@ -177,7 +177,7 @@ impl ModelFiles {
     fn conversion(&self, found: &Path) -> String {
         let [directory, from, to] = [&self.directory, found, &self.directory.join(self.own_weights())]
             .map(|path| path.display().to_string());
-        if !self.directory.join(self.config).is_file() {
+        if !is_there(&self.directory.join(self.config)) {
             let line = pickle::by_open_clip(&from, &directory);
             return format!(
                 "OpenAI's models are on the hub, such as openai/clip-vit-large-patch14; one that open_clip trained is converted, \
@@ -216,6 +216,11 @@ pub(crate) fn tower_elsewhere(text: &str) -> Option<String> {
     OriginalLlava::of(&serde_json::from_str(text).ok()?)?.ok().map(|model| model.mm_vision_tower)
 }
 
+/// Whether there is a file, or what is refused in its place when it is opened: a pipe, a device.
+fn is_there(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.is_dir())
+}
+
 fn name(path: &Path) -> std::borrow::Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
 }
@@ -234,7 +239,7 @@ fn processor_file(directory: &Path) -> Option<PathBuf> {
         return Some(nested);
     }
     let plain = directory.join("preprocessor_config.json");
-    plain.is_file().then_some(plain)
+    is_there(&plain).then_some(plain)
 }
 
 /// The image processor's settings inside the text of a `processor_config.json`.

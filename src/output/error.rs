@@ -94,7 +94,10 @@ pub enum OutputError {
         tensors: usize,
     },
     /// A limit on a file's size that not even one image keeps.
-    #[error("{}: shard-size {limit}: an image of {image} bytes and a header do not fit", path.display())]
+    #[error(
+        "{}: shard-size {limit}: an image of {image} bytes and what stands beside it do not fit, which take {least}",
+        path.display()
+    )]
     ShardSize {
         /// The target.
         path: PathBuf,
@@ -102,6 +105,8 @@ pub enum OutputError {
         limit: u64,
         /// The bytes of an image.
         image: u64,
+        /// The least that a limit can be.
+        least: u64,
     },
     /// The target's directory does not exist.
     #[error("{}: the directory {} does not exist\nhint: create it with mkdir -p", path.display(), directory.display())]
@@ -167,6 +172,14 @@ impl OutputError {
             Self::Io { source, .. } => Self::Io { path: path.to_owned(), source },
             Self::Busy { .. } => Self::Busy { path: path.to_owned() },
             other => other,
+        }
+    }
+
+    /// Of standard output: a reader that has gone is another matter than a full disk.
+    pub(crate) fn of_stdout(source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::BrokenPipe => Self::ReaderGone,
+            _ => Self::Io { path: "standard output".into(), source },
         }
     }
 

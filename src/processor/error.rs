@@ -3,6 +3,8 @@
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::bounded::excerpt;
+
 /// Why a `preprocessor_config.json` cannot be used.
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -32,5 +34,6 @@ pub enum ConfigError {
 }
 
 pub(super) fn wrong(field: &str, value: &Value, expected: &str) -> ConfigError {
-    ConfigError::Field { field: field.to_owned(), found: value.to_string(), expected: expected.to_owned() }
+    let (field, found) = (field.to_owned(), excerpt(&value.to_string()));
+    ConfigError::Field { field, found, expected: expected.to_owned() }
 }

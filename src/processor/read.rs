@@ -14,6 +14,7 @@ use super::kind::ProcessorKind;
 use super::size::{Size, crop_size, edge, pinpoints, size};
 use super::tiles::Tiling;
 use super::{open_clip, timm};
+use crate::bounded::excerpt;
 
 impl ProcessorConfig {
     /// Parses the text of a `preprocessor_config.json` (or of the object `image_processor` in a `processor_config.json`), of an
@@ -36,7 +37,7 @@ impl ProcessorConfig {
             Value::Object(object) if object.contains_key("model_cfg") => open_clip::config(&object),
             Value::Object(object) if object.contains_key("architecture") => timm::config(&object),
             Value::Object(object) => Self::from_object(&Fields(&object), unnamed),
-            other => Err(ConfigError::Json(format!("found {other}"))),
+            other => Err(ConfigError::Json(format!("found {}", excerpt(&other.to_string())))),
         }
     }
 

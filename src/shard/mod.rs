@@ -10,7 +10,7 @@ mod scan;
 mod writer;
 
 pub(crate) use names::{has_image_extension, inner_path, is_shard, stem};
-pub(crate) use reader::{End, Found, is_tar, read};
+pub(crate) use reader::{End, Found, Unusable, is_tar, read};
 pub use sample::{Kept, Sample, Selection};
 pub(crate) use scan::{Scanned, scan, settings};
 pub(crate) use writer::{TarWriter, padded};

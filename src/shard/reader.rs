@@ -36,8 +36,17 @@ pub(crate) struct Found {
     /// Where its header stands in the unpacked shard.
     pub(crate) offset: u64,
     /// Its bytes, or why the sample cannot be used.
-    pub(crate) image: Result<Vec<u8>, String>,
+    pub(crate) image: Result<Vec<u8>, Unusable>,
     pub(crate) sample: Sample,
+}
+
+/// Why a sample cannot be used.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    /// No image can be had of it.
+    Damaged(String),
+    /// More than one can.
+    SeveralImages(String),
 }
 
 /// What is to be said of a shard that was read.
@@ -214,14 +223,14 @@ impl Group {
         let images = self.images.join(", ");
         let twice = (1..self.images.len()).any(|index| self.images[..index].contains(&self.images[index]));
         let image = if twice {
-            Err(format!("its sample has two members of one name: {images}"))
+            Err(Unusable::Damaged(format!("its sample has two members of one name: {images}")))
         } else if self.images.len() > 1 && selection.image_keys.is_empty() {
-            Err(format!(
+            Err(Unusable::SeveralImages(format!(
                 "its sample has several images, {images}: image-key {} takes the first",
                 self.images[0]
-            ))
+            )))
         } else {
-            image
+            image.map_err(Unusable::Damaged)
         };
         let sample = Sample { shard: shard.to_owned(), key: self.key, kept: self.kept };
         on(Found { member, offset, image, sample })

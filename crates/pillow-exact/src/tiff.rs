@@ -3,7 +3,7 @@
 //! Of the many other kinds of TIFF, Pillow opens some through libtiff; they are refused here by name, for their pixels could not be
 //! promised to be the same.
 
-use std::io::Cursor;
+use std::io::{Cursor, ErrorKind};
 
 use ::tiff::ColorType;
 use ::tiff::decoder::{Decoder, Limits as TiffLimits};
@@ -90,6 +90,9 @@ fn bounds(bytes: &[u8], limits: &Limits) -> TiffLimits {
 fn failed(error: ::tiff::TiffError) -> DecodeError {
     match error {
         ::tiff::TiffError::UnsupportedError(what) => DecodeError::unsupported(FORMAT, what.to_string()),
+        ::tiff::TiffError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            DecodeError::Truncated { format: FORMAT }
+        }
         other => DecodeError::invalid(FORMAT, other.to_string()),
     }
 }

@@ -1,10 +1,10 @@
 //! WebP: the first frame on its canvas. The bitstreams are image-webp's work; the container is read here, so that transparency and
 //! animations mean what they mean to libwebp.
 
-use std::io::Cursor;
+use std::io::{Cursor, ErrorKind};
 
-use ::image::ImageDecoder;
 use ::image::codecs::webp::WebPDecoder;
+use ::image::{ImageDecoder, ImageError};
 
 use crate::error::DecodeError;
 use crate::format::WEBP as FORMAT;
@@ -190,7 +190,12 @@ fn bitstream(
     let length = riff.len() as u32 - 8;
     riff[4..8].copy_from_slice(&length.to_le_bytes());
 
-    let failed = |error: ::image::ImageError| DecodeError::invalid(FORMAT, error.to_string());
+    let failed = |error: ImageError| match error {
+        ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            DecodeError::Truncated { format: FORMAT }
+        }
+        other => DecodeError::invalid(FORMAT, other.to_string()),
+    };
     let decoder = WebPDecoder::new(Cursor::new(riff)).map_err(failed)?;
     let rgba = decoder.color_type().has_alpha();
     let mut samples = vec![0; decoder.total_bytes() as usize];

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     clip, dinov2, dinov3,
+    fields::{text, wrong},
     language::{self, LanguageModel},
     open_clip,
     original_llava::OriginalLlava,
@@ -49,7 +50,13 @@ fn config(mut root: Value) -> Result<VisionConfig, String> {
         let tower = model?.mm_vision_tower;
         return Err(format!("its vision tower is another model, {tower}, without which it cannot be opened"));
     }
-    let model_type = root.get("model_type").and_then(Value::as_str).map(str::to_owned);
+    if !root.is_object() {
+        return Err(wrong(".", Some(&root), "an object"));
+    }
+    if let Some(fields) = vision_config(&root).filter(|fields| !fields.is_object()) {
+        return Err(wrong("vision_config", Some(fields), "an object"));
+    }
+    let model_type = text(&root, "model_type")?.map(str::to_owned);
     match model_type.as_deref() {
         None | Some("timm_wrapper") if root.get("architecture").is_some() => timm::config(root),
         None if vision_config(&root).is_none() => {
@@ -74,7 +81,7 @@ fn config(mut root: Value) -> Result<VisionConfig, String> {
 /// Reads a vision-language model's config: the tower's, and what the language model reads of it.
 fn inside(root: Value, model: &LanguageModel) -> Result<VisionConfig, String> {
     let fields = vision_config(&root).cloned().unwrap_or_else(|| model.default_tower());
-    let found = fields.get("model_type").and_then(Value::as_str).unwrap_or(model.tower).to_owned();
+    let found = text(&fields, "model_type")?.unwrap_or(model.tower).to_owned();
     let tower = match found.as_str() {
         "clip_vision_model" => clip::config(fields),
         "siglip_vision_model" => siglip::config(fields),
@@ -123,7 +130,7 @@ fn nested(root: Value, expected: &str) -> Result<Value, String> {
             return Err(format!("{field} is {newer} in vision_config, but {value} in vision_config_dict"));
         }
     }
-    match fields.get("model_type").and_then(Value::as_str) {
+    match text(&fields, "model_type")? {
         Some(inner) if inner != expected => {
             Err(format!("vision_config has model_type {inner:?}, expected {expected:?}"))
         }

@@ -226,7 +226,7 @@ impl Checkpoint {
     }
 
     fn add_file(&mut self, path: PathBuf, tensors: &mut BTreeMap<String, Stored>) -> Result<(), ModelError> {
-        let file = File::open(&path).map_err(|source| ModelError::Io { path: path.clone(), source })?;
+        let file = bounded::open(&path).map_err(|source| ModelError::Io { path: path.clone(), source })?;
         let (metadata, data_start) = read_header(&file, &path)?;
         for (name, info) in metadata.tensors() {
             let (start, end) = info.data_offsets;

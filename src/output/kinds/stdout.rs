@@ -54,10 +54,7 @@ impl Sink for Stream {
         let metadata = self.contents.settings.with(image.metadata);
         let mut stdout = io::BufWriter::new(io::stdout().lock());
         let written = self.format.write(&mut stdout, arrays, self.contents.dtype, &metadata);
-        match written.and_then(|()| stdout.flush()) {
-            Ok(()) => Ok(Vec::new()),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(OutputError::ReaderGone),
-            Err(source) => Err(OutputError::Io { path: "standard output".into(), source }),
-        }
+        written.and_then(|()| stdout.flush()).map_err(OutputError::of_stdout)?;
+        Ok(Vec::new())
     }
 }

@@ -117,10 +117,11 @@ impl Destination for Tar {
     }
 
     fn check(&self, contents: &Contents) -> Result<(), OutputError> {
-        if let (Some(limit), Some(image)) = (self.shard_size, image_bytes(contents))
-            && limit < image + END + SETTINGS
-        {
-            return Err(OutputError::ShardSize { path: self.path.clone(), limit, image });
+        if let (Some(limit), Some(image)) = (self.shard_size, image_bytes(contents)) {
+            let least = image + END + SETTINGS;
+            if limit < least {
+                return Err(OutputError::ShardSize { path: self.path.clone(), limit, image, least });
+            }
         }
         OutputFile::check_directory(&self.path)
     }

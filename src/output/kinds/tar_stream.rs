@@ -53,7 +53,7 @@ impl Destination for TarStream {
     fn open(&self, contents: &Contents, _planned: &[&Path]) -> Result<Box<dyn Sink>, OutputError> {
         let mut tar = TarWriter::new(BufWriter::with_capacity(1 << 18, io::stdout()));
         let text = serde_json::to_string(&contents.settings).expect("settings have only string keys");
-        tar.settings(&text).map_err(told)?;
+        tar.settings(&text).map_err(OutputError::of_stdout)?;
         Ok(Box::new(Stream { kind: *self, contents: contents.clone(), tar, keys: HashSet::new() }))
     }
 }
@@ -65,13 +65,6 @@ struct Stream {
     keys: HashSet<String>,
 }
 
-fn told(source: io::Error) -> OutputError {
-    match source.kind() {
-        io::ErrorKind::BrokenPipe => OutputError::ReaderGone,
-        _ => OutputError::Io { path: NAME.into(), source },
-    }
-}
-
 impl Sink for Stream {
     fn write(&mut self, image: &Described<'_>, arrays: &[Array]) -> Result<Vec<PathBuf>, OutputError> {
         let key = key(image.name, image.sample.map(|sample| sample.key.as_str()), self.kind.keep_extension);
@@ -80,11 +73,11 @@ impl Sink for Stream {
             return Err(OutputError::Misplaced { path: NAME.into(), reason });
         }
         write(&mut self.tar, Path::new(NAME), &key, image, arrays, self.contents.dtype)?;
-        self.tar.get_mut().flush().map_err(told)?;
+        self.tar.get_mut().flush().map_err(OutputError::of_stdout)?;
         Ok(Vec::new())
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), OutputError> {
-        self.tar.end().map_err(told)
+        self.tar.end().map_err(OutputError::of_stdout)
     }
 }

@@ -106,10 +106,11 @@ impl Destination for Many {
     fn check(&self, contents: &Contents) -> Result<(), OutputError> {
         let path = &self.names.path;
         self.layout.check(path, contents)?;
-        if let (Some(limit), Some(image)) = (self.names.shard_size, contents.image_bytes())
-            && limit < image + SHARD_HEADER
-        {
-            return Err(OutputError::ShardSize { path: path.clone(), limit, image });
+        if let (Some(limit), Some(image)) = (self.names.shard_size, contents.image_bytes()) {
+            let least = image + SHARD_HEADER;
+            if limit < least {
+                return Err(OutputError::ShardSize { path: path.clone(), limit, image, least });
+            }
         }
         OutputFile::check_directory(path)
     }

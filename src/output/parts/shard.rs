@@ -132,7 +132,7 @@ pub(super) fn pass(from: &mut File, to: &mut File, bytes: u64) -> io::Result<u32
     writer.flush()?;
     match copied == bytes {
         true => Ok(writer.hasher.finalize()),
-        false => Err(io::ErrorKind::UnexpectedEof.into()),
+        false => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "what is copied of it was cut short")),
     }
 }
 
