@@ -20,9 +20,6 @@ pub(super) const DEPTH: usize = 256;
 /// it also makes every load of the kernel one pointer and an immediate offset.
 pub(super) const ROW_STRIDE: usize = DEPTH + 16;
 
-/// The largest `TILE_ROWS` of any instruction set.
-pub(super) const MAX_TILE_ROWS: usize = 14;
-
 /// What tiles are summed from, and where their sums of the blocks before are.
 ///
 /// `x`: packed rows, [`ROW_STRIDE`] apart, `depth` elements each. `weights`: `depth` rows of `2 · LANES`. `sums`: of all
@@ -217,13 +214,8 @@ unsafe fn add_products<S: Simd, D: Dot, const ROWS: usize>(
     }
 }
 
-/// Cuts `total` rows into tiles of nearly equal height, at most `TILE_ROWS`: (first row, rows) of each.
-#[inline(always)]
-pub(super) fn tiles<S: Simd>(total: usize) -> impl Iterator<Item = (usize, usize)> {
-    even_split(total, total.div_ceil(S::TILE_ROWS))
-}
-
-/// The same by height: (first row, rows of a tile, tiles), the higher ones first.
+/// Cuts `total` rows into tiles of nearly equal height, at most `TILE_ROWS`, and those into strips of one height: (first row,
+/// rows of a tile, tiles) of each, the higher ones first.
 #[inline(always)]
 pub(super) fn strips<S: Simd>(total: usize) -> impl Iterator<Item = (usize, usize, usize)> {
     let count = total.div_ceil(S::TILE_ROWS);
