@@ -89,6 +89,9 @@ fn of_output(error: &OutputError) -> Option<&'static str> {
         OutputError::ShardSize { .. } => "give a larger --shard-size",
         OutputError::Taken { .. } => "--overwrite starts anew, another -o keeps both",
         OutputError::Foreign { .. } => "--overwrite replaces it",
+        OutputError::Damaged { .. } => {
+            "remove it, and the same command makes its images again; --overwrite starts anew"
+        }
         _ => return None,
     })
 }

@@ -54,9 +54,9 @@ impl<'a> Recorder<'a> {
     /// Takes an image's outcome.
     pub(super) fn take(&mut self, item: &Item, outcome: Outcome) -> Result<(), Cut> {
         let path = item.source.to_string();
-        if let Source::ShardEnd { passed_over, damage, .. } = &item.source {
+        if let Source::ShardEnd { passed_over, is_empty, damage, .. } = &item.source {
             self.sink.end_shard(&item.name, damage.is_none())?;
-            self.tell(Event::Shard { path: &path, passed_over: *passed_over })?;
+            self.tell(Event::Shard { path: &path, passed_over: *passed_over, is_empty: *is_empty })?;
             if damage.is_none() {
                 return Ok(());
             }

@@ -173,7 +173,8 @@ impl Layout for Archive {
             Manifest { settings }.check(&contents.settings, &names.path)?;
             // Whatever is called complete must be there to read.
             if file.metadata().map_or(0, |file| file.len()) != end {
-                return Err(taken("is damaged: its tensors do not end where the file does"));
+                let reason = "its tensors do not end where the file does".into();
+                return Err(OutputError::Damaged { path: file.clone(), reason });
             }
             // Of several tensors the last one tells that its image is complete.
             keys.extend(tensors.into_iter().filter_map(|key| match split.last() {

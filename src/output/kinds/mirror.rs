@@ -1,7 +1,8 @@
 //! A directory that repeats tar shards: one in, one of the same name out.
 //!
 //! A shard is renamed into place when all of its images have been written that can be: it exists, so it is done. One whose input
-//! was cut or damaged gets a hidden `.NAME.incomplete` beside it, so that it is made again when the input may be whole.
+//! was cut or damaged gets a hidden `.NAME.incomplete` beside it, so that it is made again when the input may be whole. One that was
+//! itself cut since then is made again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,7 +18,7 @@ use crate::{
         Setting, Sink,
         disk::{hidden_sibling, make_directories, probe_tree},
         manifest::{MANIFEST, Manifest},
-        tarball::{Growing, begun, exists, image_bytes},
+        tarball::{Growing, begun, image_bytes, is_there, seen},
     },
     shard,
 };
@@ -59,7 +60,7 @@ impl Mirror {
 
     fn is_done(&self, shard: &Path, settings: &Metadata) -> bool {
         let target = self.target(shard);
-        exists(&target, settings).is_ok_and(|exists| exists) && !mark(&target).exists()
+        is_there(&target, settings).is_ok_and(|is_there| is_there) && !mark(&target).exists()
     }
 }
 
@@ -138,7 +139,7 @@ impl Destination for Mirror {
         for shard in planned {
             let target = self.target(shard);
             if !contents.overwrite {
-                exists(&target, &contents.settings)?;
+                is_there(&target, &contents.settings)?;
             } else if let Err(source) = fs::remove_file(&target)
                 && source.kind() != io::ErrorKind::NotFound
             {
@@ -163,7 +164,7 @@ impl Opened {
             Some(current) if current.target() == target => current,
             _ => {
                 make_directories(&self.mirror.root, &target)?;
-                Growing::open(&target, &self.contents)?
+                Growing::open(&target, &self.contents, seen(&target).as_ref())?
             }
         };
         Ok(self.current.insert(current))

@@ -165,7 +165,11 @@ fn read_index(path: &Path) -> Result<Vec<Row>, OutputError> {
     let mut file = BufReader::new(File::open(path).map_err(io_error)?);
     let mut rows = Vec::new();
     while let Some(line) = read_piece(&mut file, b'\n', LONGEST_ROW).map_err(io_error)? {
-        rows.push(serde_json::from_slice(&line.bytes).map_err(|error| io_error(io::Error::other(error)))?);
+        let row = serde_json::from_slice(&line.bytes).map_err(|error| OutputError::Taken {
+            path: path.to_owned(),
+            reason: format!("is no index of ours: {error}"),
+        })?;
+        rows.push(row);
     }
     Ok(rows)
 }
