@@ -47,7 +47,8 @@ fn of_job(error: &JobError) -> Option<String> {
             "--keep-extension names them apart if only that differs"
         }
         JobError::SamePlace { .. } => "--output, --heatmap and --pca each need a place of their own",
-        JobError::OverInput { .. } => "write to another file",
+        JobError::OverInput { .. } | JobError::OverModel { .. } => "write to another file",
+        JobError::NoFailures { .. } => "--failures another file, or remove this one",
         JobError::DrawnShards { .. } => "leave --output out, or write one tar or archive",
         JobError::Clash { .. } => "give the directory that holds both, so that their paths differ",
         JobError::NoSpace { .. } => "--dtype f16 halves it, --tokens may leave some out",

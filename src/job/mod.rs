@@ -46,6 +46,7 @@ mod absent;
 mod drawing;
 mod error;
 mod failure;
+mod overlap;
 mod pipeline;
 mod prepared;
 mod recorder;

@@ -5,12 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use same_file::is_same_file;
-
 use super::{
     Job,
-    drawing::{Drawing, DrawingPlace},
+    drawing::DrawingPlace,
     error::JobError,
+    overlap::{Overlap, check_failures},
 };
 use crate::{
     extractor::Opened,
@@ -27,6 +26,8 @@ pub struct Prepared {
     pub(super) images: Images,
     pub(super) contents: Contents,
     pub(super) complete: Complete,
+    /// For images that are not known in advance.
+    pub(super) overlap: Overlap,
 }
 
 impl Job {
@@ -44,7 +45,9 @@ impl Job {
         self.destination.check(&contents)?;
         self.check_drawings()?;
         let mut images = gather(std::mem::take(&mut self.inputs))?;
-        self.check_inputs(images.known())?;
+        let overlap = Overlap::of(&self, &contents, &opened)?;
+        overlap.check_all(images.known())?;
+        self.failures.as_deref().map_or(Ok(()), check_failures)?;
         self.leave_out_drawings(&mut images);
         if matches!(&images, Images::Known { items, .. } if items.is_empty()) {
             return Err(JobError::NoImages);
@@ -71,7 +74,7 @@ impl Job {
         let written = Arc::new(self.destination.complete(&contents)?);
         let drawn = self.drawings.iter().map(|drawing| drawing.complete(&opened, overwrite).map(Arc::new));
         let complete = self.all_complete(written, drawn.collect::<Result<_, _>>()?);
-        Ok(Prepared { job: self, opened, images, contents, complete })
+        Ok(Prepared { job: self, opened, images, contents, complete, overlap })
     }
 }
 
@@ -91,30 +94,6 @@ impl Job {
                 return Err(JobError::SamePlace { path: path.to_owned() });
             }
             places.push(whole_path(path));
-        }
-        Ok(())
-    }
-
-    /// Refuses outputs that would replace an input.
-    fn check_inputs(&self, items: &[Item]) -> Result<(), JobError> {
-        /// Inputs given one by one may be links; of more than a command line names, those of other names are not looked at.
-        const FEW: usize = 1000;
-        let drawn = self.drawings.iter().map(Drawing::path);
-        for path in self.destination.path().into_iter().chain(self.failures.as_deref()).chain(drawn) {
-            if !path.is_file() {
-                continue;
-            }
-            let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-            let is_output = |item: &&Item| match &item.source {
-                Source::File(input) | Source::Shard(input) => {
-                    (items.len() <= FEW || input.file_name() == whole.file_name())
-                        && is_same_file(input, path).unwrap_or(false)
-                }
-                _ => false,
-            };
-            if let Some(item) = items.iter().find(is_output) {
-                return Err(JobError::OverInput { path: path.to_owned(), input: item.source.to_string() });
-            }
         }
         Ok(())
     }

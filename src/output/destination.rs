@@ -30,6 +30,16 @@ pub trait Destination: Debug + Send + Sync {
         None
     }
 
+    /// The file that holds one image's output, or one shard's where these are repeated, alone; none where there is no such file.
+    fn own_file(&self, _contents: &Contents, _name: &Path) -> Option<PathBuf> {
+        None
+    }
+
+    /// The files of many images that are there now and may be replaced or removed.
+    fn replaced(&self, _contents: &Contents) -> Vec<PathBuf> {
+        self.path().filter(|path| path.is_file()).map(Path::to_owned).into_iter().collect()
+    }
+
     /// Whether it repeats tar shards one by one, so that a shard rather than an image has a place, and is complete.
     fn repeats_shards(&self) -> bool {
         false

@@ -86,7 +86,11 @@ impl Destination for Mirror {
         Some(&self.root)
     }
 
-    fn place(&self, _contents: &Contents, name: &Path) -> Option<PathBuf> {
+    fn place(&self, contents: &Contents, name: &Path) -> Option<PathBuf> {
+        self.own_file(contents, name)
+    }
+
+    fn own_file(&self, _contents: &Contents, name: &Path) -> Option<PathBuf> {
         Some(self.target(name))
     }
 

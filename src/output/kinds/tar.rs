@@ -180,6 +180,18 @@ impl Destination for Tar {
         Some(key(name, None, self.keep_extension).into())
     }
 
+    fn replaced(&self, contents: &Contents) -> Vec<PathBuf> {
+        match self.shard_size {
+            Some(_) if !contents.overwrite => Vec::new(), // what is finished stays
+            _ => self
+                .look()
+                .into_iter()
+                .flat_map(|files| files.finished)
+                .map(|number| self.file(number))
+                .collect(),
+        }
+    }
+
     fn image_bytes(&self, contents: &Contents) -> Option<u64> {
         image_bytes(contents)
     }

@@ -63,6 +63,10 @@ impl Destination for Tree {
     }
 
     fn place(&self, contents: &Contents, name: &Path) -> Option<PathBuf> {
+        self.own_file(contents, name)
+    }
+
+    fn own_file(&self, contents: &Contents, name: &Path) -> Option<PathBuf> {
         Some(self.directory(contents).files(name).swap_remove(0))
     }
 

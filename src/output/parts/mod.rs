@@ -86,6 +86,11 @@ impl Destination for Many {
         Some(key(name).into())
     }
 
+    fn replaced(&self, _contents: &Contents) -> Vec<PathBuf> {
+        let files = finished::files_of(&self.names, self.layout).unwrap_or_default();
+        files.into_iter().chain([self.names.path.clone(), self.names.index()]).collect()
+    }
+
     /// All but the last file are linked.
     fn copied_bytes(&self, contents: &Contents) -> u64 {
         if contents.overwrite || self.names.journal().exists() {
