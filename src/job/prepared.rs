@@ -191,8 +191,12 @@ impl Prepared {
     /// How many images, or shards where the output repeats them, are to be done, if that is known.
     pub fn remaining(&self) -> Option<u64> {
         self.images.count()?;
-        let left = |item: &&Item| !is_complete(&self.complete, item);
-        Some(self.images.known().iter().filter(left).count() as u64)
+        Some(self.left().count() as u64)
+    }
+
+    /// The images that are to be done, as far as they are known in advance.
+    fn left(&self) -> impl Iterator<Item = &Item> {
+        self.images.known().iter().filter(|item| !is_complete(&self.complete, item))
     }
 
     /// Whether nothing is left to be done, as far as that can be told without reading what is in shards.
@@ -214,17 +218,22 @@ impl Prepared {
         exactly.or_else(most).or_else(least)
     }
 
-    /// The bytes that the output will take, as [`Prepared::image_bytes`] says, with the copy of a finished one that takes more, and
-    /// those that are free there, if either can be told; none where no file is written.
+    /// The bytes that the output will take, as [`Prepared::image_bytes`] says, with the least that journals, indices and headers take, and
+    /// the copy of a finished one that takes more; and those that are free there, if either can be told; none where no file is written.
     pub fn space(&self) -> Option<(Option<u64>, Option<u64>)> {
         let path = self.job.destination.path()?;
         let image = self.image_bytes().map(|(_, bytes)| bytes);
         // How many images a shard has is not known before it is read.
-        let remaining = self.remaining().filter(|_| !self.job.destination.repeats_shards());
-        let needed = image.zip(remaining).map(|(image, remaining)| match remaining {
-            0 => 0,
-            _ => image * remaining + self.job.destination.copied_bytes(&self.contents),
-        });
+        let is_known = self.images.count().is_some() && !self.job.destination.repeats_shards();
+        let destination = &self.job.destination;
+        let with = |image| {
+            let bytes = |item: &Item| image + destination.beside_bytes(&self.contents, &item.name);
+            match self.left().map(bytes).sum() {
+                0 => 0,
+                left => left + destination.copied_bytes(&self.contents),
+            }
+        };
+        let needed = image.filter(|_| is_known).map(with);
         Some((needed, free_space(path)))
     }
 

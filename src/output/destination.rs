@@ -50,6 +50,11 @@ pub trait Destination: Debug + Send + Sync {
         contents.image_bytes()
     }
 
+    /// The least that is written of an image beside its tensors: its lines in a journal, an index, a header.
+    fn beside_bytes(&self, _contents: &Contents, _name: &Path) -> u64 {
+        0
+    }
+
     /// Bytes of the copy in which what is finished takes more images, and which stands beside it until it is whole; zero where nothing
     /// is copied.
     fn copied_bytes(&self, _contents: &Contents) -> u64 {

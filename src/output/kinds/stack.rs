@@ -104,6 +104,10 @@ impl Layout for Stack {
         Ok(vec![index, manifest])
     }
 
+    fn line_bytes(&self, key: usize, _tensors: usize) -> usize {
+        r#"{"row":0,"path":""}"#.len() + 1 + key
+    }
+
     fn indexed(&self, index: &Path) -> Result<Vec<PathBuf>, OutputError> {
         Ok(read_index(index)?.into_iter().filter_map(|row| row.shard).map(PathBuf::from).collect())
     }

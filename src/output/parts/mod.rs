@@ -91,6 +91,15 @@ impl Destination for Many {
         files.into_iter().chain([self.names.path.clone(), self.names.index()]).collect()
     }
 
+    /// The journal is there until the index and the headers are.
+    fn beside_bytes(&self, contents: &Contents, name: &Path) -> u64 {
+        /// The shortest line, but for the keys.
+        const IMAGE: usize = r#"{"image":{"key":"","tensors":[],"crc":0}}"#.len() + 1;
+        const ENTRY: usize = r#"{"key":"","shape":[]}"#.len();
+        let (key, tensors) = (key(name).len(), contents.tensors.len());
+        (IMAGE + key + tensors * (ENTRY + key) + self.layout.line_bytes(key, tensors)) as u64
+    }
+
     /// All but the last file are linked.
     fn copied_bytes(&self, contents: &Contents) -> u64 {
         if contents.overwrite || self.names.journal().exists() {
