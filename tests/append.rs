@@ -16,7 +16,7 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use support::{
     fixture,
-    run::{Outcome, command, tiny},
+    run::{Outcome, command, feed, tiny},
 };
 
 const OLD: [&str; 5] = ["jpeg-420.jpg", "png-rgb-8.png", "gif-plain.gif", "bmp-24.bmp", "png-palette-8.png"];
@@ -352,4 +352,19 @@ fn an_archive_that_is_cut_short_is_not_complete() {
         again.failed(2, "is damaged");
         assert_eq!(path.metadata().unwrap().len(), length - 100);
     }
+}
+
+#[test]
+fn a_limit_holds_for_listed_images_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command =
+        extract(directory.path(), "x.safetensors", &["--shard-size", "60KB", "--files-from", "-"], &[]);
+    feed(&mut command, [&OLD[..], &OLD_TOO].concat().join("\n").as_bytes()).done();
+    let files: Vec<u64> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().extension() == Some("safetensors".as_ref()))
+        .map(|entry| entry.metadata().unwrap().len())
+        .collect();
+    assert!(files.len() < 8 && files.iter().all(|&length| length <= 60_000), "{files:?}");
 }

@@ -168,7 +168,15 @@ impl Opened {
             Some(current) if current.target() == target => current,
             _ => {
                 make_directories(&self.mirror.root, &target)?;
-                Growing::open(&target, &self.contents, seen(&target).as_ref())?
+                let growing = Growing::open(&target, &self.contents, seen(&target).as_ref())?;
+                if !self.contents.overwrite && self.mirror.is_done(shard, &self.contents.settings) {
+                    // Another process has finished it since, with samples that were passed over here.
+                    if growing.keys().is_empty() {
+                        growing.discard()?;
+                    }
+                    return Err(OutputError::Busy { path: target });
+                }
+                growing
             }
         };
         Ok(self.current.insert(current))
@@ -214,5 +222,34 @@ impl Sink for Opened {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        output::{Dtype, TensorSpec},
+        shard::Sample,
+    };
+
+    #[test]
+    fn what_another_run_finishes_meanwhile_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let mirror = Mirror { root: directory.path().join("out") };
+        let tensors = vec![TensorSpec { name: "x".into(), shape: Some(vec![1, 2]) }];
+        let contents = Contents { tensors, dtype: Dtype::F32, settings: Metadata::new(), overwrite: false };
+        let (name, metadata) = (Path::new("a.tar"), Metadata::new());
+        let sample = Sample { shard: name.to_owned(), key: "cat".into(), kept: Vec::new() };
+        let image = Described { name, sample: Some(&sample), metadata: &metadata, facts: "{}" };
+        let array = Array { name: "x".into(), shape: vec![1, 2], values: vec![1.0, 2.0] };
+        let [mut first, mut second] = [(), ()].map(|()| mirror.open(&contents, &[name]).unwrap());
+        first.write(&image, &[array]).unwrap();
+        assert!(second.complete().contains(name, Some(&sample)), "it is there, and passed over");
+        first.end_shard(name, true).unwrap();
+        let finished = fs::read(mirror.target(name)).unwrap();
+        assert!(matches!(second.end_shard(name, true), Err(OutputError::Busy { .. })));
+        assert_eq!(fs::read(mirror.target(name)).unwrap(), finished);
+        assert_eq!(fs::read_dir(&mirror.root).unwrap().count(), 2, "with the manifest");
     }
 }

@@ -46,7 +46,12 @@ pub(super) fn reopen(
     let filled = fill(names, layout, contents, room, &directory, &mut journal).and_then(|resumed| {
         journal.sync()?;
         // Fails where another process has begun.
-        fs::rename(&directory, names.unfinished()).map_err(io_error)?;
+        fs::rename(&directory, names.unfinished()).map_err(|source| match source.kind() {
+            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
+                OutputError::Busy { path: names.path.clone() }
+            }
+            _ => io_error(source),
+        })?;
         let after = files_of(names, layout)?;
         if before != (seen(&after), after) {
             // What was copied lacks what another process has added.

@@ -189,7 +189,10 @@ impl Growing {
         };
         let filled = filled();
         let removed = fs::remove_file(&copy);
-        filled.and(removed).map_err(io_error)?;
+        filled.and(removed).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => OutputError::Busy { path: target.to_owned() },
+            _ => io_error(source),
+        })?;
         drop(to); // with its lock, which is the other name's too
         let growing = Self::take(target, contents)?;
         if seen(target).as_ref() != before {
