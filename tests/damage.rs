@@ -334,6 +334,6 @@ fn a_tar_without_images_is_told_of() {
             assert_eq!(outcome.stderr.matches(told).count(), 1, "{input} {target}: {outcome:?}");
         }
     }
-    let piped = feed(command().arg("-m").arg(tiny()).args(["-o", "-", "-"]).current_dir(&at("")), &[]);
+    let piped = feed(command().arg("-m").arg(tiny()).args(["-o", "-", "-"]).current_dir(at("")), &[]);
     assert_eq!(piped.code, Some(1), "{piped:?}");
 }
