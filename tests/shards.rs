@@ -192,6 +192,23 @@ fn one_tar_takes_images_from_anywhere() {
 }
 
 #[test]
+fn what_was_written_among_the_inputs_is_none_of_them() {
+    for output in [&["-o", "all.tar"][..], &["-o", "all.tar", "--shard-size", "20KB"], &["-o", "features/"]] {
+        let directory = tempfile::tempdir().unwrap();
+        shards(directory.path(), 2);
+        let again = || {
+            let mut command = command();
+            command.current_dir(directory.path()).args([".", "-q", "-m"]).arg(tiny()).args(output);
+            Outcome::from(command.output().unwrap()).done();
+            files(directory.path())
+        };
+        let first = again();
+        assert!(first.len() > 2, "{output:?}: {:?}", first.keys());
+        assert!(again() == first, "{output:?}");
+    }
+}
+
+#[test]
 fn of_several_images_in_a_sample_one_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| text(&directory.path().join(name));

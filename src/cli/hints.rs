@@ -68,7 +68,8 @@ fn of_job(error: &JobError) -> Option<String> {
             "--keep-extension names them apart if only that differs"
         }
         JobError::SamePlace { .. } => "--output, --heatmap and --pca each need a place of their own",
-        JobError::OverInput { .. } => "write to another file",
+        JobError::OverInput { .. } | JobError::OverModel { .. } => "write to another file",
+        JobError::NoFailures { .. } => "--failures another file, or remove this one",
         JobError::DrawnShards { .. } => "leave --output out, or write one tar or archive",
         JobError::Clash { .. } => "give the directory that holds both, so that their paths differ",
         JobError::NoSpace { .. } => "--dtype f16 halves it, --tokens may leave some out",
@@ -109,6 +110,9 @@ fn of_output(error: &OutputError) -> Option<&'static str> {
         OutputError::NoStream => "leave --format out, or write -o x.safetensors",
         OutputError::Taken { .. } => "--overwrite starts anew, another -o keeps both",
         OutputError::Foreign { .. } => "--overwrite replaces it",
+        OutputError::Damaged { .. } => {
+            "remove it, and the same command makes its images again; --overwrite starts anew"
+        }
         _ => return None,
     })
 }

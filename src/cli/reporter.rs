@@ -37,7 +37,10 @@ impl<'a> Reporter<'a> {
                 }
                 ControlFlow::Continue(())
             }
-            (Event::Shard { path, passed_over }, Some(progress)) => {
+            (Event::Shard { path, passed_over, is_empty }, Some(progress)) => {
+                if is_empty && !self.show.quiet {
+                    progress.aside(|| self.show.voice.say_of("warning", path, "holds no images"));
+                }
                 if passed_over > 0 && !self.show.quiet {
                     let what = "links, devices and sparse members in it were passed over";
                     let message = format!("{passed_over} {what}");

@@ -1,5 +1,7 @@
 //! A model, opened: everything that can be refused is looked at before any work.
 
+use std::path::PathBuf;
+
 use image::RgbImage;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -12,7 +14,7 @@ use super::{
     unloaded::UnloadedTower,
 };
 use crate::{
-    model::{Model, ModelError, ModelSpec, VisionConfig, VisionTower},
+    model::{Model, ModelError, ModelFiles, ModelSpec, VisionConfig, VisionTower},
     output::{Metadata, TensorSpec},
     processor::{Fit, Patches, PixelValues, Processor},
 };
@@ -26,6 +28,7 @@ pub struct Opened {
     tower: Option<UnloadedTower>,
     parts: Vec<Part>,
     metadata: Metadata,
+    files: Vec<ModelFiles>,
     pub(super) pool: ThreadPool,
 }
 
@@ -42,6 +45,7 @@ impl Opened {
         let pool =
             pool.build().map_err(|error| ModelError::Threads { threads, reason: error.to_string() })?;
         let model = Model::open(spec)?;
+        let files = model.files();
         let Options { fit, image_size, max_num_patches, backend, tiles, .. } = options;
         let processor = model.processor_with(fit, image_size, max_num_patches, backend, tiles)?;
         let request = &options.request;
@@ -56,7 +60,7 @@ impl Opened {
         if !request.needs_tower() {
             let parts = vec![Part { kind: TensorKind::PixelValues, layer: None }];
             let metadata = metadata(&options, &model, &processor, None)?;
-            return Ok(Self { options, processor, tower: None, parts, metadata, pool });
+            return Ok(Self { options, processor, tower: None, parts, metadata, files, pool });
         }
         let mut config = model.config()?;
         config.interpolate_pos_encoding |= options.image_size.is_some() || options.fit == Fit::Keep;
@@ -75,7 +79,7 @@ impl Opened {
         let tower = UnloadedTower::new(wanted, config, weights)?;
         let parts = request.parts(&tower.config)?;
         let metadata = metadata(&options, &model, &processor, Some(&tower))?;
-        Ok(Self { options, processor, tower: Some(tower), parts, metadata, pool })
+        Ok(Self { options, processor, tower: Some(tower), parts, metadata, files, pool })
     }
 
     /// What was asked for.
@@ -86,6 +90,11 @@ impl Opened {
     /// All that decides the numbers of an image's tensors, for an output to say.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// The files of the model, as far as they are known by name.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.files.iter().flat_map(ModelFiles::all).collect()
     }
 
     /// The tower's sizes; none where only its input is wanted.

@@ -63,9 +63,10 @@ fn samples(path: PathBuf, name: PathBuf, selection: Selection) -> impl Iterator<
                     Err(_) => ControlFlow::Break(()), // the run has ended
                 }
             }),
-            Err(error) => shard::End { passed_over: 0, damage: Some(error.to_string()) },
+            Err(error) => shard::End { damage: Some(error.to_string()), ..shard::End::default() },
         };
-        let source = Source::ShardEnd { shard: path, passed_over: end.passed_over, damage: end.damage };
+        let shard::End { passed_over, is_empty, damage } = end;
+        let source = Source::ShardEnd { shard: path, passed_over, is_empty, damage };
         let _ = out.send(Item { source, name, sample: None });
     });
     samples.into_iter()

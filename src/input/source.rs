@@ -43,6 +43,8 @@ pub enum Source {
         shard: PathBuf,
         /// The links, devices and sparse members in it, which are passed over.
         passed_over: u64,
+        /// Whether it is whole, and holds no image.
+        is_empty: bool,
         /// Where and how it is damaged, if it is.
         damage: Option<String>,
     },

@@ -77,6 +77,18 @@ pub enum JobError {
         /// The input that is the same file.
         input: String,
     },
+    /// An output would replace a file of the model.
+    #[error("{}: is a file of the model", path.display())]
+    OverModel {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The file for failures would replace something else.
+    #[error("{}: exists, and is no list of failures", path.display())]
+    NoFailures {
+        /// The file.
+        path: PathBuf,
+    },
     /// Pictures of what is repeated tar by tar.
     #[error("{}: no pictures are drawn where tars are repeated", path.display())]
     DrawnShards {

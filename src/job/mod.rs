@@ -47,6 +47,7 @@ mod drawing;
 mod drawing_kind;
 mod error;
 mod failure;
+mod overlap;
 mod pipeline;
 mod prepared;
 mod recorder;

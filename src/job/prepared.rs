@@ -8,7 +8,12 @@ use std::{
 
 use same_file::is_same_file;
 
-use super::{Job, drawing::Drawing, error::JobError};
+use super::{
+    Job,
+    drawing::Drawing,
+    error::JobError,
+    overlap::{Overlap, check_failures},
+};
 use crate::{
     extractor::Opened,
     input::{Distinct, Images, Item, Seen, Source, distinct, expand, gather},
@@ -24,6 +29,8 @@ pub struct Prepared {
     pub(super) images: Images,
     pub(super) contents: Contents,
     pub(super) complete: Complete,
+    /// For images that are not known in advance.
+    pub(super) overlap: Overlap,
 }
 
 impl Job {
@@ -42,8 +49,13 @@ impl Job {
         self.check_drawings()?;
         let folders = self.folders()?;
         let mut images = gather(std::mem::take(&mut self.inputs))?;
-        self.check_inputs(images.known())?;
-        self.leave_out_drawings(&folders, &mut images);
+        self.leave_out_own(&folders, &mut images);
+        let overlap = Overlap::of(&self, &contents, &opened)?;
+        overlap.check_all(images.known())?;
+        self.failures.as_deref().map_or(Ok(()), check_failures)?;
+        if self.overwrite {
+            self.check_drawn(images.known())?;
+        }
         if matches!(&images, Images::Known { items, .. } if items.is_empty()) {
             return Err(JobError::NoImages);
         }
@@ -69,7 +81,7 @@ impl Job {
         let written = Arc::new(self.destination.complete(&contents)?);
         let drawn = self.drawings.iter().map(|drawing| drawing.complete(&opened, overwrite).map(Arc::new));
         let complete = self.all_complete(written, drawn.collect::<Result<_, _>>()?);
-        Ok(Prepared { job: self, opened, images, contents, complete })
+        Ok(Prepared { job: self, opened, images, contents, complete, overlap })
     }
 }
 
@@ -106,39 +118,15 @@ impl Job {
         Ok(folders)
     }
 
-    /// Refuses outputs that would replace an input.
-    fn check_inputs(&self, items: &[Item]) -> Result<(), JobError> {
-        /// Inputs given one by one may be links; of more than a command line names, those of other names are not looked at.
-        const FEW: usize = 1000;
-        let drawn = self.drawings.iter().filter_map(Drawing::path);
-        for path in self.destination.path().into_iter().chain(self.failures.as_deref()).chain(drawn) {
-            if !path.is_file() {
-                continue;
-            }
-            let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-            let is_output = |item: &&Item| match &item.source {
-                Source::File(input) | Source::Shard(input) => {
-                    (items.len() <= FEW || input.file_name() == whole.file_name())
-                        && is_same_file(input, path).unwrap_or(false)
-                }
-                _ => false,
-            };
-            if let Some(item) = items.iter().find(is_output) {
-                return Err(JobError::OverInput { path: path.to_owned(), input: item.source.to_string() });
-            }
-        }
-        match self.overwrite && self.drawings.iter().any(|drawing| drawing.root().is_some()) {
-            true => self.check_drawn(items),
-            false => Ok(()),
-        }
-    }
-
     /// Refuses pictures in a directory that would replace an input.
     fn check_drawn(&self, items: &[Item]) -> Result<(), JobError> {
         let file = |item: &Item| match &item.source {
             Source::File(path) | Source::Shard(path) => Some(whole_path(path)),
             _ => None,
         };
+        if self.drawings.iter().all(|drawing| drawing.root().is_none()) {
+            return Ok(());
+        }
         let inputs: HashSet<PathBuf> = items.iter().filter_map(file).collect();
         let drawn = |item: &Item| self.drawings.iter().filter_map(|one| one.file(&item.name)).collect();
         match items.iter().flat_map::<Vec<_>, _>(drawn).find(|path| inputs.contains(&whole_path(path))) {
@@ -147,15 +135,19 @@ impl Job {
         }
     }
 
-    /// Pictures that were drawn below a directory of images are not images of it, so that the same command goes on where it was.
-    fn leave_out_drawings(&self, folders: &[PathBuf], images: &mut Images) {
-        let roots = self.drawings.iter().filter_map(|drawing| drawing.root().map(whole_path));
-        let below = |root: &PathBuf| folders.iter().any(|folder| root.starts_with(whole_path(folder)));
-        let roots: Vec<PathBuf> = roots.filter(below).collect();
-        if let (Images::Known { items, others, .. }, false) = (images, roots.is_empty()) {
+    /// What was drawn or written below a directory of images is none of its images, so that the same command goes on where it was.
+    fn leave_out_own(&self, folders: &[PathBuf], images: &mut Images) {
+        let folders: Vec<PathBuf> = folders.iter().map(|folder| whole_path(folder)).collect();
+        let is_below =
+            |root: &PathBuf| folders.iter().any(|folder| root != folder && root.starts_with(folder));
+        let drawn = self.drawings.iter().filter_map(|drawing| drawing.root().map(whole_path));
+        let drawn: Vec<PathBuf> = drawn.filter(is_below).collect();
+        let writes = self.destination.path().map(whole_path).is_some_and(|path| is_below(&path));
+        if let (Images::Known { items, others, .. }, true) = (images, writes || !drawn.is_empty()) {
             let before = items.len();
             items.retain(|item| match &item.source {
-                Source::File(path) => !roots.iter().any(|root| whole_path(path).starts_with(root)),
+                Source::File(path) => !drawn.iter().any(|root| whole_path(path).starts_with(root)),
+                Source::Shard(path) => !(writes && self.destination.is_own(path)),
                 _ => true,
             });
             *others += before - items.len();
@@ -236,8 +228,12 @@ impl Prepared {
     /// How many images, or shards where the output repeats them, are to be done, if that is known.
     pub fn remaining(&self) -> Option<u64> {
         self.images.count()?;
-        let left = |item: &&Item| !is_complete(&self.complete, item);
-        Some(self.images.known().iter().filter(left).count() as u64)
+        Some(self.left().count() as u64)
+    }
+
+    /// The images that are to be done, as far as they are known in advance.
+    fn left(&self) -> impl Iterator<Item = &Item> {
+        self.images.known().iter().filter(|item| !is_complete(&self.complete, item))
     }
 
     /// Whether nothing is left to be done, as far as that can be told without reading what is in shards.
@@ -259,17 +255,22 @@ impl Prepared {
         exactly.or_else(most).or_else(least)
     }
 
-    /// The bytes that the output will take, as [`Prepared::image_bytes`] says, with the copy of a finished one that takes more, and
-    /// those that are free there, if either can be told; none where no file is written.
+    /// The bytes that the output will take, as [`Prepared::image_bytes`] says, with the least that journals, indices and headers take, and
+    /// the copy of a finished one that takes more; and those that are free there, if either can be told; none where no file is written.
     pub fn space(&self) -> Option<(Option<u64>, Option<u64>)> {
         let path = self.job.destination.path()?;
         let image = self.image_bytes().map(|(_, bytes)| bytes);
         // How many images a shard has is not known before it is read.
-        let remaining = self.remaining().filter(|_| !self.job.destination.repeats_shards());
-        let needed = image.zip(remaining).map(|(image, remaining)| match remaining {
-            0 => 0,
-            _ => image * remaining + self.job.destination.copied_bytes(&self.contents),
-        });
+        let is_known = self.images.count().is_some() && !self.job.destination.repeats_shards();
+        let destination = &self.job.destination;
+        let with = |image| {
+            let bytes = |item: &Item| image + destination.beside_bytes(&self.contents, &item.name);
+            match self.left().map(bytes).sum() {
+                0 => 0,
+                left => left + destination.copied_bytes(&self.contents),
+            }
+        };
+        let needed = image.filter(|_| is_known).map(with);
         Some((needed, free_space(path)))
     }
 

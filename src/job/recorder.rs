@@ -1,6 +1,13 @@
 //! The last stage: each image's outcome into the destination and to the caller, in order.
 
-use std::{fs::File, io::Write, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::Write,
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::{
     Job,
@@ -44,6 +51,8 @@ pub(super) struct Recorder<'a> {
     pub(super) written: Arc<Complete>,
     pub(super) drawings: Vec<OpenDrawing>,
     pub(super) failures: Option<File>,
+    /// What an output would have been written over, found out on the way.
+    pub(super) over: Arc<Mutex<Option<JobError>>>,
     /// How long loading the weights took, for the first image's report.
     pub(super) load: Option<Duration>,
     pub(super) on: &'a mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
@@ -53,10 +62,13 @@ pub(super) struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     /// Takes an image's outcome.
     pub(super) fn take(&mut self, item: &Item, outcome: Outcome) -> Result<(), Cut> {
+        if let Some(error) = self.over.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(error.into());
+        }
         let path = item.source.to_string();
-        if let Source::ShardEnd { passed_over, damage, .. } = &item.source {
+        if let Source::ShardEnd { passed_over, is_empty, damage, .. } = &item.source {
             self.sink.end_shard(&item.name, damage.is_none())?;
-            self.tell(Event::Shard { path: &path, passed_over: *passed_over })?;
+            self.tell(Event::Shard { path: &path, passed_over: *passed_over, is_empty: *is_empty })?;
             if damage.is_none() {
                 return Ok(());
             }

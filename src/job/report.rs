@@ -21,6 +21,8 @@ pub enum Event<'a> {
         path: &'a str,
         /// The links, devices and sparse members in it, which were passed over.
         passed_over: u64,
+        /// Whether it is whole, and holds no image.
+        is_empty: bool,
     },
     /// An image has come to its end, in the order of the inputs.
     Image {

@@ -5,14 +5,15 @@ use std::{
     io,
     ops::ControlFlow,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use super::{
     drawing::Drawing,
     error::JobError,
-    failure::Failure,
+    failure::{Failure, Stage},
+    overlap::{Overlap, check_failures},
     pipeline::{self, Encoded, Layout, Prepare, Stages},
     prepared::{Prepared, is_complete},
     recorder::{Cut, Recorder},
@@ -54,7 +55,8 @@ impl Prepared {
         let has_tower = self.opened.config().is_some();
         let load = (has_tower && loaded.is_some()).then(|| started.elapsed());
 
-        let Self { job, opened, images, contents, .. } = self;
+        let Self { job, opened, images, contents, overlap, .. } = self;
+        let over: Arc<Mutex<Option<JobError>>> = Arc::default();
         let planned: Vec<&Path> = images.known().iter().map(|item| item.name.as_path()).collect();
         let sink = job.destination.open(&contents, &planned)?;
         let failures = job.failures.as_deref().map(create).transpose()?;
@@ -71,6 +73,7 @@ impl Prepared {
             written,
             drawings,
             failures,
+            over: over.clone(),
             load,
             on,
             tally: Tally::default(),
@@ -86,7 +89,7 @@ impl Prepared {
         };
         let ran = started.and_then(|()| {
             let stages = Stages {
-                prepare: prepare(opened.clone(), !job.drawings.is_empty(), complete.clone()),
+                prepare: prepare(opened.clone(), !job.drawings.is_empty(), complete.clone(), overlap, over),
                 encode: &mut encoder(&opened, loaded),
                 write: &mut |item, outcome| recorder.take(&item, outcome),
             };
@@ -118,16 +121,29 @@ impl Prepared {
 /// Opens the file for failures, empty.
 pub(super) fn create(path: &Path) -> Result<File, JobError> {
     let io_error = |source: io::Error| OutputError::Io { path: path.to_owned(), source };
+    check_failures(path)?;
     Ok(File::create(path).map_err(io_error)?)
 }
 
 /// The first stage, on worker threads.
-fn prepare(opened: Arc<Opened>, keep: bool, complete: Arc<Complete>) -> Arc<Prepare> {
+fn prepare(
+    opened: Arc<Opened>,
+    keep: bool,
+    complete: Arc<Complete>,
+    overlap: Overlap,
+    over: Arc<Mutex<Option<JobError>>>,
+) -> Arc<Prepare> {
     Arc::new(move |item: &Item| {
         let is_whole_end = matches!(item.source, Source::ShardEnd { damage: None, .. });
         if is_whole_end || is_complete(&complete, item) {
             return Ok(None);
         }
+        overlap.check(item).map_err(|error| {
+            let failed = Failure::new(Stage::Read, &error);
+            // It ends the run, before an output is finished.
+            *over.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            failed
+        })?;
         let bytes = item.source.read().map_err(|error| Failure::read(&error))?;
         let mut ready = opened.preprocess(&bytes, keep).map_err(|error| Failure::preprocess(&error))?;
         ready.picture.rgb = ready.picture.rgb.map(reduced);

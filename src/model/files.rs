@@ -1,6 +1,9 @@
 //! Which files make up a local model.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
@@ -118,6 +121,23 @@ impl ModelFiles {
         let processor = if is_open_clips || is_timms() { Some(config) } else { processor_file(directory) };
         let config = if is_open_clips { OPEN_CLIP_CONFIG } else { CONFIG };
         Self { processor, weights, directory: directory.to_owned(), config }
+    }
+
+    /// All of them, of an index its shards too. Not each need exist.
+    pub fn all(&self) -> Vec<PathBuf> {
+        let mut files = vec![self.directory.join(self.config)];
+        files.extend(self.processor.iter().chain(&self.weights).cloned());
+        if let Some(index) = self.weights.as_deref().filter(|path| path.extension() == Some("json".as_ref()))
+        {
+            let text = bounded::read_to_string(index, LARGEST_INDEX).unwrap_or_default();
+            let names: Option<BTreeSet<String>> =
+                serde_json::from_str::<Value>(&text).ok().and_then(|index| {
+                    let map = index.get("weight_map")?.as_object()?;
+                    Some(map.values().filter_map(Value::as_str).map(str::to_owned).collect())
+                });
+            files.extend(names.into_iter().flatten().map(|name| self.directory.join(name)));
+        }
+        files
     }
 
     /// `config.json` or `open_clip_config.json`.

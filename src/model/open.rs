@@ -102,6 +102,15 @@ impl Model {
         self.commit.as_deref()
     }
 
+    /// The files of its checkpoint, and of its tower's where that is another model.
+    pub fn files(&self) -> Vec<ModelFiles> {
+        match &self.parts {
+            Parts::Files(files) | Parts::Random(_, Some(files)) => vec![files.clone()],
+            Parts::WithTower(files, tower) => [vec![files.clone()], tower.files()].concat(),
+            Parts::Random(_, None) => Vec::new(),
+        }
+    }
+
     /// The image processor that its files describe; the family's own for random weights of an architecture that
     /// comes without one.
     ///

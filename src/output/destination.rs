@@ -30,6 +30,21 @@ pub trait Destination: Debug + Send + Sync {
         None
     }
 
+    /// The file that holds one image's output, or one shard's where these are repeated, alone; none where there is no such file.
+    fn own_file(&self, _contents: &Contents, _name: &Path) -> Option<PathBuf> {
+        None
+    }
+
+    /// The files of many images that are there now and may be replaced or removed.
+    fn replaced(&self, _contents: &Contents) -> Vec<PathBuf> {
+        self.path().filter(|path| path.is_file()).map(Path::to_owned).into_iter().collect()
+    }
+
+    /// Whether a tar, by its name, is one that is written here.
+    fn is_own(&self, _tar: &Path) -> bool {
+        false
+    }
+
     /// Whether it repeats tar shards one by one, so that a shard rather than an image has a place, and is complete.
     fn repeats_shards(&self) -> bool {
         false
@@ -38,6 +53,11 @@ pub trait Destination: Debug + Send + Sync {
     /// Bytes that an image needs on the disk of [`Destination::path`]; none where they depend on the picture.
     fn image_bytes(&self, contents: &Contents) -> Option<u64> {
         contents.image_bytes()
+    }
+
+    /// The least that is written of an image beside its tensors: its lines in a journal, an index, a header.
+    fn beside_bytes(&self, _contents: &Contents, _name: &Path) -> u64 {
+        0
     }
 
     /// Bytes of the copy in which what is finished takes more images, and which stands beside it until it is whole; zero where nothing

@@ -136,6 +136,14 @@ pub enum OutputError {
         /// What is there.
         reason: String,
     },
+    /// What an earlier run wrote is not as it was.
+    #[error("{}: is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What shows it.
+        reason: String,
+    },
     /// A file of unknown origin is where an image's output should go.
     #[error("{}: exists, and {ledger} does not say that it is ours", path.display())]
     Foreign {

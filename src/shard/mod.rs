@@ -12,5 +12,5 @@ mod writer;
 pub(crate) use names::{has_image_extension, inner_path, is_shard, stem};
 pub(crate) use reader::{End, Found, Unusable, is_tar, read};
 pub use sample::{Kept, Sample, Selection};
-pub(crate) use scan::{Scanned, scan, settings};
-pub(crate) use writer::{TarWriter, padded};
+pub(crate) use scan::{Scanned, ends_whole, scan, settings};
+pub(crate) use writer::{END, TarWriter, padded};

@@ -54,6 +54,8 @@ pub(crate) enum Unusable {
 pub(crate) struct End {
     /// Links, devices and sparse members.
     pub(crate) passed_over: u64,
+    /// Whether it is whole, and none of its samples has an image.
+    pub(crate) is_empty: bool,
     /// Where and how it is damaged.
     pub(crate) damage: Option<String>,
 }
@@ -63,7 +65,11 @@ pub(crate) fn is_tar(start: &[u8]) -> bool {
     if start.starts_with(&GZIP) {
         return true;
     }
-    let Some(block) = start.get(..512) else { return false };
+    start.get(..512).is_some_and(is_header)
+}
+
+/// Whether a block is a header, by its checksum.
+pub(super) fn is_header(block: &[u8]) -> bool {
     let header = Header::from_byte_slice(block);
     let sum = |bytes: &[u8]| bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
     // The checksum counts its own field as spaces.
@@ -80,6 +86,11 @@ pub(crate) fn read(
     on: &mut dyn FnMut(Found) -> ControlFlow<()>,
 ) -> End {
     let mut end = End::default();
+    let mut count = 0;
+    let on = &mut |found| {
+        count += 1;
+        on(found)
+    };
     let (position, limit) = (Cell::new(0), Cell::new(u64::MAX));
     let mut source = BufReader::with_capacity(1 << 18, source);
     let archive = match source.fill_buf() {
@@ -144,6 +155,7 @@ pub(crate) fn read(
     if end.damage.is_none() || group.kept.len() == selection.keep.len() {
         let _ = group.give(shard, selection, on); // nothing follows
     }
+    end.is_empty = end.damage.is_none() && count == 0;
     end
 }
 
@@ -386,7 +398,7 @@ mod tests {
         builder.append_link(&mut header, "a.jpg", "/etc/passwd").expect("memory");
         let bytes = builder.into_inner().expect("memory");
         let (found, end) = samples(&bytes, &Selection::default());
-        assert_eq!((found.len(), end), (0, End { passed_over: 1, damage: None }));
+        assert_eq!((found.len(), end), (0, End { passed_over: 1, is_empty: true, damage: None }));
     }
 
     #[test]

@@ -6,11 +6,11 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
 };
 
-use tar::{Archive, Entry, EntryType, PaxExtensions};
+use tar::{Archive, Entry, EntryType, Header, PaxExtensions};
 
 use super::{
-    reader::LARGEST_EXTENSIONS,
-    writer::{SETTINGS, padded},
+    reader::{LARGEST_EXTENSIONS, is_header},
+    writer::{BLOCK, END, SETTINGS, padded},
 };
 
 /// What was found.
@@ -22,10 +22,12 @@ pub(crate) struct Scanned {
     pub(crate) keys: Vec<String>,
     /// Where the last of them ends.
     pub(crate) end: u64,
+    /// Whether the mark of the end follows there, and nothing else.
+    pub(crate) is_finished: bool,
 }
 
-/// Looks at the headers of a tar of which each sample ends in a member `KEY` and `last`. What is cut or damaged, and all after
-/// it, does not count.
+/// Looks at the headers of a tar of which each sample ends in a member `KEY` and `last`. What is cut, or has a damaged header, and all
+/// after it, does not count. The members' contents are not read.
 ///
 /// # Errors
 /// The disk fails.
@@ -35,6 +37,8 @@ pub(crate) fn scan(file: &File, last: &str) -> io::Result<Scanned> {
     let left = Cell::new(0);
     let mut archive = Archive::new(Bounded { file, left: &left });
     let mut entries = archive.entries_with_seek()?;
+    // Of the sample that has not ended.
+    let mut members: Vec<Vec<u8>> = Vec::new();
     loop {
         left.set(LARGEST_EXTENSIONS);
         let Some(Ok(mut entry)) = entries.next() else { break };
@@ -50,11 +54,61 @@ pub(crate) fn scan(file: &File, last: &str) -> io::Result<Scanned> {
         }
         let path = entry.path_bytes();
         if let Some(key) = path.strip_suffix(last.as_bytes()) {
+            // A long name has no checksum, but each member of a sample has it.
+            let is_of_key = |name: Vec<u8>| name.strip_prefix(key).is_some_and(|rest| rest.starts_with(b"."));
+            if !members.drain(..).all(is_of_key) {
+                break;
+            }
             found.keys.push(String::from_utf8_lossy(key).into_owned());
             found.end = end;
+        } else {
+            members.push(path.into_owned());
         }
     }
+    let rest = length.saturating_sub(found.end);
+    found.is_finished = rest == END && is_zeros(&read_last(file, rest)?);
     Ok(found)
+}
+
+/// Whether a tar ends as one that is finished, by its last bytes: in a whole member and the mark of the end. One that was cut does not.
+///
+/// # Errors
+/// The disk fails.
+pub(crate) fn ends_whole(file: &File) -> io::Result<bool> {
+    /// Enough for the last member of nearly every tar that was made here, and of any.
+    const LAST: [u64; 2] = [16 << 10, 64 << 20];
+    let length = file.metadata()?.len();
+    if length < END || !length.is_multiple_of(BLOCK) {
+        return Ok(false);
+    }
+    for last in LAST {
+        let bytes = read_last(file, last.min(length))?;
+        let (members, mark) = bytes.split_at(bytes.len() - END as usize);
+        if !is_zeros(mark) {
+            return Ok(false);
+        }
+        // A header whose member ends where the mark begins.
+        let is_last = |(blocks, block): (usize, &[u8])| {
+            let size = || Header::from_byte_slice(block).entry_size().ok();
+            is_header(block) && size().map(padded) == Some(blocks as u64 * BLOCK)
+        };
+        if members.rchunks_exact(BLOCK as usize).enumerate().any(is_last) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_zeros(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
+}
+
+fn read_last(mut file: &File, bytes: u64) -> io::Result<Vec<u8>> {
+    // Negative numbers count from the end; none is read where there are fewer.
+    let mut last = Vec::new();
+    file.seek(SeekFrom::End(-i64::try_from(bytes).unwrap_or(i64::MAX)))?;
+    file.take(bytes).read_to_end(&mut last)?;
+    Ok(last)
 }
 
 /// What a tar says of itself at its beginning; none if it was not made here.

@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use tar::{EntryType, Header};
 
 /// What a tar is made of.
-const BLOCK: u64 = 512;
+pub(super) const BLOCK: u64 = 512;
+
+/// The bytes of the mark that ends a tar.
+pub(crate) const END: u64 = 2 * BLOCK;
 
 /// A number of bytes with the padding that follows them.
 pub(crate) fn padded(bytes: u64) -> u64 {
@@ -55,7 +58,7 @@ impl<W: Write> TarWriter<W> {
 
     /// Writes the mark of the end.
     pub(crate) fn end(&mut self) -> io::Result<()> {
-        self.inner.write_all(&[0; 2 * BLOCK as usize])?;
+        self.inner.write_all(&[0; END as usize])?;
         self.inner.flush()
     }
 

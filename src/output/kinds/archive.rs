@@ -35,17 +35,25 @@ impl Layout for Archive {
     }
 
     /// For each tensor of each image its key, escaped as JSON, and a line of types, sizes and offsets. Images that are not
-    /// known in advance get a megabyte; a header that outgrows its room costs a copy of the file.
+    /// known in advance get a megabyte, or what so many take as a file of limited size can hold; a header that outgrows its room costs a
+    /// copy of the file.
     fn room(&self, names: &Names, contents: &Contents, planned: &[&Path]) -> usize {
         const LINE: usize = 160;
         const FIXED: usize = 16 << 10;
         const UNKNOWN: usize = 1 << 20;
-        if planned.is_empty() {
-            return UNKNOWN;
-        }
+        /// Longer than most paths.
+        const PATH: usize = 128;
         let split = contents.split();
         let tensors = split.len().max(1);
         let tensor = split.iter().map(|tensor| tensor.len()).max().unwrap_or(0);
+        if planned.is_empty() {
+            let (Some(image), Some(shard)) = (contents.image_bytes(), names.shard_size) else {
+                return UNKNOWN;
+            };
+            let most = (shard / image.max(1)) as usize + 1;
+            let room = FIXED.saturating_add(most.saturating_mul(tensors * (2 * PATH + tensor + LINE)));
+            return room.min(UNKNOWN).next_multiple_of(ALIGNMENT);
+        }
         let lines = planned.iter().map(|name| tensors * (2 * name.as_os_str().len() + tensor + LINE));
         let room = match (contents.image_bytes(), names.shard_size) {
             (Some(image), Some(shard)) => {
@@ -111,6 +119,10 @@ impl Layout for Archive {
         Ok(vec![index])
     }
 
+    fn line_bytes(&self, key: usize, tensors: usize) -> usize {
+        tensors * (r#""":{"dtype":"F32","shape":[],"data_offsets":[0,0]}"#.len() + key)
+    }
+
     fn indexed(&self, index: &Path) -> Result<Vec<PathBuf>, OutputError> {
         let io_error = |source| OutputError::Io { path: index.to_owned(), source };
         let file = BufReader::new(File::open(index).map_err(io_error)?);
@@ -173,7 +185,8 @@ impl Layout for Archive {
             Manifest { settings }.check(&contents.settings, &names.path)?;
             // Whatever is called complete must be there to read.
             if file.metadata().map_or(0, |file| file.len()) != end {
-                return Err(taken("is damaged: its tensors do not end where the file does"));
+                let reason = "its tensors do not end where the file does".into();
+                return Err(OutputError::Damaged { path: file.clone(), reason });
             }
             // Of several tensors the last one tells that its image is complete.
             keys.extend(tensors.into_iter().filter_map(|key| match split.last() {

@@ -80,6 +80,10 @@ impl Destination for OneFile {
         Some(&self.path)
     }
 
+    fn replaced(&self, contents: &Contents) -> Vec<PathBuf> {
+        self.files(contents)
+    }
+
     fn probe(&self) -> Result<(), OutputError> {
         OutputFile::probe(&self.path)
     }

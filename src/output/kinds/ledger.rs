@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::output::{OutputError, Part, disk::journal::Journal};
+use crate::output::{OutputError, Part, disk::journal::Journal, key};
 
 /// The ledger's name in a directory of outputs.
 pub(super) const LEDGER: &str = "manifest.jsonl";
@@ -59,6 +59,11 @@ pub(super) fn remove_others(root: &Path) -> Result<(), OutputError> {
 struct Line {
     /// The image's key.
     path: String,
+}
+
+/// What an image's line takes, at least.
+pub(super) fn line_bytes(name: &Path) -> u64 {
+    (r#"{"path":""}"#.len() + 1 + key(name).len()) as u64
 }
 
 /// An open ledger, locked: one process at a time writes into a directory.

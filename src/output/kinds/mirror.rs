@@ -1,12 +1,13 @@
 //! A directory that repeats tar shards: one in, one of the same name out.
 //!
 //! A shard is renamed into place when all of its images have been written that can be: it exists, so it is done. One whose input
-//! was cut or damaged gets a hidden `.NAME.incomplete` beside it, so that it is made again when the input may be whole.
+//! was cut or damaged gets a hidden `.NAME.incomplete` beside it, so that it is made again when the input may be whole. One that was
+//! itself cut since then is made again.
 
 use std::{
     collections::{HashMap, HashSet},
     fs, io,
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, absolute},
     sync::Mutex,
 };
 
@@ -17,7 +18,7 @@ use crate::{
         Setting, Sink,
         disk::{hidden_sibling, make_directories, probe_tree},
         manifest::{MANIFEST, Manifest},
-        tarball::{Growing, begun, exists, image_bytes},
+        tarball::{Growing, begun, image_bytes, is_there, seen},
     },
     shard,
 };
@@ -59,7 +60,7 @@ impl Mirror {
 
     fn is_done(&self, shard: &Path, settings: &Metadata) -> bool {
         let target = self.target(shard);
-        exists(&target, settings).is_ok_and(|exists| exists) && !mark(&target).exists()
+        is_there(&target, settings).is_ok_and(|is_there| is_there) && !mark(&target).exists()
     }
 }
 
@@ -85,8 +86,16 @@ impl Destination for Mirror {
         Some(&self.root)
     }
 
-    fn place(&self, _contents: &Contents, name: &Path) -> Option<PathBuf> {
+    fn place(&self, contents: &Contents, name: &Path) -> Option<PathBuf> {
+        self.own_file(contents, name)
+    }
+
+    fn own_file(&self, _contents: &Contents, name: &Path) -> Option<PathBuf> {
         Some(self.target(name))
+    }
+
+    fn is_own(&self, tar: &Path) -> bool {
+        absolute(tar).is_ok_and(|tar| absolute(&self.root).is_ok_and(|root| tar.starts_with(root)))
     }
 
     fn repeats_shards(&self) -> bool {
@@ -138,7 +147,7 @@ impl Destination for Mirror {
         for shard in planned {
             let target = self.target(shard);
             if !contents.overwrite {
-                exists(&target, &contents.settings)?;
+                is_there(&target, &contents.settings)?;
             } else if let Err(source) = fs::remove_file(&target)
                 && source.kind() != io::ErrorKind::NotFound
             {
@@ -163,7 +172,15 @@ impl Opened {
             Some(current) if current.target() == target => current,
             _ => {
                 make_directories(&self.mirror.root, &target)?;
-                Growing::open(&target, &self.contents)?
+                let growing = Growing::open(&target, &self.contents, seen(&target).as_ref())?;
+                if !self.contents.overwrite && self.mirror.is_done(shard, &self.contents.settings) {
+                    // Another process has finished it since, with samples that were passed over here.
+                    if growing.keys().is_empty() {
+                        growing.discard()?;
+                    }
+                    return Err(OutputError::Busy { path: target });
+                }
+                growing
             }
         };
         Ok(self.current.insert(current))
@@ -209,5 +226,34 @@ impl Sink for Opened {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        output::{Dtype, TensorSpec},
+        shard::Sample,
+    };
+
+    #[test]
+    fn what_another_run_finishes_meanwhile_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let mirror = Mirror { root: directory.path().join("out") };
+        let tensors = vec![TensorSpec { name: "x".into(), shape: Some(vec![1, 2]) }];
+        let contents = Contents { tensors, dtype: Dtype::F32, settings: Metadata::new(), overwrite: false };
+        let (name, metadata) = (Path::new("a.tar"), Metadata::new());
+        let sample = Sample { shard: name.to_owned(), key: "cat".into(), kept: Vec::new() };
+        let image = Described { name, sample: Some(&sample), metadata: &metadata, facts: "{}" };
+        let array = Array { name: "x".into(), shape: vec![1, 2], values: vec![1.0, 2.0] };
+        let [mut first, mut second] = [(), ()].map(|()| mirror.open(&contents, &[name]).unwrap());
+        first.write(&image, &[array]).unwrap();
+        assert!(second.complete().contains(name, Some(&sample)), "it is there, and passed over");
+        first.end_shard(name, true).unwrap();
+        let finished = fs::read(mirror.target(name)).unwrap();
+        assert!(matches!(second.end_shard(name, true), Err(OutputError::Busy { .. })));
+        assert_eq!(fs::read(mirror.target(name)).unwrap(), finished);
+        assert_eq!(fs::read_dir(&mirror.root).unwrap().count(), 2, "with the manifest");
     }
 }

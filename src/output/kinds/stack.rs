@@ -104,6 +104,10 @@ impl Layout for Stack {
         Ok(vec![index, manifest])
     }
 
+    fn line_bytes(&self, key: usize, _tensors: usize) -> usize {
+        r#"{"row":0,"path":""}"#.len() + 1 + key
+    }
+
     fn indexed(&self, index: &Path) -> Result<Vec<PathBuf>, OutputError> {
         Ok(read_index(index)?.into_iter().filter_map(|row| row.shard).map(PathBuf::from).collect())
     }
@@ -165,7 +169,11 @@ fn read_index(path: &Path) -> Result<Vec<Row>, OutputError> {
     let mut file = BufReader::new(File::open(path).map_err(io_error)?);
     let mut rows = Vec::new();
     while let Some(line) = read_piece(&mut file, b'\n', LONGEST_ROW).map_err(io_error)? {
-        rows.push(serde_json::from_slice(&line.bytes).map_err(|error| io_error(io::Error::other(error)))?);
+        let row = serde_json::from_slice(&line.bytes).map_err(|error| OutputError::Taken {
+            path: path.to_owned(),
+            reason: format!("is no index of ours: {error}"),
+        })?;
+        rows.push(row);
     }
     Ok(rows)
 }

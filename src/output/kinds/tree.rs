@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Asked, Claim, Directory, OpenDirectory, directory::check_root};
+use super::{Asked, Claim, Directory, OpenDirectory, directory::check_root, ledger};
 use crate::output::{
     Array, Complete, Contents, Described, Destination, Format, OutputError, Part, Setting, Sink,
     disk::probe_tree,
@@ -63,7 +63,15 @@ impl Destination for Tree {
     }
 
     fn place(&self, contents: &Contents, name: &Path) -> Option<PathBuf> {
+        self.own_file(contents, name)
+    }
+
+    fn own_file(&self, contents: &Contents, name: &Path) -> Option<PathBuf> {
         Some(self.directory(contents).files(name).swap_remove(0))
+    }
+
+    fn beside_bytes(&self, _contents: &Contents, name: &Path) -> u64 {
+        ledger::line_bytes(name)
     }
 
     fn resumes(&self) -> bool {

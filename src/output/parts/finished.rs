@@ -12,7 +12,7 @@ use super::{
     names::{Names, file_name},
 };
 use crate::output::{
-    Contents, OutputError, OutputFile,
+    Contents, Format, OutputError, OutputFile,
     disk::{parent, sync_directory},
 };
 
@@ -83,16 +83,24 @@ pub(super) fn read(
     layout: &dyn Layout,
     contents: &Contents,
 ) -> Result<Option<HashSet<String>>, OutputError> {
-    match files_of(names, layout)? {
-        files if files.is_empty() => Ok(None),
-        files => layout.read(names, &files, contents).map(Some),
+    let files = files_of(names, layout)?;
+    if files.is_empty() {
+        return Ok(None);
     }
+    let needs_index = names.format == Format::Npy || files.iter().any(|file| *file != names.path);
+    if needs_index && !names.index().is_file() {
+        return Err(OutputError::Taken {
+            path: names.index(),
+            reason: format!("is missing, and {} is there, which it should speak of", file_name(&files[0])),
+        });
+    }
+    layout.read(names, &files, contents).map(Some)
 }
 
-/// The files of the archive that is there now: the target, or what its index names.
+/// The files of the archive that is there now: the target, or what its index names; where that is lost, what has the names of shards.
 pub(super) fn files_of(names: &Names, layout: &dyn Layout) -> Result<Vec<PathBuf>, OutputError> {
     let index = names.index();
-    let mut files = if index.is_file() { layout.indexed(&index)? } else { Vec::new() };
+    let mut files = if index.is_file() { layout.indexed(&index)? } else { names.unlisted()? };
     files.sort_unstable();
     files.dedup();
     Ok(beside(names, files))

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -75,7 +75,7 @@ impl Growing {
             && let Some(keys) = finished()?
         {
             // A kill has left it, before the first line or after the last.
-            fs::remove_dir_all(&directory).map_err(io_error)?;
+            remove_directory(&directory).map_err(io_error)?;
             return Ok(Self { names, layout, contents, keys, state: None, room });
         }
         let resumed = match lines.first() {
@@ -111,10 +111,18 @@ impl Growing {
         if !self.keys.is_empty() {
             finished::publish(&self.names, self.layout, &self.contents, &state.journal.read()?)?;
         }
-        fs::remove_dir_all(self.names.unfinished()).map_err(io_error)?;
+        remove_directory(&self.names.unfinished()).map_err(io_error)?;
         sync_directory(parent(&self.names.path)).map_err(io_error)?;
         self.state = None;
         Ok(())
+    }
+}
+
+/// Removes what is of no use any more, unless another process has just begun in it.
+fn remove_directory(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => removed,
     }
 }
 

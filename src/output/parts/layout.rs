@@ -48,6 +48,9 @@ pub(in crate::output) trait Layout: Debug + Send + Sync {
         images: &[Placed<'_>],
     ) -> Result<Vec<OutputFile>, OutputError>;
 
+    /// The least that an image's lines take in a header or an index, given the bytes of its key and the number of its tensors.
+    fn line_bytes(&self, key: usize, tensors: usize) -> usize;
+
     /// The files that an index speaks of.
     fn indexed(&self, index: &Path) -> Result<Vec<PathBuf>, OutputError>;
 

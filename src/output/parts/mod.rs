@@ -86,6 +86,20 @@ impl Destination for Many {
         Some(key(name).into())
     }
 
+    fn replaced(&self, _contents: &Contents) -> Vec<PathBuf> {
+        let files = finished::files_of(&self.names, self.layout).unwrap_or_default();
+        files.into_iter().chain([self.names.path.clone(), self.names.index()]).collect()
+    }
+
+    /// The journal is there until the index and the headers are.
+    fn beside_bytes(&self, contents: &Contents, name: &Path) -> u64 {
+        /// The shortest line, but for the keys.
+        const IMAGE: usize = r#"{"image":{"key":"","tensors":[],"crc":0}}"#.len() + 1;
+        const ENTRY: usize = r#"{"key":"","shape":[]}"#.len();
+        let (key, tensors) = (key(name).len(), contents.tensors.len());
+        (IMAGE + key + tensors * (ENTRY + key) + self.layout.line_bytes(key, tensors)) as u64
+    }
+
     /// All but the last file are linked.
     fn copied_bytes(&self, contents: &Contents) -> u64 {
         if contents.overwrite || self.names.journal().exists() {

@@ -2,11 +2,15 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
 };
 
 use super::line::JOURNAL;
-use crate::output::{Format, disk::hidden_sibling};
+use crate::output::{
+    Format, OutputError,
+    disk::{hidden_sibling, parent},
+};
 
 /// Where an archive goes, and in how many pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +54,28 @@ impl Names {
         }
         let name = |shard| self.sibling(&format!("-{shard:05}-of-{count:05}.{}", self.format.name()));
         (1..=count).map(name).collect()
+    }
+
+    /// The files that are named as shards of an archive, if there are some and its last one is among them. Parts of a job are counted
+    /// from 0, so that none is.
+    pub(super) fn unlisted(&self) -> Result<Vec<PathBuf>, OutputError> {
+        let io_error = |source| OutputError::Io { path: self.path.clone(), source };
+        let start = file_name(&self.sibling("-"));
+        let end = format!(".{}", self.format.name());
+        let mut found = Vec::new();
+        for entry in fs::read_dir(parent(&self.path)).map_err(io_error)? {
+            let name = entry.map_err(io_error)?.file_name().to_string_lossy().into_owned();
+            let numbers = || {
+                name.strip_prefix(&start)?
+                    .strip_suffix(&end)?
+                    .split_once("-of-")
+                    .map(|(one, all)| (one.to_owned(), all.to_owned()))
+            };
+            found.extend(numbers().filter(|(one, all)| one.len() == 5 && one == all));
+        }
+        let counts = found.iter().filter_map(|(_, count)| count.parse().ok());
+        let files = counts.filter(|&count: &usize| count > 1).flat_map(|count| self.shards(count));
+        Ok(files.map(|file| file_name(&file).into()).collect())
     }
 
     /// The target with its extension replaced by an ending.

@@ -6,8 +6,10 @@
 use std::{
     fs::{self, File},
     io,
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+use same_file::Handle;
 
 use super::{
     finished::files_of,
@@ -38,10 +40,24 @@ pub(super) fn reopen(
     fs::create_dir_all(&directory).map_err(io_error)?;
     let (mut journal, _) =
         Journal::open::<Line>(&directory.join(JOURNAL)).map_err(|error| error.at(&names.path))?;
+    let before = files_of(names, layout)?;
+    let seen = |files: &[PathBuf]| files.iter().map(|file| Handle::from_path(file).ok()).collect::<Vec<_>>();
+    let before = (seen(&before), before);
     let filled = fill(names, layout, contents, room, &directory, &mut journal).and_then(|resumed| {
         journal.sync()?;
         // Fails where another process has begun.
-        fs::rename(&directory, names.unfinished()).map_err(io_error)?;
+        fs::rename(&directory, names.unfinished()).map_err(|source| match source.kind() {
+            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
+                OutputError::Busy { path: names.path.clone() }
+            }
+            _ => io_error(source),
+        })?;
+        let after = files_of(names, layout)?;
+        if before != (seen(&after), after) {
+            // What was copied lacks what another process has added.
+            let _ = fs::remove_dir_all(names.unfinished());
+            return Err(OutputError::Busy { path: names.path.clone() });
+        }
         sync_directory(parent(&names.path)).map_err(io_error)?;
         Ok(resumed)
     });

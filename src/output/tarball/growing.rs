@@ -16,7 +16,7 @@ use crate::{
         disk::{hidden_sibling, lock, parent, sync_directory},
         manifest::Manifest,
     },
-    shard::{self, Scanned, TarWriter, scan},
+    shard::{self, Scanned, TarWriter, ends_whole, scan},
 };
 
 /// An open tar. Dropped without [`Growing::finish`], it can be resumed after its last whole sample.
@@ -30,7 +30,7 @@ pub(in crate::output) struct Growing {
 }
 
 /// Where a tar grows.
-fn partial(target: &Path) -> PathBuf {
+pub(in crate::output) fn partial(target: &Path) -> PathBuf {
     hidden_sibling(target, ".partial")
 }
 
@@ -53,30 +53,40 @@ pub(in crate::output) fn begun(
 /// The keys in a finished tar; none if there is no file.
 ///
 /// # Errors
-/// It was made with other settings, or not here, or the disk fails.
+/// It was made with other settings, or not here, it is damaged, or the disk fails.
 pub(in crate::output) fn made_here(
     target: &Path,
     settings: &Metadata,
 ) -> Result<Option<HashSet<String>>, OutputError> {
     let Some(found) = look(target, target)? else { return Ok(None) };
     check(found.settings, settings, target)?;
+    if !found.is_finished {
+        let reason = format!("what follows byte {} is not the mark of its end", found.end);
+        return Err(OutputError::Damaged { path: target.to_owned(), reason });
+    }
     Ok(Some(found.keys.into_iter().collect()))
 }
 
-/// Refuses a file at a tar's place that was made with other settings, or not here; tells whether there is one.
+/// Whether a finished tar is there, as far as its beginning and its end tell: one that was cut is not. Refuses a file that was made with
+/// other settings, or not here.
 ///
 /// # Errors
 /// As said, or the disk fails.
-pub(in crate::output) fn exists(target: &Path, settings: &Metadata) -> Result<bool, OutputError> {
+pub(in crate::output) fn is_there(target: &Path, settings: &Metadata) -> Result<bool, OutputError> {
     let io_error = |source| OutputError::Io { path: target.to_owned(), source };
     match File::open(target) {
         Ok(file) => {
             check(shard::settings(&file).map_err(io_error)?, settings, target)?;
-            Ok(true)
+            ends_whole(&file).map_err(io_error)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(io_error(error)),
     }
+}
+
+/// The file that a path leads to, to be recognised; none if there is no file.
+pub(in crate::output) fn seen(path: &Path) -> Option<Handle> {
+    Handle::from_path(path).ok()
 }
 
 /// Looks into a file, if there is one.
@@ -86,6 +96,22 @@ fn look(file: &Path, target: &Path) -> Result<Option<Scanned>, OutputError> {
         Ok(file) => scan(&file, LAST).map(Some).map_err(io_error),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io_error(error)),
+    }
+}
+
+/// Opens a file that only one process may write, and locks it.
+fn own(path: &Path, target: &Path) -> Result<File, OutputError> {
+    let io_error = |source| OutputError::Io { path: target.to_owned(), source };
+    loop {
+        let mut options = File::options();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(path).map_err(io_error)?;
+        lock(&file, target)?;
+        // Its last owner may have renamed it between our opening and our locking it.
+        let ours = Handle::from_file(file.try_clone().map_err(io_error)?).map_err(io_error)?;
+        if seen(path).is_some_and(|current| current == ours) {
+            return Ok(file);
+        }
     }
 }
 
@@ -100,24 +126,30 @@ fn check(found: Option<String>, settings: &Metadata, target: &Path) -> Result<()
 
 impl Growing {
     /// Opens the tar that is to become `target`, after the last whole sample of what a killed run left, or, where that does not
-    /// count, empty.
+    /// count, empty. `before` is what the target was when it was looked at.
     ///
     /// # Errors
-    /// Another process writes it, it was begun with other settings, or the disk fails.
-    pub(in crate::output) fn open(target: &Path, contents: &Contents) -> Result<Self, OutputError> {
+    /// Another process writes it, or has finished it since, it was begun with other settings, or the disk fails.
+    pub(in crate::output) fn open(
+        target: &Path,
+        contents: &Contents,
+        before: Option<&Handle>,
+    ) -> Result<Self, OutputError> {
+        let growing = Self::take(target, contents)?;
+        if seen(target).as_ref() == before {
+            return Ok(growing);
+        }
+        if growing.keys.is_empty() {
+            growing.discard()?;
+        }
+        Err(OutputError::Busy { path: target.to_owned() })
+    }
+
+    /// The same, whatever the target is now.
+    fn take(target: &Path, contents: &Contents) -> Result<Self, OutputError> {
         let io_error = |source| OutputError::Io { path: target.to_owned(), source };
         let partial = partial(target);
-        let mut file = loop {
-            let mut options = File::options();
-            let options = options.read(true).write(true).create(true).truncate(false);
-            let file = options.open(&partial).map_err(io_error)?;
-            lock(&file, target)?;
-            // Its last owner may have finished it between our opening and our locking it.
-            let ours = Handle::from_file(file.try_clone().map_err(io_error)?).map_err(io_error)?;
-            if Handle::from_path(&partial).is_ok_and(|current| current == ours) {
-                break file;
-            }
-        };
+        let mut file = own(&partial, target)?;
         let mut found = scan(&file, LAST).map_err(io_error)?;
         if contents.overwrite || found.settings.is_none() {
             found = Scanned::default();
@@ -138,19 +170,37 @@ impl Growing {
     ///
     /// # Errors
     /// As [`Growing::open`].
-    pub(in crate::output) fn reopen(target: &Path, contents: &Contents) -> Result<Self, OutputError> {
+    pub(in crate::output) fn reopen(
+        target: &Path,
+        contents: &Contents,
+        before: Option<&Handle>,
+    ) -> Result<Self, OutputError> {
         let io_error = |source| OutputError::Io { path: target.to_owned(), source };
         let copy = hidden_sibling(target, ".reopened");
-        let filled = || -> io::Result<()> {
-            fs::copy(target, &copy)?;
-            File::open(&copy)?.sync_all()?;
+        let mut to = own(&copy, target)?;
+        let mut filled = || -> io::Result<()> {
+            let mut from = File::open(target)?;
+            to.set_len(0)?;
+            io::copy(&mut from, &mut to)?;
+            to.set_permissions(from.metadata()?.permissions())?;
+            to.sync_all()?;
             // What grows under that name is never less than what is finished. Fails where another process has begun.
             fs::hard_link(&copy, partial(target))
         };
         let filled = filled();
         let removed = fs::remove_file(&copy);
-        filled.and(removed).map_err(io_error)?;
-        Self::open(target, contents)
+        filled.and(removed).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => OutputError::Busy { path: target.to_owned() },
+            _ => io_error(source),
+        })?;
+        drop(to); // with its lock, which is the other name's too
+        let growing = Self::take(target, contents)?;
+        if seen(target).as_ref() != before {
+            // What was copied lacks what another process has added.
+            growing.discard()?;
+            return Err(OutputError::Busy { path: target.to_owned() });
+        }
+        Ok(growing)
     }
 
     pub(in crate::output) fn target(&self) -> &Path {

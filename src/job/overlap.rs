@@ -1,0 +1,162 @@
+//! Whether an output would be written over what is read: an input, or a file of the model. Links are followed, and hard links are one
+//! file.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{Job, drawing::Drawing, error::JobError};
+use crate::{
+    extractor::Opened,
+    input::{Item, Source},
+    output::{Contents, Destination},
+};
+
+/// A file, whatever its name.
+#[cfg(unix)]
+type Identity = (u64, u64);
+
+/// A file, by the name that its links lead to.
+#[cfg(not(unix))]
+type Identity = PathBuf;
+
+/// Which file a path leads to; none where there is no regular file. Nothing is opened, since a pipe waits for its writer.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<Identity> {
+    let found = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    Some((std::os::unix::fs::MetadataExt::dev(&found), std::os::unix::fs::MetadataExt::ino(&found)))
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<Identity> {
+    path.is_file().then(|| path.canonicalize().ok()).flatten()
+}
+
+/// What a run may write over.
+#[derive(Debug)]
+pub(super) struct Overlap {
+    /// Files that are there already and may be replaced.
+    outputs: HashMap<Identity, PathBuf>,
+    /// Where the output of an image goes, if it is a file of its own.
+    destination: Arc<dyn Destination>,
+    drawings: Vec<Drawing>,
+    contents: Contents,
+    model: HashSet<Identity>,
+    model_names: HashSet<OsString>,
+}
+
+impl Overlap {
+    /// Looks at the outputs of a job.
+    ///
+    /// # Errors
+    /// One of them is a file of the model, or the file for failures holds something else.
+    pub(super) fn of(job: &Job, contents: &Contents, opened: &Opened) -> Result<Self, JobError> {
+        let drawn = job.drawings.iter().filter_map(|drawing| drawing.path().map(Path::to_owned));
+        let replaced =
+            job.destination.replaced(contents).into_iter().chain(job.failures.clone()).chain(drawn);
+        let outputs: HashMap<Identity, PathBuf> =
+            replaced.filter_map(|path| Some((identity(&path)?, path))).collect();
+        let (destination, drawings) = (job.destination.clone(), job.drawings.clone());
+        let files = opened.files();
+        let model: HashSet<Identity> = files.iter().filter_map(|path| identity(path)).collect();
+        let model_names = files.into_iter().filter_map(file_name).collect();
+        if let Some((_, path)) = outputs.iter().find(|(file, _)| model.contains(file)) {
+            return Err(JobError::OverModel { path: path.clone() });
+        }
+        Ok(Self { outputs, destination, drawings, contents: contents.clone(), model, model_names })
+    }
+
+    /// Refuses images that are known in advance, before anything is touched.
+    ///
+    /// # Errors
+    /// As [`Overlap::check`].
+    pub(super) fn check_all(&self, items: &[Item]) -> Result<(), JobError> {
+        /// Of more than a command line names, links of other names are found when they are read: to ask the disk for each takes long.
+        const FEW: usize = 1000;
+        let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+        let names: HashSet<_> = self
+            .outputs
+            .values()
+            .flat_map(|path| [path.clone(), whole(path)])
+            .filter_map(file_name)
+            .collect();
+        let may_be_output = |item: &&Item| match &item.source {
+            Source::File(path) | Source::Shard(path) => {
+                items.len() <= FEW
+                    || path.file_name().is_some_and(|name| names.contains(name))
+                    || self
+                        .own_files(item)
+                        .any(|own| own.file_name() == path.file_name() || self.has_models_name(&own))
+            }
+            _ => false,
+        };
+        items.iter().filter(may_be_output).try_for_each(|item| self.check(item))
+    }
+
+    /// Refuses an image, or a shard, that an output would be written over, or whose own output would replace a file of the model.
+    ///
+    /// # Errors
+    /// As said.
+    pub(super) fn check(&self, item: &Item) -> Result<(), JobError> {
+        let (Source::File(input) | Source::Shard(input) | Source::Member { shard: input, .. }) = &item.source
+        else {
+            return Ok(());
+        };
+        let over =
+            |path: &PathBuf| JobError::OverInput { path: path.clone(), input: item.source.to_string() };
+        if !self.outputs.is_empty()
+            && let Some(output) = identity(input).and_then(|input| self.outputs.get(&input))
+        {
+            return Err(over(output));
+        }
+        // A rename over another name of the same file would not harm it, so names are compared before the disk is asked.
+        for output in self.own_files(item) {
+            if output.file_name() == input.file_name()
+                && identity(&output).is_some_and(|file| Some(file) == identity(input))
+            {
+                return Err(over(&output));
+            }
+            if self.has_models_name(&output)
+                && identity(&output).is_some_and(|file| self.model.contains(&file))
+            {
+                return Err(JobError::OverModel { path: output });
+            }
+        }
+        Ok(())
+    }
+
+    fn has_models_name(&self, path: &Path) -> bool {
+        path.file_name().is_some_and(|name| self.model_names.contains(name))
+    }
+
+    /// The files that are this image's alone, or its shard's.
+    fn own_files(&self, item: &Item) -> impl Iterator<Item = PathBuf> {
+        let name = match &item.sample {
+            Some(sample) if self.destination.repeats_shards() => &sample.shard,
+            _ => &item.name,
+        };
+        let own = self.destination.own_file(&self.contents, name);
+        own.into_iter().chain(self.drawings.iter().filter_map(|drawing| drawing.file(&item.name)))
+    }
+}
+
+fn file_name(path: PathBuf) -> Option<OsString> {
+    path.file_name().map(OsStr::to_owned)
+}
+
+/// Refuses to empty a file for failures that was something else: a list of images is not read beforehand, and may name it.
+///
+/// # Errors
+/// As said.
+pub(super) fn check_failures(path: &Path) -> Result<(), JobError> {
+    let mut first = [0];
+    let is_other = path.is_file()
+        && File::open(path).and_then(|mut file| file.read(&mut first)).is_ok_and(|count| count == 1)
+        && first != *b"{";
+    if is_other { Err(JobError::NoFailures { path: path.to_owned() }) } else { Ok(()) }
+}
