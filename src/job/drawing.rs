@@ -6,18 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use image::{
-    ExtendedColorType, ImageEncoder, RgbImage,
-    codecs::png::{CompressionType, FilterType, PngEncoder},
-};
-use same_file::is_same_file;
-
 use super::{drawing_kind::DrawingKind, error::JobError};
 use crate::{
     extractor::{Opened, Picture},
     figure::{Patches, Scores, Subject, heatmap, principal_components},
-    input::{Item, Source},
+    input::Item,
     output::{Array, Complete, Directory, Metadata, OpenDirectory, OutputError, OutputFile},
+};
+use image::{
+    ExtendedColorType, ImageEncoder, RgbImage,
+    codecs::png::{CompressionType, FilterType, PngEncoder},
 };
 
 /// A picture to draw of the patches of each image: of the first tensor that has some.
@@ -151,11 +149,6 @@ impl OpenDrawing {
             Ok(figure) => figure,
             Err(reason) => return Ok(Err(reason)),
         };
-        if let (Some(file), Source::File(input)) = (self.drawing.file(&item.name), &item.source)
-            && is_same_file(&file, input).unwrap_or(false)
-        {
-            return Ok(Err(format!("{}: would be drawn over the image itself", file.display())));
-        }
         let written = match (&mut self.directory, self.drawing.path()) {
             (Some(directory), _) => {
                 directory.write(&item.name, &|_, writer| write_png(&figure, writer)).map(drop)

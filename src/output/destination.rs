@@ -40,7 +40,7 @@ pub trait Destination: Debug + Send + Sync {
         self.path().filter(|path| path.is_file()).map(Path::to_owned).into_iter().collect()
     }
 
-    /// Whether a tar, by its name, is one that is written here.
+    /// Whether a tar is one that was written here, by its name and what it says of itself.
     fn is_own(&self, _tar: &Path) -> bool {
         false
     }

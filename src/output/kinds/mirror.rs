@@ -18,7 +18,7 @@ use crate::{
         Setting, Sink,
         disk::{hidden_sibling, make_directories, probe_tree},
         manifest::{MANIFEST, Manifest},
-        tarball::{Growing, begun, image_bytes, is_there, seen},
+        tarball::{Growing, begun, image_bytes, is_ours, is_there, seen},
     },
     shard,
 };
@@ -95,7 +95,8 @@ impl Destination for Mirror {
     }
 
     fn is_own(&self, tar: &Path) -> bool {
-        absolute(tar).is_ok_and(|tar| absolute(&self.root).is_ok_and(|root| tar.starts_with(root)))
+        let whole = |path: &Path| absolute(path).unwrap_or_else(|_| path.to_owned());
+        whole(tar).starts_with(whole(&self.root)) && is_ours(tar)
     }
 
     fn repeats_shards(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::{
     output::{
         Array, Complete, Contents, Described, Destination, Format, OutputError, OutputFile, Setting, Sink,
         disk::{parent, probe_sibling, readable_size},
-        tarball::{Growing, begun, image_bytes, key, made_here, partial, seen},
+        tarball::{Growing, begun, image_bytes, is_ours, key, made_here, partial, seen},
     },
     shard::END,
 };
@@ -184,7 +184,7 @@ impl Destination for Tar {
         let stem = tar.file_stem().unwrap_or_default().to_string_lossy();
         let number = stem.rsplit_once('-').and_then(|(_, number)| number.parse().ok());
         let whole = |path: &Path| absolute(path).ok();
-        whole(&self.file(number.unwrap_or(0))) == whole(tar)
+        whole(&self.file(number.unwrap_or(0))) == whole(tar) && is_ours(tar)
     }
 
     fn replaced(&self, contents: &Contents) -> Vec<PathBuf> {

@@ -84,6 +84,13 @@ pub(in crate::output) fn is_there(target: &Path, settings: &Metadata) -> Result<
     }
 }
 
+/// Whether a file is a tar that was made here, with whatever settings.
+pub(in crate::output) fn is_ours(path: &Path) -> bool {
+    // A pipe would wait for its writer.
+    path.is_file()
+        && File::open(path).and_then(|file| shard::settings(&file)).is_ok_and(|found| found.is_some())
+}
+
 /// The file that a path leads to, to be recognised; none if there is no file.
 pub(in crate::output) fn seen(path: &Path) -> Option<Handle> {
     Handle::from_path(path).ok()

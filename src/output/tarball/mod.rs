@@ -3,5 +3,5 @@
 mod growing;
 mod sample;
 
-pub(super) use growing::{Growing, begun, is_there, made_here, partial, seen};
+pub(super) use growing::{Growing, begun, is_ours, is_there, made_here, partial, seen};
 pub(super) use sample::{image_bytes, key, write};
