@@ -3,6 +3,7 @@
 //! Of the many other kinds of TIFF, Pillow opens some through libtiff; they are refused here by name, for their pixels could not be
 //! promised to be the same.
 
+use std::collections::HashMap;
 use std::io::{Cursor, ErrorKind};
 
 use ::tiff::ColorType;
@@ -37,6 +38,9 @@ struct Tags {
 type TiffDecoder<'a> = Decoder<Cursor<&'a [u8]>>;
 
 pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
+    if let Some(tag) = stated_twice(bytes) {
+        return Err(DecodeError::unsupported(FORMAT, format!("two values of tag {tag}")));
+    }
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(failed)?.with_limits(bounds(bytes, limits));
     let (width, height) = decoder.dimensions().map_err(failed)?;
     limits.check(width.into(), height.into())?;
@@ -72,6 +76,36 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
         _ => Pixels::Cmyk(data),
     };
     Ok(Raster { metadata: metadata(&mut decoder), ..Raster::new(width, height, pixels) })
+}
+
+/// A tag of which the first directory has two entries that differ, if there is one: Pillow goes by the first of them
+/// (`ImageFileDirectory_v2.load`), the decoder by the last. Texts do not matter.
+fn stated_twice(bytes: &[u8]) -> Option<u64> {
+    /// The type of texts.
+    const ASCII: u64 = 2;
+    let is_little = bytes.starts_with(b"II");
+    let number = |field: &[u8]| {
+        let add = |sum: u64, &byte: &u8| sum << 8 | u64::from(byte);
+        if is_little { field.iter().rev().fold(0, add) } else { field.iter().fold(0, add) }
+    };
+    let field = |at: u64, size: u64| {
+        bytes.get(usize::try_from(at).ok()?..usize::try_from(at.checked_add(size)?).ok()?)
+    };
+    // The offset of the directory, the size of its count, and that of an entry.
+    let (directory, count, entry) = match number(field(2, 2)?) {
+        43 => (number(field(8, 8)?), 8, 20),
+        _ => (number(field(4, 4)?), 2, 12),
+    };
+    let mut entries: HashMap<u64, &[u8]> = HashMap::new();
+    for place in 0..number(field(directory, count)?) {
+        let entry = field(directory.checked_add(count)?.checked_add(place.checked_mul(entry)?)?, entry)?;
+        let tag = number(&entry[..2]);
+        let first = *entries.entry(tag).or_insert(entry);
+        if first != entry && [first, entry].iter().any(|entry| number(&entry[2..4]) != ASCII) {
+            return Some(tag);
+        }
+    }
+    None
 }
 
 /// The bounds of the decoder's own buffers; the number of pixels is checked before anything is read into ours.
@@ -148,5 +182,57 @@ fn metadata(decoder: &mut TiffDecoder) -> Metadata {
             orientation.map_or_else(|| xmp.as_deref().and_then(orientation::in_xmp).unwrap_or(1), u32::from),
         ),
         ..Metadata::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+
+    const SHORT: u16 = 3;
+
+    /// Two grey pixels side by side, and more entries behind those that they need.
+    fn tiff(is_little: bool, more: &[(u16, u16, u32)]) -> Vec<u8> {
+        let needed =
+            [(256, 2), (257, 1), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, 2)];
+        let entries: Vec<_> = needed.into_iter().map(|(tag, value)| (tag, SHORT, value)).collect();
+        let two = |n: u16| if is_little { n.to_le_bytes() } else { n.to_be_bytes() };
+        let four = |n: u32| if is_little { n.to_le_bytes() } else { n.to_be_bytes() };
+        let mut bytes = if is_little { b"II".to_vec() } else { b"MM".to_vec() };
+        bytes.extend(two(42));
+        bytes.extend(four(10));
+        bytes.extend([7, 9]); // the pixels
+        bytes.extend(two((entries.len() + more.len()) as u16));
+        for &(tag, kind, value) in entries.iter().chain(more) {
+            bytes.extend(two(tag));
+            bytes.extend(two(kind));
+            bytes.extend(four(1));
+            // A short stands in the first two bytes.
+            bytes.extend(if is_little { four(value) } else { four(value << 16) });
+        }
+        bytes.extend(four(0));
+        bytes
+    }
+
+    #[test]
+    fn a_tag_with_two_values_is_refused() {
+        let decode = |more: &[(u16, u16, u32)]| {
+            [true, false].map(|is_little| decode(&tiff(is_little, more), &Limits { max_pixels: 1 << 20 }))
+        };
+        for raster in decode(&[]).into_iter().chain(decode(&[(256, SHORT, 2)])) {
+            let pixels = raster.ok().map(|raster| raster.pixels);
+            assert!(matches!(pixels, Some(Pixels::Grey(grey)) if grey == [7, 9]), "once, or twice the same");
+        }
+        for (tag, value) in [(256, 1), (257, 2), (274, 3)] {
+            let both = [(274, SHORT, 1), (tag, SHORT, value)];
+            for raster in decode(&both) {
+                let Err(error) = raster else { panic!("tag {tag} has one value") };
+                let message = error.to_string();
+                assert!(message.contains(&format!("two values of tag {tag}")), "{message}");
+            }
+        }
+        const ASCII: u16 = 2;
+        assert!(decode(&[(305, ASCII, 65), (305, ASCII, 66)]).iter().all(Result::is_ok));
     }
 }
