@@ -151,6 +151,14 @@ fn read_tags(decoder: &mut TiffDecoder) -> Result<Tags, DecodeError> {
     if ![1, 5, 8, 32_773, 32_946].contains(&compression) {
         return Err(DecodeError::unsupported(FORMAT, format!("compression {compression}")));
     }
+    // Pillow and libtiff heed a predictor with these alone, the decoder with all.
+    let predictor = number(decoder, Tag::Predictor, 1)?;
+    if predictor != 1 && ![5, 8, 32_946].contains(&compression) {
+        return Err(DecodeError::unsupported(
+            FORMAT,
+            format!("predictor {predictor} of compression {compression}"),
+        ));
+    }
     if number(decoder, Tag::PlanarConfiguration, 1)? != 1 {
         return Err(DecodeError::unsupported(FORMAT, "separate planes"));
     }
@@ -192,6 +200,10 @@ mod tests {
 
     const SHORT: u16 = 3;
 
+    fn decoded(more: &[(u16, u16, u32)]) -> [Result<Raster, DecodeError>; 2] {
+        [true, false].map(|is_little| decode(&tiff(is_little, more), &Limits { max_pixels: 1 << 20 }))
+    }
+
     /// Two grey pixels side by side, and more entries behind those that they need.
     fn tiff(is_little: bool, more: &[(u16, u16, u32)]) -> Vec<u8> {
         let needed =
@@ -217,22 +229,27 @@ mod tests {
 
     #[test]
     fn a_tag_with_two_values_is_refused() {
-        let decode = |more: &[(u16, u16, u32)]| {
-            [true, false].map(|is_little| decode(&tiff(is_little, more), &Limits { max_pixels: 1 << 20 }))
-        };
-        for raster in decode(&[]).into_iter().chain(decode(&[(256, SHORT, 2)])) {
+        for raster in decoded(&[]).into_iter().chain(decoded(&[(256, SHORT, 2)])) {
             let pixels = raster.ok().map(|raster| raster.pixels);
             assert!(matches!(pixels, Some(Pixels::Grey(grey)) if grey == [7, 9]), "once, or twice the same");
         }
         for (tag, value) in [(256, 1), (257, 2), (274, 3)] {
             let both = [(274, SHORT, 1), (tag, SHORT, value)];
-            for raster in decode(&both) {
+            for raster in decoded(&both) {
                 let Err(error) = raster else { panic!("tag {tag} has one value") };
                 let message = error.to_string();
                 assert!(message.contains(&format!("two values of tag {tag}")), "{message}");
             }
         }
         const ASCII: u16 = 2;
-        assert!(decode(&[(305, ASCII, 65), (305, ASCII, 66)]).iter().all(Result::is_ok));
+        assert!(decoded(&[(305, ASCII, 65), (305, ASCII, 66)]).iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn a_predictor_of_plain_samples_is_refused() {
+        assert!(decoded(&[(317, SHORT, 1)]).iter().all(Result::is_ok));
+        for raster in decoded(&[(317, SHORT, 2)]) {
+            assert!(raster.is_err_and(|error| error.to_string().contains("predictor 2 of compression 1")));
+        }
     }
 }
