@@ -337,3 +337,27 @@ fn a_tar_without_images_is_told_of() {
     let piped = feed(command().arg("-m").arg(tiny()).args(["-o", "-", "-"]).current_dir(at("")), &[]);
     assert_eq!(piped.code, Some(1), "{piped:?}");
 }
+
+#[test]
+fn a_refused_run_leaves_the_journal_of_a_directory_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("out");
+    let slashed = directory.path().join("out/");
+    run(&slashed, &["--format", "npy"], &NAMES[..5]).done();
+    let (journal, manifest) = (target.join("manifest.jsonl"), target.join("manifest.json"));
+    let whole = fs::read(&journal).unwrap();
+    let settings = fs::read(&manifest).unwrap();
+    fs::remove_file(&manifest).unwrap();
+    run(&slashed, &["--format", "npy"], &NAMES[..5]).failed(2, "manifest.jsonl does not say that it is ours");
+    assert!(fs::read(&journal).unwrap() == whole);
+    fs::write(&manifest, settings).unwrap();
+    run(&slashed, &["--format", "npy"], &NAMES[..5]).done();
+
+    let mut garbled = whole.clone();
+    garbled[0] = b'#';
+    fs::write(&journal, &garbled).unwrap();
+    run(&slashed, &["--format", "npy"], &NAMES[..5]).failed(2, "manifest.jsonl does not say that it is ours");
+    assert!(fs::read(&journal).unwrap() == garbled);
+    fs::write(&journal, &whole).unwrap();
+    run(&slashed, &["--format", "npy"], &NAMES[..5]).done();
+}

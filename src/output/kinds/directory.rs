@@ -97,22 +97,25 @@ impl Directory {
         let mut ledger =
             Ledger::open(&root.join(ledger::file_name(self.part))).map_err(|error| error.at(root))?;
         let found = Manifest::read(&root.join(MANIFEST));
+        let mut others = HashSet::new();
         if overwrite {
             // First the ledgers, so that a kill between leaves nothing that would count as complete.
             ledger.clear()?;
             ledger::remove_others(root)?;
         } else if let Some(found) = found? {
             found.check(settings, root)?;
+            others = ledger::peek_all(root)?;
         } else {
-            ledger.clear()?;
+            // Nobody says with which settings the images were made.
+            ledger.forget();
         }
-        let others = ledger::peek_all(root)?;
-        let opened = OpenDirectory { directory: self.clone(), overwrite, ledger, others };
+        let mut opened = OpenDirectory { directory: self.clone(), overwrite, ledger, others };
         if !overwrite {
             for name in planned {
                 opened.check_origin(name)?;
             }
         }
+        opened.ledger.settle()?;
         manifest.settle(root, overwrite)?;
         Ok(opened)
     }

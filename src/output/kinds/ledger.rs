@@ -71,15 +71,28 @@ pub(super) fn line_bytes(name: &Path) -> u64 {
 pub(super) struct Ledger {
     journal: Journal,
     keys: HashSet<String>,
+    /// Where the last line ends that counts.
+    end: u64,
 }
 
 impl Ledger {
-    /// Opens the ledger at `path`, creating it if there is none.
+    /// Opens the ledger at `path`, creating it if there is none. What is there stays until [`Ledger::settle`].
     pub(super) fn open(path: &Path) -> Result<Self, OutputError> {
-        let (mut journal, lines) = Journal::open::<Line>(path)?;
-        journal.truncate(lines.last().map_or(0, |(_, end)| *end))?;
+        let (journal, lines) = Journal::open::<Line>(path)?;
+        let end = lines.last().map_or(0, |(_, end)| *end);
         let keys = lines.into_iter().map(|(line, _)| line.path).collect();
-        Ok(Self { journal, keys })
+        Ok(Self { journal, keys, end })
+    }
+
+    /// Lets no image count.
+    pub(super) fn forget(&mut self) {
+        self.keys.clear();
+        self.end = 0;
+    }
+
+    /// Cuts off what does not count, before images are added: not before the run is sure to go on, since a refused one changes nothing.
+    pub(super) fn settle(&mut self) -> Result<(), OutputError> {
+        self.journal.truncate(self.end)
     }
 
     /// The images of a ledger that nobody need have open.
@@ -95,8 +108,8 @@ impl Ledger {
 
     /// Forgets all images.
     pub(super) fn clear(&mut self) -> Result<(), OutputError> {
-        self.keys.clear();
-        self.journal.truncate(0)
+        self.forget();
+        self.settle()
     }
 
     /// Adds an image, once.
