@@ -11,15 +11,13 @@ use super::{
     config::VisionConfig,
     error::ModelError,
     family::OriginalLlava,
+    index::weight_map,
     pickle::{self, REFUSED, is_pickle, pickle_in},
 };
 use crate::bounded;
 
 /// Configs of classifiers name their classes; those of 20,000 take 2 MB.
 pub(crate) const LARGEST_CONFIG: u64 = 16 << 20;
-
-/// The index of the largest models, of 90,000 tensors, takes 9 MB.
-pub(crate) const LARGEST_INDEX: u64 = 64 << 20;
 
 const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
@@ -123,19 +121,14 @@ impl ModelFiles {
         Self { processor, weights, directory: directory.to_owned(), config }
     }
 
-    /// All of them, of an index its shards too. Not each need exist.
+    /// All of them, of an index its shards too. Not each need exist, and an index that cannot be read names none.
     pub fn all(&self) -> Vec<PathBuf> {
         let mut files = vec![self.directory.join(self.config)];
         files.extend(self.processor.iter().chain(&self.weights).cloned());
-        if let Some(index) = self.weights.as_deref().filter(|path| path.extension() == Some("json".as_ref()))
-        {
-            let text = bounded::read_to_string(index, LARGEST_INDEX).unwrap_or_default();
-            let names: Option<BTreeSet<String>> =
-                serde_json::from_str::<Value>(&text).ok().and_then(|index| {
-                    let map = index.get("weight_map")?.as_object()?;
-                    Some(map.values().filter_map(Value::as_str).map(str::to_owned).collect())
-                });
-            files.extend(names.into_iter().flatten().map(|name| self.directory.join(name)));
+        let is_index = |path: &&Path| path.extension() == Some("json".as_ref());
+        if let Some(Ok(map)) = self.weights.as_deref().filter(is_index).map(weight_map) {
+            let shards: BTreeSet<String> = map.into_values().collect();
+            files.extend(shards.into_iter().map(|name| self.directory.join(name)));
         }
         files
     }

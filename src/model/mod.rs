@@ -8,6 +8,7 @@ mod error;
 mod family;
 mod files;
 mod image_features;
+mod index;
 mod layers;
 mod open;
 mod outputs;
@@ -21,10 +22,11 @@ pub use config::{Biases, Family, Mlp, VisionConfig};
 pub use error::ModelError;
 pub use files::ModelFiles;
 pub(crate) use files::{
-    LARGEST_CONFIG, LARGEST_INDEX, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, names_architecture,
-    nested_image_processor, tower_elsewhere,
+    LARGEST_CONFIG, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, names_architecture, nested_image_processor,
+    tower_elsewhere,
 };
 pub use image_features::{Function, ImageFeatures, NoImageFeatures, Of, Step};
+pub(crate) use index::LARGEST_INDEX;
 pub use open::{Model, ModelSpec};
 pub use outputs::{Outputs, Wanted};
 pub(crate) use pickle::{by_torch, from_hub};

@@ -13,7 +13,6 @@ use std::{
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
 use safetensors::{Dtype, tensor::Metadata};
-use serde::Deserialize;
 
 use super::{
     entry::{Entry, Part, Stored},
@@ -22,7 +21,10 @@ use super::{
 };
 use crate::{
     bounded,
-    model::{LARGEST_INDEX, error::ModelError},
+    model::{
+        error::ModelError,
+        index::{check_count, weight_map},
+    },
 };
 
 /// The opened files of a checkpoint and the place of each vision tensor in them.
@@ -248,21 +250,8 @@ impl Checkpoint {
 /// The format allows 100 MB. Of the checkpoints there are, none comes near: 1000 tensors take 0.1 MB.
 const LARGEST_HEADER: u64 = 25 << 20;
 
-/// More than the largest language models have in all their shards together.
-const MOST_TENSORS: usize = 250_000;
-
 /// More than any checkpoint has.
 const MOST_SHARDS: usize = 1000;
-
-/// Refuses a header or an index of more tensors than any checkpoint has, before they are put together in memory. A tensor takes so
-/// many `colons`; what is no such JSON at all is left to whoever parses it.
-fn check_count(text: &[u8], colons: usize) -> Result<(), String> {
-    let count = text.iter().filter(|&&byte| byte == b':').count() / colons;
-    match count > MOST_TENSORS {
-        true => Err(format!("holds {count} tensors, expected at most {MOST_TENSORS}")),
-        false => Ok(()),
-    }
-}
 
 /// The header and the offset at which the tensors begin.
 fn read_header(file: &File, path: &Path) -> Result<(Metadata, u64), ModelError> {
@@ -312,23 +301,11 @@ fn read_header(file: &File, path: &Path) -> Result<(Metadata, u64), ModelError> 
 /// # Errors
 /// The index cannot be read, or names files that do not lie beside it.
 pub fn vision_shards(path: &Path, scope: Scope) -> Result<Vec<PathBuf>, ModelError> {
-    #[derive(Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-    let text = bounded::read(path, LARGEST_INDEX)
-        .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
-    check_count(&text, 1).map_err(corrupt)?;
-    let index: Index =
-        serde_json::from_slice(&text).map_err(|error| corrupt(format!("not an index of shards: {error}")))?;
-    let spelling = Names::of(index.weight_map.keys(), scope);
-    let mut names: Vec<&String> = index
-        .weight_map
-        .iter()
-        .filter(|(name, _)| !spelling.in_tower(name).is_empty())
-        .map(|(_, file)| file)
-        .collect();
+    let map = weight_map(path)?;
+    let spelling = Names::of(map.keys(), scope);
+    let mut names: Vec<&String> =
+        map.iter().filter(|(name, _)| !spelling.in_tower(name).is_empty()).map(|(_, file)| file).collect();
     names.sort_unstable();
     names.dedup();
     if names.len() > MOST_SHARDS {

@@ -1,0 +1,42 @@
+//! The index of a checkpoint's shards.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::Deserialize;
+
+use super::error::ModelError;
+use crate::bounded;
+
+/// The index of the largest models, of 90,000 tensors, takes 9 MB.
+pub(crate) const LARGEST_INDEX: u64 = 64 << 20;
+
+/// More than the largest language models have in all their shards together.
+const MOST_TENSORS: usize = 250_000;
+
+/// Refuses a header or an index of more tensors than any checkpoint has, before they are put together in memory. A tensor takes so
+/// many `colons`; what is no such JSON at all is left to whoever parses it.
+pub(super) fn check_count(text: &[u8], colons: usize) -> Result<(), String> {
+    let count = text.iter().filter(|&&byte| byte == b':').count() / colons;
+    match count > MOST_TENSORS {
+        true => Err(format!("holds {count} tensors, expected at most {MOST_TENSORS}")),
+        false => Ok(()),
+    }
+}
+
+/// The name of each tensor's shard, as an index (`model.safetensors.index.json`) has it.
+///
+/// # Errors
+/// It cannot be read, or is no index.
+pub(super) fn weight_map(path: &Path) -> Result<BTreeMap<String, String>, ModelError> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let text = bounded::read(path, LARGEST_INDEX)
+        .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+    let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
+    check_count(&text, 1).map_err(corrupt)?;
+    let index: Index =
+        serde_json::from_slice(&text).map_err(|error| corrupt(format!("not an index of shards: {error}")))?;
+    Ok(index.weight_map)
+}
