@@ -341,23 +341,24 @@ fn a_tar_without_images_is_told_of() {
 #[test]
 fn a_refused_run_leaves_the_journal_of_a_directory_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
-    let target = directory.path().join("out");
-    let slashed = directory.path().join("out/");
-    run(&slashed, &["--format", "npy"], &NAMES[..5]).done();
+    let target = directory.path().join("out/");
+    let again = || run(&target, &["--format", "npy"], &NAMES[..5]);
     let (journal, manifest) = (target.join("manifest.jsonl"), target.join("manifest.json"));
-    let whole = fs::read(&journal).unwrap();
-    let settings = fs::read(&manifest).unwrap();
-    fs::remove_file(&manifest).unwrap();
-    run(&slashed, &["--format", "npy"], &NAMES[..5]).failed(2, "manifest.jsonl does not say that it is ours");
-    assert!(fs::read(&journal).unwrap() == whole);
-    fs::write(&manifest, settings).unwrap();
-    run(&slashed, &["--format", "npy"], &NAMES[..5]).done();
+    let refused = "manifest.jsonl does not say that it is ours";
+    again().done();
+    let (lines, settings) = (fs::read(&journal).unwrap(), fs::read(&manifest).unwrap());
 
-    let mut garbled = whole.clone();
+    fs::remove_file(&manifest).unwrap();
+    again().failed(2, refused);
+    assert!(fs::read(&journal).unwrap() == lines);
+    fs::write(&manifest, settings).unwrap();
+    again().done();
+
+    let mut garbled = lines.clone();
     garbled[0] = b'#';
     fs::write(&journal, &garbled).unwrap();
-    run(&slashed, &["--format", "npy"], &NAMES[..5]).failed(2, "manifest.jsonl does not say that it is ours");
+    again().failed(2, refused);
     assert!(fs::read(&journal).unwrap() == garbled);
-    fs::write(&journal, &whole).unwrap();
-    run(&slashed, &["--format", "npy"], &NAMES[..5]).done();
+    fs::write(&journal, &lines).unwrap();
+    again().done();
 }

@@ -6,16 +6,17 @@ use std::{
     sync::Arc,
 };
 
+use image::{
+    ExtendedColorType, ImageEncoder, RgbImage,
+    codecs::png::{CompressionType, FilterType, PngEncoder},
+};
+
 use super::{drawing_kind::DrawingKind, error::JobError};
 use crate::{
     extractor::{Opened, Picture},
     figure::{Patches, Scores, Subject, heatmap, principal_components},
     input::Item,
     output::{Array, Complete, Directory, Metadata, OpenDirectory, OutputError, OutputFile},
-};
-use image::{
-    ExtendedColorType, ImageEncoder, RgbImage,
-    codecs::png::{CompressionType, FilterType, PngEncoder},
 };
 
 /// A picture to draw of the patches of each image: of the first tensor that has some.

@@ -14,7 +14,7 @@ use super::{Job, drawing::Drawing, error::JobError};
 use crate::{
     extractor::Opened,
     input::{Item, Source},
-    output::{Contents, Destination},
+    output::{Contents, Destination, whole_path},
 };
 
 /// A file, whatever its name.
@@ -54,7 +54,7 @@ impl Overlap {
     /// Looks at the outputs of a job.
     ///
     /// # Errors
-    /// One of them is a file of the model, or the file for failures holds something else.
+    /// One of them is a file of the model.
     pub(super) fn of(job: &Job, contents: &Contents, opened: &Opened) -> Result<Self, JobError> {
         let drawn = job.drawings.iter().filter_map(|drawing| drawing.path().map(Path::to_owned));
         let replaced =
@@ -62,7 +62,9 @@ impl Overlap {
         let outputs: HashMap<Identity, PathBuf> =
             replaced.filter_map(|path| Some((identity(&path)?, path))).collect();
         let (destination, drawings) = (job.destination.clone(), job.drawings.clone());
-        let files = opened.files();
+        // Of those nothing need be known where nothing is written.
+        let writes = destination.path().is_some() || !drawings.is_empty() || job.failures.is_some();
+        let files = if writes { opened.files() } else { Vec::new() };
         let model: HashSet<Identity> = files.iter().filter_map(|path| identity(path)).collect();
         let model_names = files.into_iter().filter_map(file_name).collect();
         if let Some((_, path)) = outputs.iter().find(|(file, _)| model.contains(file)) {
@@ -95,7 +97,26 @@ impl Overlap {
             }
             _ => false,
         };
-        items.iter().filter(may_be_output).try_for_each(|item| self.check(item))
+        items.iter().filter(may_be_output).try_for_each(|item| self.check(item))?;
+        self.check_drawn(items)
+    }
+
+    /// Refuses a picture of one image that would replace another one.
+    fn check_drawn(&self, items: &[Item]) -> Result<(), JobError> {
+        if !self.contents.overwrite || self.drawings.iter().all(|drawing| drawing.root().is_none()) {
+            return Ok(()); // what is there stays
+        }
+        let file = |item: &Item| match &item.source {
+            Source::File(path) | Source::Shard(path) => Some(whole_path(path)),
+            _ => None,
+        };
+        let inputs: HashSet<PathBuf> = items.iter().filter_map(file).collect();
+        let mut drawn =
+            items.iter().flat_map(|item| self.drawings.iter().filter_map(|drawing| drawing.file(&item.name)));
+        match drawn.find(|path| inputs.contains(&whole_path(path))) {
+            Some(path) => Err(JobError::OverInput { input: path.display().to_string(), path }),
+            None => Ok(()),
+        }
     }
 
     /// Refuses an image, or a shard, that an output would be written over, or whose own output would replace a file of the model.

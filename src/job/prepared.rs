@@ -1,8 +1,7 @@
 //! A job of which everything that can be refused has been looked at.
 
 use std::{
-    collections::HashSet,
-    path::{Path, PathBuf, absolute},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -17,7 +16,7 @@ use super::{
 use crate::{
     extractor::Opened,
     input::{Distinct, Images, Item, Seen, Source, distinct, expand, gather},
-    output::{Complete, Contents, Setting, free_space, readable_size},
+    output::{Complete, Contents, Setting, free_space, readable_size, whole_path},
 };
 
 /// A job that is ready to run. Nothing has been written, and no weights have been read.
@@ -53,9 +52,6 @@ impl Job {
         let overlap = Overlap::of(&self, &contents, &opened)?;
         overlap.check_all(images.known())?;
         self.failures.as_deref().map_or(Ok(()), check_failures)?;
-        if self.overwrite {
-            self.check_drawn(images.known())?;
-        }
         if matches!(&images, Images::Known { items, .. } if items.is_empty()) {
             return Err(JobError::NoImages);
         }
@@ -118,23 +114,6 @@ impl Job {
         Ok(folders)
     }
 
-    /// Refuses pictures in a directory that would replace an input.
-    fn check_drawn(&self, items: &[Item]) -> Result<(), JobError> {
-        let file = |item: &Item| match &item.source {
-            Source::File(path) | Source::Shard(path) => Some(whole_path(path)),
-            _ => None,
-        };
-        if self.drawings.iter().all(|drawing| drawing.root().is_none()) {
-            return Ok(());
-        }
-        let inputs: HashSet<PathBuf> = items.iter().filter_map(file).collect();
-        let drawn = |item: &Item| self.drawings.iter().filter_map(|one| one.file(&item.name)).collect();
-        match items.iter().flat_map::<Vec<_>, _>(drawn).find(|path| inputs.contains(&whole_path(path))) {
-            Some(path) => Err(JobError::OverInput { input: path.display().to_string(), path }),
-            None => Ok(()),
-        }
-    }
-
     /// What was drawn or written below a directory of images is none of its images, so that the same command goes on where it was.
     fn leave_out_own(&self, folders: &[PathBuf], images: &mut Images) {
         let folders: Vec<PathBuf> = folders.iter().map(|folder| whole_path(folder)).collect();
@@ -194,11 +173,6 @@ impl Job {
         let places = self.places(contents).into_iter();
         places.fold(items, |items, place| Box::new(distinct(items, place)))
     }
-}
-
-/// A path from the root, without looking at the disk, so that one can be told to lie below another.
-fn whole_path(path: &Path) -> PathBuf {
-    absolute(path).unwrap_or_else(|_| path.to_owned()).components().collect()
 }
 
 impl Prepared {

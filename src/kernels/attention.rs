@@ -12,7 +12,7 @@ use super::{
     mix::{GROUP_ROWS, Mix, Values, blocks_len},
     packed_rows::PackedOut,
     scratch::{Scratch, new_call},
-    threads::parts_per_unit,
+    threads::{TASKS, parts_per_unit},
     tile::even_split,
     unit,
 };
@@ -36,9 +36,6 @@ pub fn attention(compute: impl Into<Compute>, qkv: &[f32], shape: AttentionShape
         })
     }
 }
-
-/// Into how many parts the last heads are cut at least, one head for each thread, so that threads end at nearly the same time.
-const LAST_PARTS: usize = 4;
 
 /// An attention cut into tasks, each some queries of a head.
 pub(super) struct AttentionTasks {
@@ -68,9 +65,10 @@ impl AttentionTasks {
                 .map(move |(first, count)| (head, first * unit..((first + count) * unit).min(tokens)))
         };
         let parts = parts_per_unit(heads);
+        // The last heads, one a thread, are cut smaller, so that threads end at nearly the same time.
         let whole = heads.saturating_sub(rayon::current_num_threads());
         let tasks = (0..heads)
-            .flat_map(|head| cut(head, if head < whole { parts } else { parts.max(LAST_PARTS) }))
+            .flat_map(|head| cut(head, if head < whole { parts } else { parts.max(TASKS) }))
             .collect();
         Self { compute, qkv, shape, tasks, values_in_panels: false, call: new_call() }
     }

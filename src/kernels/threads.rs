@@ -50,7 +50,7 @@ pub(super) fn chunks(rows: usize) -> usize {
 }
 
 /// Tasks per thread that leave little idle at the end.
-const TASKS: usize = 4;
+pub(super) const TASKS: usize = 4;
 
 /// The most panels in a task. The more there are, the fewer times a block of the input comes from beyond the
 /// second-level cache; so many leave room for it there beside their sums.

@@ -173,6 +173,25 @@ pub enum OutputError {
     },
 }
 
+/// Refuses a limit on a file's size that an image of so many bytes, and what stands `beside` it at least, do not keep. What depends on
+/// the picture is not known beforehand.
+///
+/// # Errors
+/// As said.
+pub(super) fn check_shard_size(
+    path: &Path,
+    limit: Option<u64>,
+    image: Option<u64>,
+    beside: u64,
+) -> Result<(), OutputError> {
+    match (limit, image) {
+        (Some(limit), Some(image)) if limit < image + beside => {
+            Err(OutputError::ShardSize { path: path.to_owned(), limit, image, least: image + beside })
+        }
+        _ => Ok(()),
+    }
+}
+
 impl OutputError {
     /// The same of the path that a user knows, where an error names a file inside of it.
     pub(super) fn at(self, path: &Path) -> Self {

@@ -10,6 +10,18 @@ use super::Lanes;
 /// chain. With several vectors abreast there is always one that need not wait.
 pub(in crate::kernels) struct Several<L, const N: usize>(PhantomData<L>);
 
+/// Operations of which each vector of the result depends on that of the arguments alone.
+macro_rules! vector_by_vector {
+    ($($operation:ident($($argument:ident),*);)*) => {
+        $(
+            #[inline(always)]
+            unsafe fn $operation($($argument: [L::V; N]),*) -> [L::V; N] {
+                from_fn(#[inline(always)] |i| unsafe { L::$operation($($argument[i]),*) })
+            }
+        )*
+    };
+}
+
 // SAFETY of the block below: the trait's contract for `N` times as many lanes is that for each vector.
 
 impl<L: Lanes, const N: usize> Lanes for Several<L, N> {
@@ -36,76 +48,16 @@ impl<L: Lanes, const N: usize> Lanes for Several<L, N> {
         }
     }
 
-    #[inline(always)]
-    unsafe fn add(a: [L::V; N], b: [L::V; N]) -> [L::V; N] {
-        from_fn(
-            #[inline(always)]
-            |i| unsafe { L::add(a[i], b[i]) },
-        )
-    }
-
-    #[inline(always)]
-    unsafe fn sub(a: [L::V; N], b: [L::V; N]) -> [L::V; N] {
-        from_fn(
-            #[inline(always)]
-            |i| unsafe { L::sub(a[i], b[i]) },
-        )
-    }
-
-    #[inline(always)]
-    unsafe fn mul(a: [L::V; N], b: [L::V; N]) -> [L::V; N] {
-        from_fn(
-            #[inline(always)]
-            |i| unsafe { L::mul(a[i], b[i]) },
-        )
-    }
-
-    #[inline(always)]
-    unsafe fn div(a: [L::V; N], b: [L::V; N]) -> [L::V; N] {
-        from_fn(
-            #[inline(always)]
-            |i| unsafe { L::div(a[i], b[i]) },
-        )
-    }
-
-    #[inline(always)]
-    unsafe fn mul_add(a: [L::V; N], b: [L::V; N], c: [L::V; N]) -> [L::V; N] {
-        from_fn(
-            #[inline(always)]
-            |i| unsafe { L::mul_add(a[i], b[i], c[i]) },
-        )
-    }
-
-    #[inline(always)]
-    unsafe fn max(a: [L::V; N], b: [L::V; N]) -> [L::V; N] {
-        from_fn(
-            #[inline(always)]
-            |i| unsafe { L::max(a[i], b[i]) },
-        )
-    }
-
-    #[inline(always)]
-    unsafe fn min(a: [L::V; N], b: [L::V; N]) -> [L::V; N] {
-        from_fn(
-            #[inline(always)]
-            |i| unsafe { L::min(a[i], b[i]) },
-        )
-    }
-
-    #[inline(always)]
-    unsafe fn shift_left_23(v: [L::V; N]) -> [L::V; N] {
-        from_fn(
-            #[inline(always)]
-            |i| unsafe { L::shift_left_23(v[i]) },
-        )
-    }
-
-    #[inline(always)]
-    unsafe fn select_negative(v: [L::V; N], if_negative: [L::V; N], otherwise: [L::V; N]) -> [L::V; N] {
-        from_fn(
-            #[inline(always)]
-            |i| unsafe { L::select_negative(v[i], if_negative[i], otherwise[i]) },
-        )
+    vector_by_vector! {
+        add(a, b);
+        sub(a, b);
+        mul(a, b);
+        div(a, b);
+        mul_add(a, b, c);
+        max(a, b);
+        min(a, b);
+        shift_left_23(v);
+        select_negative(v, if_negative, otherwise);
     }
 }
 

@@ -11,4 +11,5 @@ pub(super) use directories::make_directories;
 pub(super) use probe::{probe_sibling, probe_tree};
 pub use space::{free_space, readable_size};
 pub use whole::OutputFile;
+pub(crate) use whole::whole_path;
 pub(super) use whole::{hidden_sibling, lock, parent, sync_directory};

@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, absolute},
 };
 
 use same_file::Handle;
@@ -208,6 +208,11 @@ pub(in crate::output) fn hidden_sibling(path: &Path, suffix: &str) -> PathBuf {
 /// The directory that a path lies in; `.` for a bare name.
 pub(in crate::output) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A path from the root, without looking at the disk, so that one can be told to lie below another.
+pub(crate) fn whole_path(path: &Path) -> PathBuf {
+    absolute(path).unwrap_or_else(|_| path.to_owned()).components().collect()
 }
 
 /// Makes renames in a directory last through a power loss.

@@ -7,7 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs, io,
-    path::{Path, PathBuf, absolute},
+    path::{Path, PathBuf},
     sync::Mutex,
 };
 
@@ -16,7 +16,7 @@ use crate::{
     output::{
         Array, Complete, Contents, Described, Destination, Format, Metadata, OutputError, OutputFile,
         Setting, Sink,
-        disk::{hidden_sibling, make_directories, probe_tree},
+        disk::{hidden_sibling, make_directories, probe_tree, whole_path},
         manifest::{MANIFEST, Manifest},
         tarball::{Growing, begun, image_bytes, is_ours, is_there, seen},
     },
@@ -95,8 +95,7 @@ impl Destination for Mirror {
     }
 
     fn is_own(&self, tar: &Path) -> bool {
-        let whole = |path: &Path| absolute(path).unwrap_or_else(|_| path.to_owned());
-        whole(tar).starts_with(whole(&self.root)) && is_ours(tar)
+        whole_path(tar).starts_with(whole_path(&self.root)) && is_ours(tar)
     }
 
     fn repeats_shards(&self) -> bool {

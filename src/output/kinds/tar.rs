@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeSet, HashSet},
     ffi::OsString,
     fs,
-    path::{Path, PathBuf, absolute},
+    path::{Path, PathBuf},
 };
 
 use same_file::Handle;
@@ -13,7 +13,8 @@ use super::{Asked, Claim};
 use crate::{
     output::{
         Array, Complete, Contents, Described, Destination, Format, OutputError, OutputFile, Setting, Sink,
-        disk::{parent, probe_sibling, readable_size},
+        check_shard_size,
+        disk::{parent, probe_sibling, readable_size, whole_path},
         tarball::{Growing, begun, image_bytes, is_ours, key, made_here, partial, seen},
     },
     shard::END,
@@ -183,8 +184,7 @@ impl Destination for Tar {
     fn is_own(&self, tar: &Path) -> bool {
         let stem = tar.file_stem().unwrap_or_default().to_string_lossy();
         let number = stem.rsplit_once('-').and_then(|(_, number)| number.parse().ok());
-        let whole = |path: &Path| absolute(path).ok();
-        whole(&self.file(number.unwrap_or(0))) == whole(tar) && is_ours(tar)
+        whole_path(&self.file(number.unwrap_or(0))) == whole_path(tar) && is_ours(tar)
     }
 
     fn replaced(&self, contents: &Contents) -> Vec<PathBuf> {
@@ -217,12 +217,7 @@ impl Destination for Tar {
     }
 
     fn check(&self, contents: &Contents) -> Result<(), OutputError> {
-        if let (Some(limit), Some(image)) = (self.shard_size, image_bytes(contents)) {
-            let least = image + END + SETTINGS;
-            if limit < least {
-                return Err(OutputError::ShardSize { path: self.path.clone(), limit, image, least });
-            }
-        }
+        check_shard_size(&self.path, self.shard_size, image_bytes(contents), END + SETTINGS)?;
         OutputFile::check_directory(&self.path)
     }
 

@@ -19,7 +19,7 @@ use std::{
 };
 
 use super::{
-    Complete, Contents, Destination, Format, OutputError, OutputFile, Setting, Sink,
+    Complete, Contents, Destination, Format, OutputError, OutputFile, Setting, Sink, check_shard_size,
     disk::{journal::Journal, probe_sibling, readable_size},
     key,
 };
@@ -120,12 +120,7 @@ impl Destination for Many {
     fn check(&self, contents: &Contents) -> Result<(), OutputError> {
         let path = &self.names.path;
         self.layout.check(path, contents)?;
-        if let (Some(limit), Some(image)) = (self.names.shard_size, contents.image_bytes()) {
-            let least = image + SHARD_HEADER;
-            if limit < least {
-                return Err(OutputError::ShardSize { path: path.clone(), limit, image, least });
-            }
-        }
+        check_shard_size(path, self.names.shard_size, contents.image_bytes(), SHARD_HEADER)?;
         OutputFile::check_directory(path)
     }
 
