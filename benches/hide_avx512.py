@@ -48,20 +48,17 @@ __attribute__((constructor(101))) static void begin(void) {
 """
 
 
-def output(*command: str | Path) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
 def hide(path: Path) -> int:
     """Lets every `cpuid` of a binary trap, in a file of its own; says how many there were."""
     disassembly = subprocess.Popen(["objdump", "-d", "--no-show-raw-insn", path], stdout=subprocess.PIPE, text=True)
     addresses = [int(line.split(":")[0], 16) for line in disassembly.stdout if re.search(r"\tcpuid\b", line)]
     if disassembly.wait() != 0:
         sys.exit(f"{path}: objdump cannot read it")
-    segments = re.findall(r"LOAD +0x(\w+) 0x(\w+) 0x\w+ 0x(\w+)", output("readelf", "-lW", path))
+    headers = subprocess.run(["readelf", "-lW", path], check=True, capture_output=True, text=True).stdout
+    segments = [[int(word, 16) for word in found] for found in re.findall(r"LOAD +0x(\w+) 0x(\w+) 0x\w+ 0x(\w+)", headers)]
     data = bytearray(path.read_bytes())
     for address in addresses:
-        for offset, start, size in ([int(word, 16) for word in segment] for segment in segments):
+        for offset, start, size in segments:
             if start <= address < start + size:
                 at = address - start + offset
                 assert data[at : at + 2] == b"\x0f\xa2", f"{path}: no cpuid at {address:#x}"
