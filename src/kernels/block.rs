@@ -7,7 +7,7 @@ use super::{
     attention::AttentionTasks,
     epilogue::{Destination, Epilogue},
     gated,
-    memory::{Aligned, SharedOut, written},
+    memory::{Aligned, SharedOut, Values, written},
     packed_rows::PackedOut,
     schedule::{After, Schedule},
     threads::chunks,
@@ -25,7 +25,7 @@ pub fn attention_half(
     shape: AttentionShape,
     rotation: Option<&Rotation>,
     out: &PackedLinear,
-) -> Vec<f32> {
+) -> Values {
     let width = shape.heads * shape.head_dim;
     assert_eq!(x.len(), shape.batch * shape.tokens * width, "the residual stream of the shape");
     if let Some(rotation) = rotation {
@@ -78,7 +78,7 @@ pub fn mlp_half(
     fc1: &PackedLinear,
     activation: Activation,
     fc2: &PackedLinear,
-) -> Vec<f32> {
+) -> Values {
     in_chunks(x, 1, norm.width(), |part, y| {
         let x = &x[part];
         let rows = x.len() / norm.width();
@@ -110,7 +110,7 @@ pub fn gated_half(
     fc1: &PackedLinear,
     activation: Activation,
     fc2: &PackedLinear,
-) -> Vec<f32> {
+) -> Values {
     in_chunks(x, 1, norm.width(), |part, y| {
         let x = &x[part];
         let halves = fc1.forward(&norm.forward(x, fc1.form()), Epilogue::None);
@@ -175,7 +175,7 @@ impl PackedLinear {
 ///
 /// What lies between two products is thereby no larger than the threads need it to be, so that it stays in the
 /// last-level cache and in memory that the allocator keeps at hand.
-fn in_chunks(x: &[f32], unit: usize, width: usize, half: impl Fn(Range<usize>, SharedOut)) -> Vec<f32> {
+fn in_chunks(x: &[f32], unit: usize, width: usize, half: impl Fn(Range<usize>, SharedOut)) -> Values {
     let unit = unit * width;
     let units = x.len() / unit;
     assert_eq!(x.len(), units * unit, "whole rows");

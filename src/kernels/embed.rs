@@ -3,7 +3,7 @@
 use super::{
     PackedLinear,
     epilogue::Epilogue,
-    memory::{SharedOut, written},
+    memory::{SharedOut, Values, written},
 };
 
 /// Each image's tokens, (batch, P + N, width): the P of `prefix` (P, width), which are the same for all, then
@@ -17,7 +17,7 @@ pub fn embed(
     patch: &PackedLinear,
     prefix: &[f32],
     positions: Option<&[f32]>,
-) -> Vec<f32> {
+) -> Values {
     let width = patch.outputs();
     let image = count * patch.inputs();
     assert!(count > 0 && prefix.len().is_multiple_of(width), "rows of the width");
@@ -65,7 +65,7 @@ mod tests {
                     let x = patch.pack_input(patches);
                     let mut want = prefix.clone();
                     let epilogue = positions.map_or(Epilogue::None, Epilogue::AddResidual);
-                    want.extend(patch.forward(&x, epilogue));
+                    want.extend_from_slice(&patch.forward(&x, epilogue));
                     assert!(same_bytes(got, &want), "{compute:?}");
                 }
             }

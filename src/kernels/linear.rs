@@ -8,7 +8,7 @@ use super::{
     Activation, Compute, Form, PackedRows,
     compute::{Machine, Unit},
     epilogue::{Destination, Epilogue},
-    memory::{Aligned, SharedOut, written},
+    memory::{Aligned, SharedOut, Values, written},
     panels::Panels,
     product::{Part, Product},
     scratch::Scratch,
@@ -111,7 +111,7 @@ impl PackedLinear {
     ///
     /// # Panics
     /// `x` has another width or form, or a residual is not as long as the result.
-    pub fn forward(&self, x: &PackedRows, epilogue: Epilogue) -> Vec<f32> {
+    pub fn forward(&self, x: &PackedRows, epilogue: Epilogue) -> Values {
         // SAFETY: the result is as long as `forward_to` needs, and written in full.
         unsafe { written(x.rows() * self.outputs(), |y| self.forward_to(x, epilogue, y)) }
     }
@@ -144,7 +144,7 @@ impl PackedLinear {
     ///
     /// # Panics
     /// `x` has another width or form, or the outputs are no whole heads.
-    pub fn forward_heads(&self, x: &PackedRows, head_dim: usize) -> Vec<f32> {
+    pub fn forward_heads(&self, x: &PackedRows, head_dim: usize) -> Values {
         assert_eq!(self.outputs() % head_dim, 0, "whole heads");
         // SAFETY: every element is written.
         unsafe {

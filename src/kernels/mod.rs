@@ -51,6 +51,7 @@ pub use isa::Isa;
 pub use layer_norm::LayerNorm;
 pub use linear::PackedLinear;
 pub use lines::sum_lines;
+pub use memory::Values;
 pub use packed_rows::{Form, PackedRows};
 pub use peak::{fma_peak, tile_peak};
 pub use precision::MatmulPrecision;

@@ -1,5 +1,7 @@
 //! What the kernels' tests share.
 
+use std::ops::Deref;
+
 /// `count` values in [-1, 1), the same for the same seed.
 pub(super) fn noise(seed: u64, count: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -21,7 +23,7 @@ pub(super) fn relative_error(got: &[f32], want: &[f64]) -> f64 {
 }
 
 /// Runs `f` in pools of several sizes and checks that all give the same bytes.
-pub(super) fn same_on_all_threads(f: impl Fn() -> Vec<f32> + Sync) -> Vec<f32> {
+pub(super) fn same_on_all_threads<V: Deref<Target = [f32]> + Send>(f: impl Fn() -> V + Sync) -> V {
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let mut results = [1, 2, 3, 7].map(|threads| pool(threads).install(&f)).into_iter();
     let first = results.next().unwrap();

@@ -1,8 +1,8 @@
-//! The kernels as candle operations.
+//! The kernels on candle's tensors.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
-use crate::kernels::{self, PackedLinear};
+use crate::kernels::{self, PackedLinear, Values};
 
 /// Whether a tensor is one that the kernels compute with: on a CPU, in float32.
 pub(crate) fn is_ours(tensor: &Tensor) -> bool {
@@ -10,88 +10,41 @@ pub(crate) fn is_ours(tensor: &Tensor) -> bool {
 }
 
 /// Applies `kernel` to the elements of `x` (…, inputs), in row-major order; it gives those of (…, outputs).
-pub(crate) fn apply(x: &Tensor, outputs: usize, kernel: impl Fn(&[f32]) -> Vec<f32>) -> Result<Tensor> {
-    x.contiguous()?.apply_op1_no_bwd(&Rows { outputs, kernel })
+pub(crate) fn apply(x: &Tensor, outputs: usize, kernel: impl FnOnce(&[f32]) -> Values) -> Result<Tensor> {
+    let mut shape = x.dims().to_vec();
+    if let Some(last) = shape.last_mut() {
+        *last = outputs;
+    }
+    to_tensor(with_elements(x, kernel)?, shape)
 }
 
 /// Flattened patches (B, N, 3·p·p) → tokens (B, P + N, width), `prefix` (P, width) first, `positions` (N, width), if there are
 /// any, added to the others.
 pub(crate) fn embed(
-    x: &Tensor,
+    patches: &Tensor,
     patch: &PackedLinear,
     prefix: &[f32],
     positions: Option<&Tensor>,
 ) -> Result<Tensor> {
-    let (x, embed) = (x.contiguous()?, Embed { patch, prefix });
-    match positions {
-        Some(positions) => x.apply_op2_no_bwd(&positions.contiguous()?, &embed),
-        None => x.apply_op1_no_bwd(&embed),
-    }
-}
-
-struct Embed<'a> {
-    patch: &'a PackedLinear,
-    prefix: &'a [f32],
-}
-
-impl Embed<'_> {
-    fn run(
-        &self,
-        patches: &CpuStorage,
-        layout: &Layout,
-        positions: Option<&[f32]>,
-    ) -> Result<(CpuStorage, Shape)> {
-        let Self { patch, prefix } = *self;
-        let (batch, tokens, _) = layout.shape().dims3()?;
-        let shape = (batch, prefix.len() / patch.outputs() + tokens, patch.outputs());
-        let y = kernels::embed(elements(patches, layout)?, tokens, patch, prefix, positions);
-        Ok((CpuStorage::F32(y), shape.into()))
-    }
-}
-
-impl CustomOp1 for Embed<'_> {
-    fn name(&self) -> &'static str {
-        "embed"
-    }
-
-    fn cpu_fwd(&self, patches: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.run(patches, layout, None)
-    }
-}
-
-impl CustomOp2 for Embed<'_> {
-    fn name(&self) -> &'static str {
-        "embed"
-    }
-
-    fn cpu_fwd(
-        &self,
-        patches: &CpuStorage,
-        patches_layout: &Layout,
-        positions: &CpuStorage,
-        positions_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.run(patches, patches_layout, Some(elements(positions, positions_layout)?))
-    }
-}
-
-struct Rows<F> {
-    outputs: usize,
-    kernel: F,
-}
-
-impl<F: Fn(&[f32]) -> Vec<f32>> CustomOp1 for Rows<F> {
-    fn name(&self) -> &'static str {
-        "kernel"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let mut shape = layout.dims().to_vec();
-        if let Some(last) = shape.last_mut() {
-            *last = self.outputs;
+    let (batch, count, _) = patches.dims3()?;
+    let shape = (batch, prefix.len() / patch.outputs() + count, patch.outputs());
+    let tokens = with_elements(patches, |patches| {
+        let embed = |positions: Option<&[f32]>| kernels::embed(patches, count, patch, prefix, positions);
+        match positions {
+            Some(positions) => with_elements(positions, |positions| embed(Some(positions))),
+            None => Ok(embed(None)),
         }
-        let y = (self.kernel)(elements(storage, layout)?);
-        Ok((CpuStorage::F32(y), shape.into()))
+    });
+    to_tensor(tokens??, shape)
+}
+
+/// What `f` makes of a tensor's elements, in row-major order.
+fn with_elements<T>(x: &Tensor, f: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let x = x.contiguous()?;
+    let (storage, layout) = x.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(f(elements(storage, layout)?)),
+        _ => bail!("the kernels read a tensor that is not on the CPU"),
     }
 }
 
@@ -100,4 +53,11 @@ fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
         None => bail!("the kernels read a tensor that is not contiguous"),
     }
+}
+
+/// The values as a tensor, where they lie.
+fn to_tensor(values: Values, shape: impl Into<Shape>) -> Result<Tensor> {
+    let (memory, start) = values.into_parts();
+    let len = memory.len();
+    Tensor::from_vec(memory, len, &Device::Cpu)?.narrow(0, start, len - start)?.reshape(shape.into())
 }

@@ -29,7 +29,9 @@ impl LayerNorm {
     /// `x` (…, size) → the same shape.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Kernel(norm) => cpu::apply(x, norm.width(), |x| norm.forward(x, Form::Float32).to_vec()),
+            Self::Kernel(norm) => {
+                cpu::apply(x, norm.width(), |x| norm.forward(x, Form::Float32).to_vec().into())
+            }
             Self::Candle { weight, bias, eps } => {
                 // The variance is taken from centred values: the one-pass form (E[x²] - E[x]²) loses digits to the
                 // few large channels that CLIP's residual stream carries.
