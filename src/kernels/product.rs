@@ -44,8 +44,11 @@ impl<D: Dot> Kernel for Product<'_, D> {
             let weights = panels.at(panel, start);
             let next = if panel + 1 < range.end {
                 weights.wrapping_add(words * columns)
-            } else {
+            } else if block + 1 < blocks {
                 panels.at(range.start, start + depth)
+            } else {
+                // Probably this thread's next task.
+                panels.at(range.end, 0)
             };
             let first_sum = (panel - range.start) * rows.len() * columns;
             let lines = (depth * columns / LINE).div_ceil(rows.len().div_ceil(S::TILE_ROWS)).min(PREFETCHES);
