@@ -159,12 +159,12 @@ impl PackedLinear {
     ) {
         self.check(x);
         let step = |group: &Range<usize>| {
-            let (group, spans) = (group.clone(), self.spans(groups.len()));
+            let tasks = self.tasks(group, groups.len());
             // SAFETY: by contract; the parts are apart.
-            let run = move |task: usize| unsafe {
-                self.multiply_part(x, group.clone(), spans[task].clone(), destination);
-            };
-            (self.spans(groups.len()).len(), run)
+            (tasks.len(), move |task: usize| unsafe {
+                let (rows, panels) = tasks[task].clone();
+                self.multiply_part(x, rows, panels, destination);
+            })
         };
         schedule.phase(after, groups.iter().map(step));
     }

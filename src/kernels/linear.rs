@@ -12,7 +12,7 @@ use super::{
     panels::Panels,
     product::{Part, Product},
     scratch::Scratch,
-    threads::{panel_spans, row_groups, unit_panel_spans, unit_row_groups},
+    threads::{row_groups, tasks, unit_row_groups, unit_tasks},
     tile::{Float32, Pairs, even_split},
     unit,
 };
@@ -160,9 +160,8 @@ impl PackedLinear {
     fn multiply(&self, x: &PackedRows, destination: Destination) {
         self.check(x);
         let groups = self.row_groups(x.rows());
-        let spans = self.spans(groups.len());
-        (0..groups.len() * spans.len()).into_par_iter().with_max_len(1).for_each(|task| {
-            let (rows, panels) = (groups[task / spans.len()].clone(), spans[task % spans.len()].clone());
+        let tasks: Vec<_> = groups.iter().flat_map(|rows| self.tasks(rows, groups.len())).collect();
+        tasks.into_par_iter().with_max_len(1).for_each(|(rows, panels)| {
             // SAFETY: no other task has this part of the destination.
             unsafe { self.multiply_part(x, rows, panels, destination) };
         });
@@ -189,19 +188,19 @@ impl PackedLinear {
         groups.map(|(first, count)| first * unit..((first + count) * unit).min(rows)).collect()
     }
 
-    /// Cuts the layer's panels into spans, each with a group of rows a task.
-    pub(super) fn spans(&self, groups: usize) -> Vec<Range<usize>> {
+    /// Cuts a group of rows, one of so many, with all panels into tasks: the rows and the panels of each.
+    pub(super) fn tasks(&self, rows: &Range<usize>, groups: usize) -> Vec<(Range<usize>, Range<usize>)> {
         let panels = self.weights.count();
         match self.compute.unit {
-            None => panel_spans(panels, groups),
-            Some(_) => unit_panel_spans(panels, groups),
+            None => tasks(rows, groups, panels),
+            Some(_) => unit_tasks(rows, groups, panels),
         }
     }
 
     /// One task: some rows with some panels.
     ///
     /// # Safety
-    /// [`PackedLinear::check`] was passed by `x`, of which these rows are written; they are a group, the panels are the
+    /// [`PackedLinear::check`] was passed by `x`, of which these rows are written; they are of one group, the panels are the
     /// layer's, and nobody else has this part of the destination.
     pub(super) unsafe fn multiply_part(
         &self,

@@ -35,13 +35,17 @@ pub(super) fn unit_row_groups(rows: usize) -> usize {
     rows.div_ceil(MOST_UNIT_ROWS)
 }
 
-/// Into how many spans to cut the panels of such a product: the fewer there are, the fewer times the input comes from beyond the
-/// second-level cache, which costs more than what is lost at the end.
-pub(super) fn unit_panel_spans(panels: usize, groups: usize) -> Vec<Range<usize>> {
+/// [`tasks`] of such a product: the fewer there are, the fewer times the input comes from beyond the second-level cache, which
+/// costs more than what is lost at the end.
+pub(super) fn unit_tasks(
+    rows: &Range<usize>,
+    groups: usize,
+    panels: usize,
+) -> Vec<(Range<usize>, Range<usize>)> {
     const MOST_PANELS: usize = 16;
     let tasks = 2 * rayon::current_num_threads();
     let spans = panels.div_ceil(MOST_PANELS).max(tasks.div_ceil(groups.max(1))).min(panels);
-    even_split(panels, spans).map(|(first, count)| first..first + count).collect()
+    even_split(panels, spans).map(|(first, count)| (rows.clone(), first..first + count)).collect()
 }
 
 /// Into how many chunks to cut rows that go through several products one after the other: a group for each thread.
@@ -56,18 +60,29 @@ pub(super) const TASKS: usize = 4;
 /// second-level cache; so many leave room for it there beside their sums.
 const MOST_PANELS: usize = 8;
 
-/// Cuts the panels of a product whose rows are in `groups` groups. The last spans are smaller and smaller, so that
-/// threads end at nearly the same time.
-pub(super) fn panel_spans(panels: usize, groups: usize) -> Vec<Range<usize>> {
+/// The fewest rows of a part of a panel: the more there are, the fewer times its weights come from beyond the nearest cache.
+const FEWEST_ROWS_OF_PANEL: usize = 32;
+
+/// Cuts a group of rows, one of so many, with all panels into tasks: the rows and the panels of each. The last tasks are smaller
+/// and smaller, so that threads end at nearly the same time.
+pub(super) fn tasks(rows: &Range<usize>, groups: usize, panels: usize) -> Vec<(Range<usize>, Range<usize>)> {
     let most = panels.div_ceil(parts_per_unit(groups)).min(MOST_PANELS);
-    let mut spans = Vec::new();
+    let mut tasks = Vec::new();
     let mut first = 0;
     while first < panels {
         let count = most.min((panels - first).div_ceil(2));
-        spans.push(first..first + count);
+        tasks.push((rows.clone(), first..first + count));
         first += count;
     }
-    spans
+    if rayon::current_num_threads() > 1
+        && let Some((rows, panels)) = tasks.pop()
+    {
+        let parts = even_split(rows.len(), (rows.len() / FEWEST_ROWS_OF_PANEL).max(1));
+        tasks.extend(
+            parts.map(|(first, count)| (rows.start + first..rows.start + first + count, panels.clone())),
+        );
+    }
+    tasks
 }
 
 /// Into how many parts to cut each of `units` units of work, so that the threads can share them evenly.
