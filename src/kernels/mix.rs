@@ -1,12 +1,14 @@
 //! Attention's innermost part: scores, their softmax, and the values that it mixes.
 
+use std::array::from_fn;
+
 use super::{
     AttentionShape,
     head::Head,
     math,
     packed_rows::PackedOut,
-    simd::{Kernel, Lanes, Several, Simd},
-    tile::{DEPTH, Finish, Float32, Keep, LINE, Operands, ROW_STRIDE, strips, sum_tiles},
+    simd::{Kernel, Lanes, MAX_LANES, Several, Simd},
+    tile::{DEPTH, Finish, Float32, Keep, KeepFor, LINE, Operands, ROW_STRIDE, strips, sum_tiles},
 };
 
 /// The length of a tile's rows of `depth` elements, in the micro-kernel's blocks.
@@ -67,21 +69,16 @@ impl Kernel for Mix<'_> {
             // packed, and the result has `head_dim` channels of this head in each token.
             unsafe {
                 for row in 0..group.rows() {
-                    // A store to a line that has to be fetched first holds up those behind it.
-                    let (token, first_channel) = self.head.place(first + row);
-                    for channel in (0..head_dim).step_by(LINE) {
-                        S::prefetch_write(self.y.near(token, first_channel + channel));
-                    }
                     scale_query::<S>(self.head.part(0, first + row), query.add(row * ROW_STRIDE));
                 }
                 for (panel, keys) in self.keys.chunks_exact(head_dim * columns).enumerate() {
                     let column = panel * columns;
                     let sums = scores.add(column / DEPTH * BLOCK + column % DEPTH);
-                    let [keys_ahead, queries_ahead] = [1, 0].map(|part| {
-                        self.next.map_or(nothing, |(next, _)| {
-                            share(next.rows(part, column).as_ptr(), columns * head_dim)
-                        })
-                    });
+                    let ahead = |part| match self.next {
+                        Some((next, _)) => share(next.rows(part, column).as_ptr(), columns * head_dim),
+                        None => nothing,
+                    };
+                    let ahead = [ahead(1), ahead(0)];
                     let product = Blocks {
                         x: query,
                         panel: keys.as_ptr(),
@@ -89,7 +86,12 @@ impl Kernel for Mix<'_> {
                         sums,
                         sums_stride: ROW_STRIDE,
                     };
-                    product.sum::<S>(&group, [keys_ahead, queries_ahead], Keep);
+                    // Of 257 tokens the last panel has one.
+                    if tokens - column > S::LANES {
+                        product.sum::<S, 2>(&group, ahead, Keep);
+                    } else {
+                        product.sum::<S, 1>(&group, ahead, Keep);
+                    }
                 }
                 let mut inverse_sums = [0f32; GROUP_ROWS];
                 exponentials::<S>(&mut inverse_sums[..group.rows()], scores, tokens);
@@ -105,10 +107,15 @@ impl Kernel for Mix<'_> {
                     match self.y.float32_at(token, channel) {
                         Some(y) if head_dim.is_multiple_of(columns) => {
                             let scaled = ScaledRows { scales: inverse_sums.as_ptr(), y };
-                            product.sum::<S>(&group, [nothing, ahead], scaled);
+                            product.sum::<S, 2>(&group, [nothing, ahead], scaled);
                         }
                         _ => {
-                            product.sum::<S>(&group, [nothing, ahead], Keep);
+                            for row in 0..group.rows() {
+                                for channel in (channel..channel + columns).step_by(LINE) {
+                                    S::prefetch_write(self.y.near(token + row, channel));
+                                }
+                            }
+                            product.sum::<S, 2>(&group, [nothing, ahead], Keep);
                             for (row, &inverse) in inverse_sums[..group.rows()].iter().enumerate() {
                                 for column in [0, S::LANES] {
                                     let v =
@@ -173,7 +180,7 @@ unsafe fn scale_query<S: Simd>(query: &[f32], to: *mut f32) {
     }
 }
 
-/// Rows in blocks of [`BLOCK`] times one panel.
+/// Rows in blocks of [`BLOCK`] times one panel, or its first vector.
 struct Blocks {
     x: *const f32,
     panel: *const f32,
@@ -185,7 +192,12 @@ struct Blocks {
 impl Blocks {
     /// A tile summed over all depth blocks. Meanwhile it asks for as many cache lines from two places on.
     #[inline(always)]
-    unsafe fn sum<S: Simd>(self, group: &Group, ahead: [(*const f32, usize); 2], finish: impl Finish) {
+    unsafe fn sum<S: Simd, const VECTORS: usize>(
+        self,
+        group: &Group,
+        ahead: [(*const f32, usize); 2],
+        finish: impl Finish,
+    ) {
         let Self { x, panel, depth, sums, sums_stride } = self;
         for start in (0..depth).step_by(DEPTH) {
             let [(ahead, ahead_lines), (x_ahead, x_ahead_lines)] =
@@ -206,9 +218,9 @@ impl Blocks {
             // SAFETY: the caller's layout.
             unsafe {
                 if start + DEPTH < depth {
-                    sum_tiles::<S, Float32>(group.height, group.tiles, operands, Keep);
+                    sum_tiles::<S, Float32, VECTORS>(group.height, group.tiles, operands, KeepFor(finish));
                 } else {
-                    sum_tiles::<S, Float32>(group.height, group.tiles, operands, finish);
+                    sum_tiles::<S, Float32, VECTORS>(group.height, group.tiles, operands, finish);
                 }
             }
         }
@@ -224,7 +236,10 @@ struct ScaledRows {
 
 impl Finish for ScaledRows {
     #[inline(always)]
-    unsafe fn ask<S: Simd>(self, _: usize, _: usize) {}
+    unsafe fn ask<S: Simd>(self, row: usize, column: usize) {
+        // SAFETY: a prefetch may go anywhere.
+        unsafe { S::prefetch_write(self.y.wrapping_add(row * ROW_STRIDE + column)) };
+    }
 
     #[inline(always)]
     unsafe fn take<S: Simd>(self, row: usize, column: usize, v: S::V, _: *mut f32) {
@@ -242,12 +257,17 @@ unsafe fn exponentials<S: Simd>(inverse_sums: &mut [f32], scores: *mut f32, coun
     // SAFETY: the caller's blocks have room for whole vectors; a vector ends in its block, since `LANES` divides
     // `DEPTH`.
     unsafe {
+        // Negative in the lanes of the last vector that a row has.
+        let rest: [f32; MAX_LANES] = from_fn(|lane| if lane < count % S::LANES { -1.0 } else { 1.0 });
+        let rest = S::load(rest.as_ptr());
         // The largest of all rows first: one after the other, each row would wait for its own.
         for (row, largest) in inverse_sums.iter_mut().enumerate() {
             let row = scores.add(row * ROW_STRIDE);
             // What fills up the last vector must neither be the largest nor count in the sum.
-            for i in count..count.next_multiple_of(S::LANES) {
-                *row.add(i / DEPTH * BLOCK + i % DEPTH) = f32::NEG_INFINITY;
+            if !count.is_multiple_of(S::LANES) {
+                let i = count / S::LANES * S::LANES;
+                let last = row.add(i / DEPTH * BLOCK + i % DEPTH);
+                S::store(last, S::select_negative(rest, S::load(last), S::splat(f32::NEG_INFINITY)));
             }
             let mut vector = S::splat(f32::NEG_INFINITY);
             for i in (0..count).step_by(S::LANES) {

@@ -84,13 +84,13 @@ impl<D: Dot> Kernel for Product<'_, D> {
                 // SAFETY: a block's rows lie in `x` and `sums`, a panel's block in `panels`; the place is these rows'.
                 unsafe {
                     if block + 1 < blocks {
-                        sum_tiles::<S, D>(height, tiles, operands, Keep);
+                        sum_tiles::<S, D, 2>(height, tiles, operands, Keep);
                     } else if let Some(place) = WholeRows::of(&place, columns) {
-                        sum_tiles::<S, D>(height, tiles, operands, place);
+                        sum_tiles::<S, D, 2>(height, tiles, operands, place);
                     } else if let Some(place) = Activated::of(&place, columns) {
-                        sum_tiles::<S, D>(height, tiles, operands, place);
+                        sum_tiles::<S, D, 2>(height, tiles, operands, place);
                     } else {
-                        sum_tiles::<S, D>(height, tiles, operands, &place);
+                        sum_tiles::<S, D, 2>(height, tiles, operands, &place);
                     }
                 }
             }

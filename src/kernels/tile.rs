@@ -1,4 +1,4 @@
-//! The micro-kernel: a register tile of up to `TILE_ROWS` rows by two vectors, summed over one depth block.
+//! The micro-kernel: a register tile of up to `TILE_ROWS` rows by two vectors, or one, summed over one depth block.
 //!
 //! Operands are words of 32 bits, a float32 or two bfloat16 each; depth is counted in words.
 //!
@@ -7,7 +7,7 @@
 //! depend on how many rows the tile has nor on which of them an element is in, so a row gives the same bytes
 //! whatever it is computed with.
 
-use std::marker::PhantomData;
+use std::{array::from_fn, marker::PhantomData};
 
 use super::simd::{Kernel, Simd};
 
@@ -100,13 +100,34 @@ impl Finish for Keep {
     unsafe fn done<S: Simd>(self, _: usize, _: usize, _: *const f32, _: usize) {}
 }
 
-/// Sums `tiles` tiles of `rows` rows each, 1 to `TILE_ROWS`.
+/// Sums that are not complete, while what becomes of them then is asked for: there may be no time for it in the last block.
+#[derive(Clone, Copy)]
+pub(super) struct KeepFor<F>(pub(super) F);
+
+impl<F: Finish> Finish for KeepFor<F> {
+    #[inline(always)]
+    unsafe fn ask<S: Simd>(self, row: usize, column: usize) {
+        // SAFETY: by contract.
+        unsafe { self.0.ask::<S>(row, column) }
+    }
+
+    #[inline(always)]
+    unsafe fn take<S: Simd>(self, row: usize, column: usize, v: S::V, sums: *mut f32) {
+        // SAFETY: by contract.
+        unsafe { Keep.take::<S>(row, column, v, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn done<S: Simd>(self, _: usize, _: usize, _: *const f32, _: usize) {}
+}
+
+/// Sums `tiles` tiles of `rows` rows each, 1 to `TILE_ROWS`, by the first `VECTORS` vectors of the panel, 1 or 2.
 ///
 /// # Safety
 /// The operands' pointers are valid for what [`Operands`] says, what `finish` does with them is, and the CPU has the
 /// instruction set.
 #[inline(always)]
-pub(super) unsafe fn sum_tiles<S: Simd, D: Dot>(
+pub(super) unsafe fn sum_tiles<S: Simd, D: Dot, const VECTORS: usize>(
     rows: usize,
     tiles: usize,
     operands: Operands,
@@ -119,7 +140,7 @@ pub(super) unsafe fn sum_tiles<S: Simd, D: Dot>(
             match rows {
                 // The number of rows that an instruction set has no registers for is never asked of it.
                 $($n if $n <= S::TILE_ROWS => unsafe {
-                    S::enter(Tiles::<$n, D, _> { tiles, operands, finish, dot })
+                    S::enter(Tiles::<$n, VECTORS, D, _> { tiles, operands, finish, dot })
                 },)*
                 _ => unreachable!("a tile of {rows} rows"),
             }
@@ -129,7 +150,7 @@ pub(super) unsafe fn sum_tiles<S: Simd, D: Dot>(
 }
 
 /// Tiles of one height below each other, in one function: calling one for each costs AVX2, whose tiles are small, 2 percent.
-struct Tiles<const ROWS: usize, D, F> {
+struct Tiles<const ROWS: usize, const VECTORS: usize, D, F> {
     tiles: usize,
     operands: Operands,
     finish: F,
@@ -146,7 +167,7 @@ pub(super) const PREFETCHES: usize = DEPTH / UNROLL;
 /// f32 values in a cache line.
 pub(super) const LINE: usize = 16;
 
-impl<const ROWS: usize, D: Dot, F: Finish> Kernel for Tiles<ROWS, D, F> {
+impl<const ROWS: usize, const VECTORS: usize, D: Dot, F: Finish> Kernel for Tiles<ROWS, VECTORS, D, F> {
     type Output = ();
 
     #[inline(always)]
@@ -154,11 +175,11 @@ impl<const ROWS: usize, D: Dot, F: Finish> Kernel for Tiles<ROWS, D, F> {
         let Self { tiles, operands, finish, .. } = self;
         let Operands { mut x, weights, depth, mut sums, sums_stride, accumulate, .. } = operands;
         let Operands { mut ahead, ahead_lines, mut x_ahead, x_ahead_lines, x_ahead_step, .. } = operands;
-        let lines = (2 * S::LANES).div_ceil(LINE);
+        let lines = (VECTORS * S::LANES).div_ceil(LINE);
         // SAFETY: all offsets lie within what `Operands` describes; a prefetch may go anywhere.
         unsafe {
             for first in (0..tiles).map(|tile| tile * ROWS) {
-                let mut tile = [[S::splat(0.0); 2]; ROWS];
+                let mut tile = [[S::splat(0.0); VECTORS]; ROWS];
                 let steps = depth / UNROLL;
                 for step in 0..steps {
                     if step < ahead_lines {
@@ -167,15 +188,22 @@ impl<const ROWS: usize, D: Dot, F: Finish> Kernel for Tiles<ROWS, D, F> {
                     if step < x_ahead_lines {
                         S::prefetch(x_ahead.wrapping_add(step * LINE));
                     }
-                    if step < ROWS * lines {
-                        finish.ask::<S>(first + step / lines, step % lines * LINE);
+                    // Early, so that they have come when the tile is complete.
+                    for line in [2 * step, 2 * step + 1] {
+                        if line < ROWS * lines {
+                            finish.ask::<S>(first + line / lines, line % lines * LINE);
+                        }
                     }
                     for k in step * UNROLL..step * UNROLL + UNROLL {
-                        add_products::<S, D, ROWS>(&mut tile, x.add(k), weights.add(k * 2 * S::LANES));
+                        add_products::<S, D, ROWS, VECTORS>(
+                            &mut tile,
+                            x.add(k),
+                            weights.add(k * 2 * S::LANES),
+                        );
                     }
                 }
                 for k in steps * UNROLL..depth {
-                    add_products::<S, D, ROWS>(&mut tile, x.add(k), weights.add(k * 2 * S::LANES));
+                    add_products::<S, D, ROWS, VECTORS>(&mut tile, x.add(k), weights.add(k * 2 * S::LANES));
                 }
                 for (row, vectors) in tile.into_iter().enumerate() {
                     for (i, mut v) in vectors.into_iter().enumerate() {
@@ -198,18 +226,22 @@ impl<const ROWS: usize, D: Dot, F: Finish> Kernel for Tiles<ROWS, D, F> {
 
 /// Adds the products of one depth step.
 #[inline(always)]
-unsafe fn add_products<S: Simd, D: Dot, const ROWS: usize>(
-    tile: &mut [[S::V; 2]; ROWS],
+unsafe fn add_products<S: Simd, D: Dot, const ROWS: usize, const VECTORS: usize>(
+    tile: &mut [[S::V; VECTORS]; ROWS],
     x: *const f32,
     weights: *const f32,
 ) {
     // SAFETY: the caller's pointers are valid for one step of `Operands`.
     unsafe {
-        let (w0, w1) = (S::load(weights), S::load(weights.add(S::LANES)));
+        let weights: [S::V; VECTORS] = from_fn(
+            #[inline(always)]
+            |i| S::load(weights.add(i * S::LANES)),
+        );
         for (row, sums) in tile.iter_mut().enumerate() {
             let value = S::splat(*x.add(row * ROW_STRIDE));
-            sums[0] = D::add::<S>(value, w0, sums[0]);
-            sums[1] = D::add::<S>(value, w1, sums[1]);
+            for (sum, &weights) in sums.iter_mut().zip(&weights) {
+                *sum = D::add::<S>(value, weights, *sum);
+            }
         }
     }
 }
