@@ -254,6 +254,43 @@ fn a_cut_tar_of_a_directory_of_tars_is_made_again() {
 }
 
 #[test]
+fn a_cut_file_of_a_directory_is_made_again() {
+    let tensors = ["--tensor", "pixel_values", "--tensor", "last_hidden_state"];
+    for (options, file) in [
+        (&["--format", "npy"][..], "png-rgb-8.npy"),
+        (&["--format", "npy", "--dtype", "f16"], "png-rgb-8.npy"),
+        (&["--format", "safetensors"], "png-rgb-8.safetensors"),
+        (&[&["--format", "npy"], &tensors[..]].concat(), "png-rgb-8.last_hidden_state.npy"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path().join("out/");
+        run(&out, options, &NAMES[..3]).done();
+        let whole = files(&out);
+        let path = out.join(file);
+        let bytes = &whole[Path::new(file)];
+        for length in [0, 7, 100, 128, bytes.len() / 2, bytes.len() - 1] {
+            fs::write(&path, &bytes[..length]).unwrap();
+            let mut again = command();
+            again.current_dir(fixture("images")).arg("-m").arg(tiny()).arg("-o").arg(&out);
+            let again: Outcome = again.args(options).args(&NAMES[..3]).output().unwrap().into();
+            assert_eq!(again.code, Some(0), "{again:?}");
+            let told = format!("warning: png-rgb-8.png: {} was cut, and is made again\n", path.display());
+            assert!(again.stderr.starts_with(&told), "{file} of {length} bytes: {again:?}");
+            assert!(
+                again.stderr.contains("1 done, 2 complete before"),
+                "{file} of {length} bytes: {again:?}"
+            );
+            assert!(files(&out) == whole, "{file} of {length} bytes");
+        }
+        // What is as long as it says, or longer, is nobody's to replace.
+        fs::write(&path, [bytes, &b"and more"[..]].concat()).unwrap();
+        let before = files(&out);
+        run(&out, options, &NAMES[..3]).done();
+        assert!(files(&out) == before);
+    }
+}
+
+#[test]
 fn a_removed_shard_of_named_tensors_is_made_again() {
     let options = ["--shard-size", "60KB"];
     let directory = tempfile::tempdir().unwrap();

@@ -88,6 +88,10 @@ impl<'a> Recorder<'a> {
                     metadata: &metadata,
                     facts: &facts(&records),
                 };
+                let mut warnings = picture.warnings.clone();
+                if let Some(file) = self.sink.cut(&item.name) {
+                    warnings.push(format!("{} was cut, and is made again", file.display()));
+                }
                 let written = match self.written.contains(&item.name, item.sample.as_deref()) {
                     true => Ok(Vec::new()),
                     false => self.sink.write(&image, &arrays),
@@ -101,8 +105,8 @@ impl<'a> Recorder<'a> {
                         }
                         let records = self.completed(records, &outputs, [preprocess, encode]);
                         self.tally.count(Status::Done);
-                        let (status, warnings) = (Status::Done, picture.warnings.as_slice());
-                        self.tell(Event::Image { status, warnings, records: &records })
+                        let status = Status::Done;
+                        self.tell(Event::Image { status, warnings: &warnings, records: &records })
                     }
                     Err(error) if error.is_of_one_image() => {
                         self.failed(&path, &Failure::new(Stage::Write, error))

@@ -114,6 +114,12 @@ pub trait Sink: Send {
         Complete::none()
     }
 
+    /// The file of an image that was cut since an earlier run completed it, so that it is made again; none where none was, or images have
+    /// no files of their own.
+    fn cut(&self, _name: &Path) -> Option<PathBuf> {
+        None
+    }
+
     /// Writes an image's tensors, whole or not at all. Gives the files that a reader can open for it, if there are some of its own: one for all
     /// tensors, or one for each.
     ///

@@ -42,8 +42,18 @@ pub(in crate::output) fn is_stack(path: &Path, rows: usize) -> io::Result<bool> 
     };
     let length = file.metadata()?.len();
     let Some((sizes, element)) = read_header(&mut file)? else { return Ok(false) };
-    let elements = sizes.iter().fold(element, |bytes, &size| bytes.saturating_mul(size as u64));
-    Ok(sizes.first() == Some(&rows) && length - STACK_HEADER as u64 == elements)
+    Ok(sizes.first() == Some(&rows) && length - STACK_HEADER as u64 == bytes_of(&sizes, element))
+}
+
+/// Whether a file ends before its header says, or within it. Something else of that name is not cut.
+pub(in crate::output) fn is_cut(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    if length < STACK_HEADER as u64 {
+        return Ok(true);
+    }
+    Ok(read_header(&mut file)?
+        .is_some_and(|(sizes, element)| length - (STACK_HEADER as u64) < bytes_of(&sizes, element)))
 }
 
 /// The shape of each row of a stack.
@@ -55,6 +65,10 @@ pub(in crate::output) fn row_shape(path: &Path) -> io::Result<Vec<usize>> {
         Some((mut sizes, _)) if !sizes.is_empty() => Ok(sizes.split_off(1)),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "is no stack that was made here")),
     }
+}
+
+fn bytes_of(sizes: &[usize], element: u64) -> u64 {
+    sizes.iter().fold(element, |bytes, &size| bytes.saturating_mul(size as u64))
 }
 
 /// The sizes in a stack's header, and the bytes of an element; none if there is no such header.

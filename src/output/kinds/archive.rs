@@ -204,6 +204,21 @@ pub(super) fn is_one(path: &Path) -> bool {
     settings.get("tool") == Some(env!("CARGO_PKG_NAME")) && settings.get("path").is_none()
 }
 
+/// Whether a file ends before its header says, or within it. Something else of that name is not cut.
+pub(super) fn is_cut(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let Some(start) = header_length(&mut file).map(|header| 8 + header) else { return Ok(length < 8) };
+    if length < start {
+        return Ok(true);
+    }
+    // Faster than as a stream, which a directory of a million files is worth.
+    let mut header = Vec::new();
+    file.take(start - 8).read_to_end(&mut header)?;
+    let header = serde_json::from_slice(&header);
+    Ok(header.is_ok_and(|header: Header| length < start.saturating_add(header.end)))
+}
+
 /// The header of a safetensors file; none if there is no such thing.
 fn read_header(path: &Path) -> Option<Header> {
     let mut file = File::open(path).ok()?;

@@ -8,10 +8,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::ledger::{self, LEDGER, Ledger};
+use super::{
+    archive,
+    ledger::{self, LEDGER, Ledger},
+};
 use crate::output::{
-    Complete, Metadata, OutputError, OutputFile, Part,
+    Complete, Format, Metadata, OutputError, OutputFile, Part,
     disk::make_directories,
+    format::npy,
     key,
     manifest::{MANIFEST, Manifest},
 };
@@ -73,11 +77,11 @@ impl Directory {
         Ok(self.whole(ledger::peek_all(&self.root)?))
     }
 
-    /// Those images of the ledger whose files exist. They are renamed into place when they are whole.
+    /// Those images of the ledger whose files exist, and were not cut since they were renamed into place.
     fn whole(&self, keys: HashSet<String>) -> Complete {
         let directory = self.clone();
-        let is_file = |file: &PathBuf| fs::symlink_metadata(file).is_ok_and(|metadata| metadata.is_file());
-        Complete::when(move |name, _| keys.contains(&key(name)) && directory.files(name).iter().all(is_file))
+        let is_whole = |file: &PathBuf| is_file(file) && !is_cut(file);
+        Complete::when(move |name, _| keys.contains(&key(name)) && directory.files(name).iter().all(is_whole))
     }
 
     /// Creates the directory and its manifest where they do not exist. To overwrite means that no image counts as
@@ -137,6 +141,12 @@ impl OpenDirectory {
         self.directory.whole(self.ledger.keys().union(&self.others).cloned().collect())
     }
 
+    /// The file of an image that was cut since an earlier run completed it, if one was.
+    pub fn cut(&self, name: &Path) -> Option<PathBuf> {
+        let is_cut = |file: &PathBuf| is_file(file) && is_cut(file);
+        self.is_ours(name).then(|| self.directory.files(name).into_iter().find(is_cut)).flatten()
+    }
+
     /// Writes all files of an image, whole or not at all. `write` is told which. Gives their paths.
     ///
     /// # Errors
@@ -185,11 +195,15 @@ impl OpenDirectory {
         Ok(files)
     }
 
+    /// Whether a ledger speaks of an image.
+    fn is_ours(&self, name: &Path) -> bool {
+        let key = key(name);
+        self.ledger.keys().contains(&key) || self.others.contains(&key)
+    }
+
     /// Refuses a file that is neither ours nor to be overwritten.
     fn check_origin(&self, name: &Path) -> Result<(), OutputError> {
-        let name_key = key(name);
-        let is_ours = self.ledger.keys().contains(&name_key) || self.others.contains(&name_key);
-        if self.overwrite || is_ours {
+        if self.overwrite || self.is_ours(name) {
             return Ok(());
         }
         let mut files = self.directory.files(name).into_iter();
@@ -198,6 +212,20 @@ impl OpenDirectory {
             Some(path) => Err(OutputError::Foreign { path, ledger: LEDGER }),
         }
     }
+}
+
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
+}
+
+/// Whether a file of tensors is shorter than its header says. One that cannot be read is believed.
+fn is_cut(file: &Path) -> bool {
+    let is_cut = match Format::of_path(file) {
+        Some(Format::Npy) => npy::is_cut(file),
+        Some(Format::Safetensors) => archive::is_cut(file),
+        None => Ok(false),
+    };
+    is_cut.unwrap_or(false)
 }
 
 /// Whether an error of the system is about the name that a file was to have.

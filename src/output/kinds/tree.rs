@@ -110,6 +110,10 @@ impl Sink for Opened {
         self.directory.complete()
     }
 
+    fn cut(&self, name: &Path) -> Option<PathBuf> {
+        self.directory.cut(name)
+    }
+
     fn write(&mut self, image: &Described<'_>, arrays: &[Array]) -> Result<Vec<PathBuf>, OutputError> {
         let Contents { dtype, settings, .. } = &self.contents;
         let metadata = settings.with(image.metadata);
