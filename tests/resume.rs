@@ -103,3 +103,39 @@ fn an_image_that_is_not_whole_on_disk_is_made_again() {
     };
     assert_eq!(tensors(&torn), tensors(&whole));
 }
+
+#[test]
+fn an_image_that_is_named_alone_does_not_replace_the_output_of_a_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    fs::create_dir_all(at("photos/sub")).unwrap();
+    for (name, at_name) in [("chelsea.png", "photos/a.b.png"), ("png-rgb-8.png", "photos/sub/c.png")] {
+        fs::copy(fixture("images").join(name), at(at_name)).unwrap();
+    }
+    let both = ["--tensor", "hidden_states", "--tensor", "pooler_output"];
+    run([&at("photos"), "-o", &at("out/"), "--pca", &at("drawn/"), "-q"]).done();
+    run([at("photos"), "-o".into(), at("all/"), "-q".into()].into_iter().chain(both.map(str::to_owned)))
+        .done();
+    let one = at("photos/sub/c.png");
+    for (option, file) in [
+        ("-o", "out/a.b.npy"),
+        ("-o", "out/sub/c.npy"),
+        ("-o", "all/sub/c.hidden_states.2.npy"),
+        ("--heatmap", "drawn/a.b.png"),
+        ("--pca", "drawn/sub/c.png"),
+    ] {
+        let (path, before) = (at(file), fs::read(at(file)).unwrap());
+        let refused = run([&one, option, &path]).failed(2, "is an image's output in ");
+        assert!(refused.stderr.contains("hint: --overwrite starts anew"), "{refused:?}");
+        assert!(fs::read(&path).unwrap() == before);
+        run([&one, option, &path, "--overwrite", "-q"]).done();
+    }
+    // Of several tensors each has its file.
+    run([one.clone(), "-o".into(), at("all/sub/c.npy")].into_iter().chain(both.map(str::to_owned)))
+        .failed(2, "c.hidden_states.0.npy: is an image's output in ");
+    // What the journal does not speak of is replaced, as anywhere.
+    for _ in 0..2 {
+        run([&one, "-o", &at("out/c.npy"), "-q"]).done();
+        run([&one, "-o", &at("alone.npy"), "-q"]).done();
+    }
+}

@@ -16,7 +16,7 @@ use crate::{
     extractor::{Opened, Picture},
     figure::{Patches, Scores, Subject, heatmap, principal_components},
     input::Item,
-    output::{Array, Complete, Directory, Metadata, OpenDirectory, OutputError, OutputFile},
+    output::{Array, Catalogue, Complete, Directory, Metadata, OpenDirectory, OutputError, OutputFile},
 };
 
 /// A picture to draw of the patches of each image: of the first tensor that has some.
@@ -74,7 +74,9 @@ impl Drawing {
             query.check(height / patch, width / patch).map_err(JobError::Query)?;
         }
         let complete = match &self.place {
-            DrawingPlace::File(path) => OutputFile::check_directory(path).map(|()| Complete::none()),
+            DrawingPlace::File(path) => OutputFile::check_directory(path)
+                .and_then(|()| if overwrite { Ok(()) } else { Catalogue::check(path) })
+                .map(|()| Complete::none()),
             DrawingPlace::Stdout => Ok(Complete::none()),
             DrawingPlace::Directory(directory) => {
                 directory.check().and_then(|()| directory.complete(&self.settings(opened), overwrite))

@@ -27,6 +27,7 @@ pub use disk::{OutputFile, free_space, readable_size};
 use error::check_shard_size;
 pub use error::{OutputError, Setting};
 pub use format::{Dtype, Format};
+pub(crate) use kinds::Catalogue;
 pub use kinds::{Asked, Directory, OpenDirectory, choose};
 pub use metadata::Metadata;
 pub use name::key;

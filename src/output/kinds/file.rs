@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Asked, Claim, archive};
+use super::{Asked, Catalogue, Claim, archive};
 use crate::output::{
     Array, Contents, Described, Destination, Format, OutputError, OutputFile, Setting, Sink,
     parts::sign_of_many,
@@ -47,8 +47,9 @@ impl OneFile {
         split.into_iter().map(named).collect()
     }
 
-    /// Refuses a place where an archive of many images is, or is begun.
-    fn check_no_archive(&self) -> Result<(), OutputError> {
+    /// Refuses a place where an archive of many images is, or is begun, or where a directory of outputs has one of its own.
+    fn check_free(&self, contents: &Contents) -> Result<(), OutputError> {
+        self.files(contents).iter().try_for_each(|file| Catalogue::check(file))?;
         let reason = match sign_of_many(&self.path) {
             Some(sign) => format!("is an archive of several images, as {sign} says"),
             None if self.format == Format::Safetensors && archive::is_one(&self.path) => {
@@ -96,7 +97,7 @@ impl Destination for OneFile {
         let files = self.files(contents);
         files.iter().try_for_each(|file| OutputFile::probe(file))?;
         if !contents.overwrite {
-            self.check_no_archive()?;
+            self.check_free(contents)?;
         }
         Ok(Box::new(Opened { files, format: self.format, contents: contents.clone() }))
     }

@@ -1,6 +1,7 @@
 //! The kinds of destination, one file each, and the one place where they are chosen.
 
 mod archive;
+mod catalogue;
 mod directory;
 mod file;
 mod ledger;
@@ -14,6 +15,7 @@ mod tree;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use catalogue::Catalogue;
 pub use directory::{Directory, OpenDirectory};
 
 use super::{

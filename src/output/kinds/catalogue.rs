@@ -1,0 +1,70 @@
+//! What a directory of outputs says of its files, to whoever comes upon one of them without having named the directory.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
+use super::ledger::{self, LEDGER};
+use crate::output::{
+    OutputError, key,
+    manifest::{MANIFEST, Manifest},
+};
+
+/// The images of a directory of outputs, which its files are named for.
+#[derive(Debug)]
+pub(crate) struct Catalogue {
+    root: PathBuf,
+    /// The images' keys, with and without their extensions.
+    images: HashSet<PathBuf>,
+    /// What stands between an image's name and the extension where each tensor has a file.
+    tensors: Vec<String>,
+    is_of_drawings: bool,
+}
+
+impl Catalogue {
+    /// Reads it; none where there is no directory of outputs that were made here.
+    fn of(root: &Path) -> Option<Self> {
+        let Manifest { settings } = Manifest::read(&root.join(MANIFEST)).ok()??;
+        settings.get("tool").filter(|tool| *tool == env!("CARGO_PKG_NAME"))?;
+        let keys = ledger::peek_all(root).ok()?.into_iter().map(PathBuf::from);
+        let images = keys.flat_map(|key| [key.with_extension(""), key]).collect();
+        let tensors =
+            settings.get("tensor").unwrap_or_default().split(',').map(|tensor| format!(".{tensor}"));
+        let is_of_drawings = settings.get("drawing").is_some();
+        Some(Self { root: root.to_owned(), images, tensors: tensors.collect(), is_of_drawings })
+    }
+
+    /// Refuses a file that is an image's output in a directory of them: nobody but the directory's own run replaces it.
+    ///
+    /// # Errors
+    /// As said.
+    pub(crate) fn check(file: &Path) -> Result<(), OutputError> {
+        let Ok(whole) = file.canonicalize() else { return Ok(()) }; // there is none
+        match whole.ancestors().skip(1).filter_map(Self::of).find(|found| found.names(&whole)) {
+            None => Ok(()),
+            Some(Self { root, .. }) => Err(OutputError::Taken {
+                path: file.to_owned(),
+                reason: format!("is an image's output in {}, as {LEDGER} there says", root.display()),
+            }),
+        }
+    }
+
+    /// Whether a file is an image's output.
+    fn names(&self, file: &Path) -> bool {
+        let endings: &[&str] = if self.is_of_drawings { &["png"] } else { &["npy", "safetensors"] };
+        let is_named =
+            file.extension().is_some_and(|extension| endings.iter().any(|ending| extension == *ending));
+        let Ok(below) = file.strip_prefix(&self.root) else { return false };
+        let name = PathBuf::from(key(below)).with_extension("");
+        // `cat.attentions`, or of several layers `cat.attentions.3`
+        let of_tensor = |tensor: &String| {
+            let parts = name.to_str().and_then(|name| name.rsplit_once(tensor.as_str()));
+            parts.is_some_and(|(image, layer)| {
+                let is_layer = layer.strip_prefix('.').is_some_and(|layer| layer.parse::<usize>().is_ok());
+                (layer.is_empty() || is_layer) && self.images.contains(Path::new(image))
+            })
+        };
+        is_named && (self.images.contains(&name) || self.tensors.iter().any(of_tensor))
+    }
+}
