@@ -236,6 +236,43 @@ fn pictures_among_the_images_are_not_drawn_of() {
 }
 
 #[test]
+fn pictures_that_another_run_drew_among_the_images_are_none_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = photos(directory.path());
+    let at = |name: &str| photos.join(name).to_str().unwrap().to_owned();
+    let (input, maps) = (photos.to_str().unwrap(), at("maps"));
+    assert_eq!(done(&[input, "--heatmap", &maps]), 3);
+    assert_eq!(done(&[input, "--pca", &at("colours"), "--keep-extension"]), 3);
+    // One that is named is drawn beside itself.
+    let mut named = command();
+    named.current_dir(at("sub dir")).arg("--model").arg(fixture("checkpoints/vision"));
+    Outcome::from(named.args(["c.bmp", "--heatmap", "./", "-q"]).output().unwrap()).done();
+    assert!(Path::new(&at("sub dir/c.png")).exists());
+    assert_eq!(done(&[input]), 3);
+    // A photograph that lies there is an image, and so are pictures that are asked for.
+    fs::copy(at("b.png"), at("maps/z.png")).unwrap();
+    assert_eq!(done(&[input]), 4);
+    let asked =
+        |input: &str| run([input, "--json", "-q"]).done().text().matches("\"status\":\"done\"").count();
+    assert_eq!(asked(&maps), 4);
+    assert_eq!(asked(&at("maps/a.png")), 1);
+    // Where there are tars beside them, all images are in tars.
+    let tars = directory.path().join("tars");
+    fs::create_dir(&tars).unwrap();
+    let mut builder = tar::Builder::new(fs::File::create(tars.join("x.tar")).unwrap());
+    builder.append_path_with_name(at("a.jpg"), "a.jpg").unwrap();
+    builder.finish().unwrap();
+    let out = directory.path().join("out");
+    let [tars, out] = [&tars, &out].map(|path| path.to_str().unwrap());
+    run([tars, "--heatmap", &format!("{tars}/maps"), "-q"]).done();
+    run([tars, "-o", out, "-q"]).done();
+    assert!(Path::new(out).join("x.tar").exists());
+    // Without their journal nobody says that they were drawn.
+    fs::remove_file(at("maps/manifest.jsonl")).unwrap();
+    assert_eq!(done(&[input]), 7);
+}
+
+#[test]
 fn what_would_get_in_the_way_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let photos = photos(directory.path());

@@ -1,6 +1,7 @@
 //! The images of a directory.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -10,7 +11,10 @@ use pillow_exact::looks_like_image;
 use walkdir::{DirEntry, WalkDir};
 
 use super::{Images, Input, InputError, Item};
-use crate::shard::{has_image_extension, is_shard};
+use crate::{
+    output::Catalogue,
+    shard::{has_image_extension, is_shard},
+};
 
 /// A directory and those below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,15 +22,15 @@ pub struct Folder(pub PathBuf);
 
 /// In the order of their names; what could not be looked into is an image that fails, in its place. Hidden files and
 /// directories are skipped, symbolic links followed. An image is told by its first bytes, or, where these say nothing, by its
-/// extension, a tar shard by its extension.
+/// extension, a tar shard by its extension. Pictures that were drawn below it are none of its images.
 impl Input for Folder {
     /// Whether it holds shards and no images beside them.
     fn is_sharded(&self) -> Option<bool> {
-        let mut shards = false;
+        let (mut shards, mut drawn) = (false, Drawn::below(&self.0));
         for entry in walk(&self.0).filter_map(Result::ok).filter(|entry| entry.file_type().is_file()) {
             if is_shard(entry.path()) {
                 shards = true;
-            } else if is_image(entry.path()) {
+            } else if is_image(entry.path()) && !drawn.holds(entry.path()) {
                 return Some(false);
             }
         }
@@ -49,11 +53,12 @@ impl Input for Folder {
 
     fn images(self: Box<Self>) -> Result<Images, InputError> {
         let root = self.0;
-        let (mut items, mut others) = (Vec::new(), 0);
+        let (mut items, mut others, mut drawn) = (Vec::new(), 0, Drawn::below(&root));
         for entry in walk(&root) {
             match entry {
                 Ok(entry) if entry.file_type().is_file() => {
-                    if is_shard(entry.path()) || is_image(entry.path()) {
+                    let path = entry.path();
+                    if is_shard(path) || is_image(path) && !drawn.holds(path) {
                         items.push(Item::found(&root, entry.into_path()));
                     } else {
                         others += 1;
@@ -72,6 +77,32 @@ impl Input for Folder {
         }
         let empty = if items.is_empty() { vec![root] } else { Vec::new() };
         Ok(Images::Known { items, others, empty })
+    }
+}
+
+/// The pictures that were drawn below a directory, told from photographs beside them by the manifests and journals there. Those in the
+/// directory itself were asked for.
+struct Drawn {
+    root: PathBuf,
+    /// The directories that were looked at.
+    known: HashMap<PathBuf, Option<Catalogue>>,
+}
+
+impl Drawn {
+    fn below(root: &Path) -> Self {
+        Self { root: root.to_owned(), known: HashMap::new() }
+    }
+
+    fn holds(&mut self, path: &Path) -> bool {
+        if path.extension().is_none_or(|extension| extension != "png") {
+            return false;
+        }
+        let mut between = path.ancestors().skip(1).take_while(|above| *above != self.root);
+        between.any(|above| {
+            let look = || Catalogue::of(above).filter(Catalogue::is_of_drawings);
+            let known = self.known.entry(above.to_owned()).or_insert_with(look);
+            known.as_ref().is_some_and(|found| found.names(path))
+        })
     }
 }
 

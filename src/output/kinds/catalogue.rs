@@ -24,7 +24,7 @@ pub(crate) struct Catalogue {
 
 impl Catalogue {
     /// Reads it; none where there is no directory of outputs that were made here.
-    fn of(root: &Path) -> Option<Self> {
+    pub(crate) fn of(root: &Path) -> Option<Self> {
         let Manifest { settings } = Manifest::read(&root.join(MANIFEST)).ok()??;
         settings.get("tool").filter(|tool| *tool == env!("CARGO_PKG_NAME"))?;
         let keys = ledger::peek_all(root).ok()?.into_iter().map(PathBuf::from);
@@ -50,8 +50,13 @@ impl Catalogue {
         }
     }
 
+    /// Whether the files are pictures.
+    pub(crate) fn is_of_drawings(&self) -> bool {
+        self.is_of_drawings
+    }
+
     /// Whether a file is an image's output.
-    fn names(&self, file: &Path) -> bool {
+    pub(crate) fn names(&self, file: &Path) -> bool {
         let endings: &[&str] = if self.is_of_drawings { &["png"] } else { &["npy", "safetensors"] };
         let is_named =
             file.extension().is_some_and(|extension| endings.iter().any(|ending| extension == *ending));
