@@ -86,6 +86,44 @@ fn an_output_that_cannot_be_written_is_told_before_a_model_is_looked_for() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing is left");
 }
 
+#[test]
+fn what_is_no_list_of_paths_ends_the_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    fs::copy(picture(), at("a.png")).unwrap();
+    fs::write(at("null"), "a.png\0a.png\0").unwrap();
+    fs::write(at("long"), "x".repeat(1 << 20)).unwrap();
+    // Before a model is looked for.
+    let fresh =
+        |list: &str| Outcome::from(fresh(directory.path()).args(["--files-from", list]).output().unwrap());
+    let nul = "is no list of paths: a line has a NUL byte\nhint: -0 reads paths that end in NUL bytes";
+    fresh("a.png").failed(2, &format!("error: a.png: {nul}"));
+    fresh("null").failed(2, &format!("error: null: {nul}"));
+    fresh("long").failed(2, "error: long: is no list of paths: one is longer than 65536 bytes\nhint: ");
+    fresh("./")
+        .failed(2, "error: ./: is a directory, and no list of paths\nhint: name it without --files-from");
+    // And in the middle of a list, which may have no end.
+    let piped = |more: &[&str], list: &[u8]| {
+        let mut command = command();
+        command
+            .current_dir(directory.path())
+            .arg("-m")
+            .arg(tiny())
+            .args(["--files-from", "-", "-q"])
+            .args(more);
+        feed(&mut command, list)
+    };
+    let good = b"a.png\n".repeat(50);
+    for part in [&[][..], &["--shard", "0/2", "-o", "x/"], &["--shard", "1/2", "-o", "x/"]] {
+        piped(part, &[&good, &b"b\0.png\n"[..]].concat()).failed(2, &format!("error: -: {nul}"));
+    }
+    piped(&["-0"], &[&b"a.png\0"[..], &vec![b'x'; 1 << 20]].concat())
+        .failed(2, "one is longer than 65536 bytes");
+    #[cfg(unix)]
+    run(["--files-from", "/dev/zero", "-q"]).failed(2, "error: /dev/zero: is no list of paths: ");
+    piped(&["-0"], b"a.png\0a.png\0").done();
+}
+
 /// A checkpoint directory with a config that was changed.
 fn changed(directory: &Path, from: &str, to: &str) {
     for name in ["config.json", "preprocessor_config.json", "model.safetensors"] {

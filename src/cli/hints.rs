@@ -4,6 +4,7 @@ use std::error::Error;
 
 use crate::{
     hub::{HubError, refetch_hint},
+    input::InputError,
     job::{FailureFacts, JobError, Remedy},
     model::ModelError,
     output::{OutputError, Setting},
@@ -16,7 +17,8 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
     } else if let Some(error) = error.downcast_ref::<OutputError>() {
         of_output(error).map(Into::into)
     } else {
-        error.downcast_ref::<HubError>().and_then(of_hub).map(Into::into)
+        let input = error.downcast_ref::<InputError>().and_then(of_input);
+        input.or_else(|| error.downcast_ref::<HubError>().and_then(of_hub)).map(Into::into)
     };
     let message = if begins_with_an_option(error) { format!("--{error}") } else { error.to_string() };
     hint.map_or_else(|| message.clone(), |hint| format!("{message}\nhint: {hint}"))
@@ -46,6 +48,7 @@ fn of_job(error: &JobError) -> Option<String> {
             return Some(format!("the smallest is --shard-size {least}"));
         }
         JobError::Output(error) => of_output(error)?,
+        JobError::Input(error) => of_input(error)?,
         JobError::Drawing { kind, source: OutputError::Taken { .. } } => {
             return Some(format!("--overwrite starts anew, another --{kind} keeps both"));
         }
@@ -76,6 +79,17 @@ fn of_job(error: &JobError) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+fn of_input(error: &InputError) -> Option<&'static str> {
+    Some(match error {
+        InputError::ListedDirectory { .. } => "name it without --files-from, and its images are taken",
+        InputError::NoList { has_nul: true, .. } => {
+            "-0 reads paths that end in NUL bytes; an image is named without --files-from"
+        }
+        InputError::NoList { .. } => "--files-from takes a file of paths; an image is named without it",
+        _ => return None,
+    })
 }
 
 fn of_model(error: &ModelError) -> Option<&'static str> {

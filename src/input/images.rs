@@ -44,7 +44,9 @@ impl Images {
     /// Those whose place in the listing, from 0, is taken.
     #[must_use]
     pub fn of_places(self, takes: impl Fn(usize) -> bool + Send + 'static) -> Self {
-        let taken = move |(place, item): (usize, Item)| takes(place).then_some(item);
+        // A list that is none is so for all parts.
+        let is_for_all = |item: &Item| item.source.refused().is_err();
+        let taken = move |(place, item): (usize, Item)| (takes(place) || is_for_all(&item)).then_some(item);
         match self {
             Self::Known { items, others, empty } => Self::Known {
                 items: items.into_iter().enumerate().filter_map(taken).collect(),

@@ -52,6 +52,12 @@ impl Item {
         Self { source: Source::Unreadable(path, reason), name, sample: None }
     }
 
+    /// Where a list turns out to be none.
+    pub(super) fn no_list(path: PathBuf, has_nul: bool) -> Self {
+        let name = inner_path(&path);
+        Self { source: Source::NoList { list: path, has_nul }, name, sample: None }
+    }
+
     /// A path at which there is nothing; none where there is something.
     pub(super) fn absent(path: &Path) -> Option<Self> {
         let error = std::fs::metadata(path).err()?;

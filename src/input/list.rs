@@ -3,15 +3,12 @@
 use std::{
     ffi::OsString,
     fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read},
     path::PathBuf,
 };
 
-use super::{Images, Input, InputError, Item};
+use super::{Images, Input, InputError, Item, source::LONGEST_PATH};
 use crate::bounded::read_piece;
-
-/// Longer paths than any system takes are passed over: a picture that is given as a list has such lines.
-const LONGEST_PATH: usize = 1 << 16;
 
 /// What ends a path in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,24 +38,38 @@ impl Input for List {
         None
     }
 
+    /// Of a file the first paths are looked at, so that what is no list is told at once.
     fn absent(&self) -> Result<Option<Item>, InputError> {
-        match std::fs::metadata(&self.path) {
-            Err(source) if self.path.as_os_str() != "-" => {
-                Err(InputError::List { path: self.path.clone(), source })
-            }
-            _ => Ok(None),
+        const FIRST: usize = 100;
+        if self.path.as_os_str() == "-" {
+            return Ok(None);
         }
+        let list_error = |source| InputError::List { path: self.path.clone(), source };
+        let kind = std::fs::metadata(&self.path).map_err(list_error)?;
+        if kind.is_file() || kind.is_dir() {
+            self.open()?.take(FIRST).try_for_each(|item| item.source.refused())?;
+        }
+        Ok(None)
     }
 
     fn images(self: Box<Self>) -> Result<Images, InputError> {
-        let Self { path, separator } = *self;
+        Ok(Images::Listed(Box::new(self.open()?)))
+    }
+}
+
+impl List {
+    fn open(&self) -> Result<Lines, InputError> {
+        let Self { path, separator } = self.clone();
         let reader: Box<dyn BufRead + Send> = if path.as_os_str() == "-" {
             Box::new(BufReader::new(io::stdin()))
         } else {
+            if path.is_dir() {
+                return Err(InputError::ListedDirectory { path });
+            }
             let file = File::open(&path);
             Box::new(BufReader::new(file.map_err(|source| InputError::List { path: path.clone(), source })?))
         };
-        Ok(Images::Listed(Box::new(Lines { path, reader: Some(reader), separator })))
+        Ok(Lines { path, reader: Some(reader), separator })
     }
 }
 
@@ -69,7 +80,8 @@ struct Lines {
     separator: Separator,
 }
 
-/// Empty lines are passed over; an error of the reader is one unreadable item, the last.
+/// Empty lines are passed over; an error of the reader is one unreadable item, the last. So is what no list of paths has, which ends the
+/// run.
 impl Iterator for Lines {
     type Item = Item;
 
@@ -79,18 +91,18 @@ impl Iterator for Lines {
             Separator::Nul => b'\0',
         };
         loop {
-            let piece = match read_piece(&mut **self.reader.as_mut()?, end, LONGEST_PATH) {
+            let mut reader = Read::take(&mut **self.reader.as_mut()?, LONGEST_PATH as u64 + 1);
+            let piece = match read_piece(&mut reader, end, LONGEST_PATH) {
                 Ok(piece) => piece?,
                 Err(error) => {
                     self.reader = None;
                     return Some(Item::unreadable(self.path.clone(), error.to_string()));
                 }
             };
-            if piece.is_cut() {
-                let length = piece.length;
-                let reason =
-                    format!("holds a path of {length} bytes, which no system opens: is it a list of paths?");
-                return Some(Item::unreadable(self.path.clone(), reason));
+            let has_nul = self.separator == Separator::Newline && piece.bytes.contains(&b'\0');
+            if has_nul || piece.is_cut() {
+                self.reader = None;
+                return Some(Item::no_list(self.path.clone(), has_nul));
             }
             let mut bytes = piece.bytes;
             if bytes.last() == Some(&end) {
@@ -139,18 +151,24 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_no_system_opens_is_one_failure() {
-        let mut list = b"a.jpg\n".to_vec();
-        list.resize(list.len() + 3 * LONGEST_PATH, b'x');
-        list.extend(b"\nb.jpg\n");
-        let bytes: &'static [u8] = list.leak();
-        let lines =
-            Lines { path: "list".into(), reader: Some(Box::new(bytes)), separator: Separator::Newline };
-        let items: Vec<Item> = lines.collect();
-        assert_eq!(items.len(), 3);
-        let error = items[1].source.read().unwrap_err().to_string();
-        assert!(error.contains("a path of 196609 bytes"), "{error}");
-        assert_eq!(items[2].source.to_string(), "b.jpg");
+    fn what_is_no_list_is_refused_where_it_shows() {
+        let refused = |bytes: Box<dyn BufRead + Send>, separator| {
+            let items: Vec<Item> = Lines { path: "list".into(), reader: Some(bytes), separator }.collect();
+            assert_eq!(items[0].source.to_string(), "a.jpg");
+            (items.len(), items[1].source.refused().unwrap_err().to_string())
+        };
+        // Neither has an end.
+        let long = Box::new(BufReader::new(b"a.jpg\n".chain(io::repeat(b'x'))));
+        let (count, message) = refused(long, Separator::Newline);
+        assert_eq!(
+            (count, message.as_str()),
+            (2, "list: is no list of paths: one is longer than 65536 bytes")
+        );
+        let nul = Box::new(BufReader::new(b"a.jpg\nb\0.jpg\n".chain(io::repeat(b'\n'))));
+        let (count, message) = refused(nul, Separator::Newline);
+        assert_eq!((count, message.as_str()), (2, "list: is no list of paths: a line has a NUL byte"));
+        let long = Box::new(BufReader::new(b"a.jpg\0".chain(io::repeat(b'x'))));
+        assert_eq!(refused(long, Separator::Nul).0, 2);
     }
 
     #[test]

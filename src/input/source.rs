@@ -17,6 +17,9 @@ use super::stream;
 /// bound for inputs that never end.
 const LARGEST_FILE: u64 = 2 << 30;
 
+/// Longer than any system's paths. A list that has one is none, and may have no end.
+pub(super) const LONGEST_PATH: usize = 1 << 16;
+
 /// One image to read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
@@ -52,6 +55,13 @@ pub enum Source {
     Unreadable(PathBuf, String),
     /// A sample of several images of which none is chosen, with what they are.
     SeveralImages(PathBuf, String),
+    /// The place at which a list turns out to be none, which ends the run.
+    NoList {
+        /// The list.
+        list: PathBuf,
+        /// Whether it has a NUL byte in a line, rather than a path that no system opens.
+        has_nul: bool,
+    },
 }
 
 /// Why an image's bytes could not be read; the message does not repeat the path.
@@ -68,6 +78,20 @@ pub enum InputError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// A directory was given as a list of images.
+    #[error("{}: is a directory, and no list of paths", path.display())]
+    ListedDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A list of images is none.
+    #[error("{}: is no list of paths: {}", path.display(), no_list(*has_nul))]
+    NoList {
+        /// The list.
+        path: PathBuf,
+        /// Whether it has a NUL byte in a line, rather than a path that no system opens.
+        has_nul: bool,
     },
     /// The reason was found when the inputs were listed.
     #[error("{0}")]
@@ -91,7 +115,27 @@ pub enum InputError {
     Terminal,
 }
 
+fn no_list(has_nul: bool) -> String {
+    match has_nul {
+        true => "a line has a NUL byte".into(),
+        false => format!("one is longer than {LONGEST_PATH} bytes"),
+    }
+}
+
 impl Source {
+    /// Tells of what ends a run: a list that is none.
+    ///
+    /// # Errors
+    /// It is that.
+    pub fn refused(&self) -> Result<(), InputError> {
+        match self {
+            Self::NoList { list, has_nul } => {
+                Err(InputError::NoList { path: list.clone(), has_nul: *has_nul })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Reads all bytes.
     ///
     /// # Errors
@@ -103,6 +147,7 @@ impl Source {
                 return Err(InputError::Unreadable(reason.clone()));
             }
             Self::SeveralImages(_, reason) => return Err(InputError::SeveralImages(reason.clone())),
+            Self::NoList { .. } => self.refused()?,
             Self::Member { bytes, .. } => return Ok(Cow::Borrowed(bytes.as_slice())),
             Self::Shard(_) | Self::ShardEnd { .. } => {}
             Self::File(path) => {
@@ -142,6 +187,7 @@ impl fmt::Display for Source {
             | Self::SeveralImages(path, _)
             | Self::Shard(path) => path.display().fmt(formatter),
             Self::ShardEnd { shard, .. } => shard.display().fmt(formatter),
+            Self::NoList { list, .. } => list.display().fmt(formatter),
             Self::Member { shard, member, .. } => display_path(shard, member).display().fmt(formatter),
             Self::Stdin => formatter.write_str("-"),
         }

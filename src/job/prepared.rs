@@ -277,8 +277,11 @@ pub enum Bound {
 
 /// Whether an image's output is there already. What could not be read has none.
 pub(super) fn is_complete(complete: &Complete, item: &Item) -> bool {
-    !matches!(item.source, Source::Unreadable(..) | Source::SeveralImages(..) | Source::ShardEnd { .. })
-        && complete.contains(&item.name, item.sample.as_deref())
+    let is_none = matches!(
+        item.source,
+        Source::Unreadable(..) | Source::SeveralImages(..) | Source::ShardEnd { .. } | Source::NoList { .. }
+    );
+    !is_none && complete.contains(&item.name, item.sample.as_deref())
 }
 
 /// Refuses two images with one place; of one that is given twice, the second is left out.

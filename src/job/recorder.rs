@@ -65,6 +65,7 @@ impl<'a> Recorder<'a> {
         if let Some(error) = self.over.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(error.into());
         }
+        item.source.refused()?;
         let path = item.source.to_string();
         if let Source::ShardEnd { passed_over, is_empty, damage, .. } = &item.source {
             self.sink.end_shard(&item.name, damage.is_none())?;
