@@ -326,14 +326,38 @@ fn a_kill_while_files_get_their_names_leaves_none_of_the_old_ones() {
 }
 
 #[test]
-fn one_image_does_not_replace_an_archive() {
-    for target in ["x.npy", "x.safetensors"] {
+fn one_image_that_is_named_alone_is_added_too() {
+    for target in ["x.npy", "x.safetensors", "x.tar"] {
         let directory = tempfile::tempdir().unwrap();
-        Outcome::from(extract(directory.path(), target, &[], &OLD).output().unwrap()).done();
-        let before = fs::read(directory.path().join(target)).unwrap();
-        let one = Outcome::from(extract(directory.path(), target, &[], &NEW[..1]).output().unwrap());
-        one.failed(2, "is an archive of several images");
-        assert_eq!(fs::read(directory.path().join(target)).unwrap(), before);
+        let (listed, alone) = (directory.path().join("listed"), directory.path().join("alone"));
+        for (out, list) in [(&listed, true), (&alone, false)] {
+            fs::create_dir(out).unwrap();
+            let run = |options: &[&str], names: &[&str]| {
+                Outcome::from(extract(out, target, options, names).output().unwrap())
+            };
+            run(&[], &OLD).done();
+            let before = tensors(out);
+            run(&["--dtype", "f16"], &NEW[..1]).failed(2, "holds outputs of other settings");
+            assert!(tensors(out) == before);
+            for name in &NEW[..2] {
+                match list {
+                    true => {
+                        let mut listed = extract(out, target, &["--files-from", "-"], &[]);
+                        feed(&mut listed, name.as_bytes()).done();
+                    }
+                    false => drop(run(&[], &[name]).done()),
+                }
+            }
+        }
+        assert_eq!(tensors(&alone).len(), OLD.len() + 2, "{target}");
+        assert!(tensors(&listed) == tensors(&alone), "{target}");
+        // Started anew, it is the only one of what is a stack or an archive still.
+        Outcome::from(extract(&alone, target, &["--overwrite"], &NEW[..1]).output().unwrap()).done();
+        Outcome::from(extract(&alone, target, &[], &NEW[1..2]).output().unwrap()).done();
+        let two = directory.path().join("two");
+        fs::create_dir(&two).unwrap();
+        Outcome::from(extract(&two, target, &[], &NEW[..2]).output().unwrap()).done();
+        assert!(tensors(&alone) == tensors(&two), "{target}");
     }
 }
 

@@ -19,7 +19,7 @@ use crate::output::{
     Array, Contents, Dtype, Format, Metadata, OutputError, OutputFile,
     format::safetensors::{self, ALIGNMENT, Entry},
     manifest::Manifest,
-    parts::{Held, Layout, Names, Placed, file_name},
+    parts::{Held, Layout, Names, Placed, file_name, sign_of_many},
 };
 
 pub(super) fn claim(asked: &Asked) -> Claim {
@@ -198,8 +198,13 @@ impl Layout for Archive {
     }
 }
 
+/// Whether many images are at a path in one file, or in its parts, finished or begun.
+pub(super) fn holds_many(path: &Path) -> bool {
+    sign_of_many(path) || Format::of_path(path) == Some(Format::Safetensors) && is_archive(path)
+}
+
 /// Whether a file is an archive that was made here: unlike one image's, its metadata name no picture.
-pub(super) fn is_one(path: &Path) -> bool {
+fn is_archive(path: &Path) -> bool {
     let settings = read_header(path).map(|header| header.settings).unwrap_or_default();
     settings.get("tool") == Some(env!("CARGO_PKG_NAME")) && settings.get("path").is_none()
 }

@@ -8,7 +8,6 @@ use std::{
 use super::{Asked, Catalogue, Claim, archive};
 use crate::output::{
     Array, Contents, Described, Destination, Format, OutputError, OutputFile, Setting, Sink,
-    parts::sign_of_many,
 };
 
 #[derive(Clone, Debug)]
@@ -50,13 +49,11 @@ impl OneFile {
     /// Refuses a place where an archive of many images is, or is begun, or where a directory of outputs has one of its own.
     fn check_free(&self, contents: &Contents) -> Result<(), OutputError> {
         self.files(contents).iter().try_for_each(|file| Catalogue::check(file))?;
-        let reason = match sign_of_many(&self.path) {
-            Some(sign) => format!("is an archive of several images, as {sign} says"),
-            None if self.format == Format::Safetensors && archive::is_one(&self.path) => {
-                "is an archive of several images".to_owned()
-            }
-            None => return Ok(()),
-        };
+        // Since this kind was chosen.
+        if !archive::holds_many(&self.path) {
+            return Ok(());
+        }
+        let reason = "is an archive of several images".into();
         Err(OutputError::Taken { path: self.path.clone(), reason })
     }
 }

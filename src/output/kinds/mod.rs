@@ -116,9 +116,13 @@ impl Asked {
         ends_in_slash || path.is_dir() || self.several && Format::of_path(path).is_none()
     }
 
-    /// The claim of a file of many images in this format, if that is what its name says.
+    /// The claim of a file of many images in this format, if that is what its name says. To one that is there
+    /// already a single image is one of many.
     fn many(&self, format: Format, layout: &'static dyn Layout) -> Claim {
-        let path = self.path.as_deref().filter(|path| self.several && Format::of_path(path).is_some())?;
+        let path = self.path.as_deref().filter(|path| Format::of_path(path).is_some())?;
+        if !self.several && !archive::holds_many(path) {
+            return None;
+        }
         match self.format_of(path)? {
             Ok(found) if found == format => {
                 let path = self.part.map_or(path.to_owned(), |part| part.file(path));

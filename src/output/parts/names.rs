@@ -88,11 +88,11 @@ impl Names {
     }
 }
 
-/// The name of a file that tells that there is an archive of many images at a path, finished or begun.
-pub(in crate::output) fn sign_of_many(path: &Path) -> Option<String> {
-    let names = Names { path: path.to_owned(), format: Format::of_path(path)?, shard_size: None };
-    let signs = [names.index(), names.unfinished()];
-    signs.iter().find(|sign| sign.exists()).map(|sign| file_name(sign))
+/// Whether an index, or what is begun, tells that there is an archive of many images at a path.
+pub(in crate::output) fn sign_of_many(path: &Path) -> bool {
+    let names = |format| Names { path: path.to_owned(), format, shard_size: None };
+    let names = Format::of_path(path).map(names);
+    names.is_some_and(|names| names.index().exists() || names.unfinished().exists())
 }
 
 /// The name of a file, for an index beside it.
