@@ -238,8 +238,8 @@ fn a_cut_tar_of_a_directory_of_tars_is_made_again() {
     let whole = files(&out);
     for name in ["a.tar", "b.tar", "c.tar"] {
         let bytes = &whole[Path::new(name)];
-        for cut in [1, 512, 700, 1024, 1536, bytes.len() / 2] {
-            if name == "c.tar" && cut > 1024 {
+        for cut in [1, 512, 700, 1024, 1536, bytes.len() / 2, bytes.len()] {
+            if name == "c.tar" && cut > 1024 && cut < bytes.len() {
                 continue; // it does not say any more that it is ours, and is refused as a stranger's
             }
             fs::write(out.join(name), &bytes[..bytes.len() - cut]).unwrap();
@@ -287,6 +287,27 @@ fn a_cut_file_of_a_directory_is_made_again() {
         let before = files(&out);
         run(&out, options, &NAMES[..3]).done();
         assert!(files(&out) == before);
+    }
+}
+
+#[test]
+fn an_emptied_file_is_damaged_or_made_again() {
+    for (target, options, file) in [
+        ("x.tar", &[][..], "x.tar"),
+        ("x.tar", &SET, "x-000001.tar"),
+        ("x.safetensors", &[], "x.safetensors"),
+        ("x.safetensors", &["--shard-size", "60KB"], "x-00001-of-00002.safetensors"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let (out, target) = (directory.path(), directory.path().join(target));
+        run(&target, options, &NAMES).done();
+        let whole = files(out);
+        fs::write(out.join(file), "").unwrap();
+        let refused = run(&target, options, &NAMES).failed(2, &format!("{file}: is damaged: "));
+        assert!(refused.stderr.contains("hint: remove it"), "{refused:?}");
+        fs::remove_file(out.join(file)).unwrap();
+        run(&target, options, &NAMES).done();
+        assert_eq!(files(out).len(), whole.len(), "{file}");
     }
 }
 

@@ -177,16 +177,22 @@ impl Layout for Archive {
         let mut keys = HashSet::new();
         for file in files {
             let taken = |reason: &str| OutputError::Taken { path: file.clone(), reason: reason.into() };
-            let Header { settings, tensors, end } = read_header(file)
-                .ok_or_else(|| taken("exists, and is not a safetensors file that was made here"))?;
+            let damaged = || OutputError::Damaged {
+                path: file.clone(),
+                reason: "its tensors do not end where the file does".into(),
+            };
+            let Some(Header { settings, tensors, end }) = read_header(file) else {
+                let is_cut = is_cut(file).unwrap_or(false);
+                let stranger = || taken("exists, and is not a safetensors file that was made here");
+                return Err(if is_cut { damaged() } else { stranger() });
+            };
             if settings.get("path").is_some() {
                 return Err(taken("holds one image, and is no archive"));
             }
             Manifest { settings }.check(&contents.settings, &names.path)?;
             // Whatever is called complete must be there to read.
             if file.metadata().map_or(0, |file| file.len()) != end {
-                let reason = "its tensors do not end where the file does".into();
-                return Err(OutputError::Damaged { path: file.clone(), reason });
+                return Err(damaged());
             }
             // Of several tensors the last one tells that its image is complete.
             keys.extend(tensors.into_iter().filter_map(|key| match split.last() {

@@ -59,6 +59,9 @@ pub(in crate::output) fn made_here(
     settings: &Metadata,
 ) -> Result<Option<HashSet<String>>, OutputError> {
     let Some(found) = look(target, target)? else { return Ok(None) };
+    if target.metadata().is_ok_and(|file| file.len() == 0) {
+        return Err(OutputError::Damaged { path: target.to_owned(), reason: "it is empty".into() });
+    }
     check(found.settings, settings, target)?;
     if !found.is_finished {
         let reason = format!("what follows byte {} is not the mark of its end", found.end);
@@ -75,6 +78,8 @@ pub(in crate::output) fn made_here(
 pub(in crate::output) fn is_there(target: &Path, settings: &Metadata) -> Result<bool, OutputError> {
     let io_error = |source| OutputError::Io { path: target.to_owned(), source };
     match File::open(target) {
+        // Nothing is in it that could be anybody's.
+        Ok(file) if file.metadata().is_ok_and(|file| file.len() == 0) => Ok(false),
         Ok(file) => {
             check(shard::settings(&file).map_err(io_error)?, settings, target)?;
             ends_whole(&file).map_err(io_error)
