@@ -350,7 +350,10 @@ fn a_stack_that_is_not_what_its_index_says_is_not_complete() {
     again("x.npy", &["-q"]).done();
     let target = directory.path().join("x.npy");
     fs::write(&target, "replaced").unwrap();
-    again("x.npy", &[]).failed(2, "is not the stack that its index speaks of");
+    again("x.npy", &[]).failed(
+        2,
+        &format!("error: {}: is not the stack that its index speaks of\nhint: ", target.display()),
+    );
     again("x.npy", &["-q", "--overwrite"]).done();
 
     again("s.npy", &["-q", "--shard-size", "40000"]).done();

@@ -412,6 +412,11 @@ fn a_refused_run_leaves_the_journal_of_a_directory_as_it_is() {
     fs::write(&manifest, settings).unwrap();
     again().done();
 
+    let bytes = fs::read(&manifest).unwrap();
+    fs::write(&manifest, b"{\xff").unwrap();
+    again().failed(2, &format!("error: {}: is no manifest of ours: is no UTF-8 text", manifest.display()));
+    fs::write(&manifest, bytes).unwrap();
+
     let mut garbled = lines.clone();
     garbled[0] = b'#';
     fs::write(&journal, &garbled).unwrap();

@@ -27,15 +27,21 @@ pub(in crate::output) struct Manifest {
 impl Manifest {
     /// Reads a manifest; none if there is no such file.
     pub(in crate::output) fn read(path: &Path) -> Result<Option<Self>, OutputError> {
-        let text = match bounded::read_to_string(path, LARGEST) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(OutputError::Io { path: path.to_owned(), source }),
-        };
-        serde_json::from_str(&text).map(Some).map_err(|error| OutputError::Taken {
+        let is_none = |error: String| OutputError::Taken {
             path: path.to_owned(),
             reason: format!("is no manifest of ours: {error}"),
-        })
+        };
+        let text = match bounded::read_to_string(path, LARGEST) {
+            Ok(text) => text,
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound => return Ok(None),
+                io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge => {
+                    return Err(is_none(error.to_string()));
+                }
+                _ => return Err(OutputError::Io { path: path.to_owned(), source: error }),
+            },
+        };
+        serde_json::from_str(&text).map(Some).map_err(|error| is_none(error.to_string()))
     }
 
     /// Writes a manifest, in one piece.

@@ -152,7 +152,8 @@ impl Layout for Stack {
         for (file, rows) in rows {
             let io_error = |source| OutputError::Io { path: file.clone(), source };
             if !npy::is_stack(&file, rows).map_err(io_error)? {
-                return Err(unknown(format!("{} is not the stack that its index speaks of", file.display())));
+                let reason = "is not the stack that its index speaks of".into();
+                return Err(OutputError::Taken { path: file, reason });
             }
         }
         Ok(keys)
