@@ -74,6 +74,19 @@ fn an_output_that_cannot_be_written_is_told_before_a_model_is_looked_for() {
         (&["photos", "-o", "no/x.npy"], "error: no/x.npy: the directory no does not exist"),
         (&["photos", "-o", "no/x.tar"], "error: no/x.tar: the directory no does not exist"),
         (&["photos", "-o", "file/"], "error: file/: "),
+        (&["photos", "-o", "file/x"], "error: file/x: file is not a directory\nhint: give another path"),
+        (&["photos", "-o", "file/a/"], "error: file/a/: file is not a directory\nhint: give another path"),
+        (
+            &["photos", "-o", "file/x.npy"],
+            "error: file/x.npy: file is not a directory\nhint: give another path",
+        ),
+        (&["photos", "-o", "file/a/x.tar"], "error: file/a/x.tar: file is not a directory\nhint: "),
+        (&["photos/a.png", "-o", "file/x.npy"], "error: file/x.npy: file is not a directory\nhint: "),
+        (
+            &["photos/a.png", "--heatmap", "file/a/h.png"],
+            "error: file/a/h.png: file is not a directory\nhint: ",
+        ),
+        (&["photos/a.png", "--failures", "file/f"], "error: file/f: file is not a directory\nhint: "),
         (&["photos/a.png", "--failures", "no/f"], "error: no/f: the directory no does not exist"),
         (&["photos/a.png", "--heatmap", "no/h.png"], "error: no/h.png: the directory no does not exist"),
         #[cfg(target_os = "linux")]

@@ -116,6 +116,14 @@ pub enum OutputError {
         /// Its parent.
         directory: PathBuf,
     },
+    /// A file is where one of the target's directories would be.
+    #[error("{}: {} is not a directory\nhint: give another path, or remove that file", path.display(), file.display())]
+    NotDirectory {
+        /// The target.
+        path: PathBuf,
+        /// The file in the way.
+        file: PathBuf,
+    },
     /// The target is a directory, and a file is needed.
     #[error("{}: is a directory\nhint: name a file in it, such as {}", path.display(), path.join("features.npy").display())]
     IsDirectory {

@@ -12,4 +12,4 @@ pub(super) use probe::{probe_sibling, probe_tree};
 pub use space::{free_space, readable_size};
 pub use whole::OutputFile;
 pub(crate) use whole::whole_path;
-pub(super) use whole::{hidden_sibling, lock, parent, sync_directory};
+pub(super) use whole::{check_way, hidden_sibling, lock, parent, sync_directory};

@@ -78,7 +78,10 @@ impl OutputFile {
         let io_error = |source| OutputError::Io { path: path.to_owned(), source };
         let existing = match fs::metadata(path) {
             Ok(metadata) => Some(metadata),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // A directory on the way to it may be none, which is told of below.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                None
+            }
             Err(error) => return Err(io_error(error)),
         };
         if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
@@ -124,12 +127,12 @@ impl OutputFile {
     /// # Errors
     /// It is not.
     pub fn check_directory(path: &Path) -> Result<(), OutputError> {
-        match parent(path) {
-            directory if directory.is_dir() => Ok(()),
-            directory => {
-                Err(OutputError::NoDirectory { path: path.to_owned(), directory: directory.to_owned() })
-            }
+        let directory = parent(path);
+        if directory.is_dir() {
+            return Ok(());
         }
+        check_way(path)?;
+        Err(OutputError::NoDirectory { path: path.to_owned(), directory: directory.to_owned() })
     }
 
     fn replace(target: PathBuf, path: &Path) -> Result<Self, OutputError> {
@@ -208,6 +211,21 @@ pub(in crate::output) fn hidden_sibling(path: &Path, suffix: &str) -> PathBuf {
 /// The directory that a path lies in; `.` for a bare name.
 pub(in crate::output) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Sees that no file is where a directory on the way to `path` would be.
+///
+/// # Errors
+/// One is.
+pub(in crate::output) fn check_way(path: &Path) -> Result<(), OutputError> {
+    // Nothing is at `file/` where `file` is no directory.
+    let bare = path.components().as_path();
+    match bare.ancestors().skip(1).find(|above| above.exists()) {
+        Some(file) if !file.is_dir() => {
+            Err(OutputError::NotDirectory { path: path.to_owned(), file: file.to_owned() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A path from the root, without looking at the disk, so that one can be told to lie below another.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::output::{
     Complete, Format, Metadata, OutputError, OutputFile, Part,
-    disk::make_directories,
+    disk::{check_way, make_directories},
     format::npy,
     key,
     manifest::{MANIFEST, Manifest},
@@ -40,7 +40,7 @@ pub(super) fn check_root(root: &Path) -> Result<(), OutputError> {
         let reason = "is not a directory, and several images are to be written".into();
         return Err(OutputError::Misplaced { path: root.to_owned(), reason });
     }
-    Ok(())
+    check_way(root)
 }
 
 impl Directory {

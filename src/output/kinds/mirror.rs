@@ -11,7 +11,7 @@ use std::{
     sync::Mutex,
 };
 
-use super::{Asked, Claim};
+use super::{Asked, Claim, directory::check_root};
 use crate::{
     output::{
         Array, Complete, Contents, Described, Destination, Format, Metadata, OutputError, OutputFile,
@@ -41,16 +41,6 @@ pub(super) fn claim(asked: &Asked) -> Claim {
 }
 
 impl Mirror {
-    /// Refuses a file in the directory's place.
-    fn check_root(&self) -> Result<(), OutputError> {
-        // Nothing is at `file/` where `file` is no directory.
-        if self.root.components().as_path().exists() && !self.root.is_dir() {
-            let reason = "is not a directory, and several shards are to be written".into();
-            return Err(OutputError::Misplaced { path: self.root.clone(), reason });
-        }
-        Ok(())
-    }
-
     /// The output of a shard, by its relative name.
     fn target(&self, shard: &Path) -> PathBuf {
         let mut path = self.root.join(shard::stem(shard)).into_os_string();
@@ -111,12 +101,12 @@ impl Destination for Mirror {
     }
 
     fn probe(&self) -> Result<(), OutputError> {
-        self.check_root()?;
+        check_root(&self.root)?;
         probe_tree(&self.root)
     }
 
     fn check(&self, _contents: &Contents) -> Result<(), OutputError> {
-        self.check_root()
+        check_root(&self.root)
     }
 
     fn complete(&self, contents: &Contents) -> Result<Complete, OutputError> {
