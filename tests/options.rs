@@ -55,6 +55,12 @@ fn an_option_that_would_say_nothing_is_refused() {
 }
 
 #[test]
+fn no_pixels_are_no_limit() {
+    let refused = run([&picture(), "--max-pixels", "0"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("'0' for '--max-pixels <N>'"), "{refused:?}");
+}
+
+#[test]
 fn a_missing_input_is_told_by_the_part_that_takes_it_before_a_model_is_looked_for() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("photos")).unwrap();

@@ -132,7 +132,8 @@ pub(super) struct Args {
     pub(super) exif_orientation: ExifOrientation,
 
     /// Refuse images of more pixels; the default is Pillow's own limit
-    #[arg(long, value_name = "N", default_value_t = 178_956_970, help_heading = "Image")]
+    #[arg(long, value_name = "N", default_value_t = 178_956_970, value_parser = clap::value_parser!(u64).range(1..),
+          help_heading = "Image")]
     pub(super) max_pixels: u64,
 
     /// How exact matrix products are; lower is faster on CPUs with bfloat16 tiles (AMX), elsewhere the same
