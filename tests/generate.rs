@@ -98,6 +98,11 @@ fn bash_loads_its_script_and_completes() {
         let Some(answer) = shell("bash", &["--norc"], &(script.clone() + "\n" + &ask(line))) else { return };
         assert_offers(&answer, &expected);
     }
+    for number in ["--shard", "--threads", "--layer", "--max-pixels", "--query", "--shard-size"] {
+        let line = format!("clip-features {number} {start}");
+        let Some(answer) = shell("bash", &["--norc"], &(script.clone() + "\n" + &ask(&line))) else { return };
+        assert!(!answer.contains("photo"), "{number}: {answer}");
+    }
 }
 
 #[test]

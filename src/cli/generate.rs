@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use clap::Command;
+use clap::{Arg, Command, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::{
     Man,
@@ -35,10 +35,20 @@ impl Generated {
             Self::Man => return man(command).expect("memory can be written to"),
         };
         let mut script = Vec::new();
+        command = command.mut_args(|arg| match arg.get_action().takes_values() && !names_files(&arg) {
+            true => arg.value_hint(ValueHint::Other),
+            false => arg,
+        });
         let name = command.get_name().to_owned();
         clap_complete::generate(shell, &mut command, name, &mut script);
         String::from_utf8(script).expect("scripts are text")
     }
+}
+
+/// Whether the value of an argument is a path, which shells complete with what is there.
+fn names_files(arg: &Arg) -> bool {
+    let names = arg.get_value_names().unwrap_or_default();
+    names.iter().any(|name| ["INPUT", "FILE", "DIR", "PATH"].iter().any(|path| name.contains(path)))
 }
 
 /// The man page, in section 1.
