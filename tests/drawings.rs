@@ -273,6 +273,20 @@ fn pictures_that_another_run_drew_among_the_images_are_none_of_them() {
 }
 
 #[test]
+fn a_picture_without_components_is_told_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let photos = photos(directory.path());
+    let (one, file) = (photos.join("a.jpg"), directory.path().join("x.png"));
+    let words = [one.to_str().unwrap(), "--pca", file.to_str().unwrap(), "--image-size", "6"];
+    let drawn = run(words);
+    assert_eq!(drawn.code, Some(0), "{drawn:?}");
+    let told = "its patches do not differ, and are drawn grey (pca)";
+    assert_eq!(drawn.stderr, format!("warning: {}: {told}\n", words[0]));
+    run(words.iter().chain(&["-q"])).done();
+    run([words[0], "--heatmap", words[2], "--image-size", "6"]).done();
+}
+
+#[test]
 fn what_would_get_in_the_way_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let photos = photos(directory.path());

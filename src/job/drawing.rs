@@ -140,15 +140,15 @@ pub(super) struct OpenDrawing {
 }
 
 impl OpenDrawing {
-    /// Draws the patches of an image. The inner error is this image's alone.
+    /// Draws the patches of an image; gives what may surprise of the picture. The inner error is this image's alone.
     pub(super) fn draw(
         &mut self,
         item: &Item,
         opened: &Opened,
         arrays: &[Array],
         picture: &Picture,
-    ) -> Result<Result<(), String>, OutputError> {
-        let figure = match self.drawing.figure(opened, arrays, picture) {
+    ) -> Result<Result<Option<String>, String>, OutputError> {
+        let (figure, warning) = match self.drawing.figure(opened, arrays, picture) {
             Ok(figure) => figure,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -163,13 +163,19 @@ impl OpenDrawing {
         };
         match written {
             Err(error) if error.is_of_one_image() => Ok(Err(error.to_string())),
-            written => written.map(Ok),
+            written => written.map(|()| Ok(warning)),
         }
     }
 }
 
 impl Drawing {
-    fn figure(&self, opened: &Opened, arrays: &[Array], picture: &Picture) -> Result<RgbImage, String> {
+    /// The picture, and what may surprise of it.
+    fn figure(
+        &self,
+        opened: &Opened,
+        arrays: &[Array],
+        picture: &Picture,
+    ) -> Result<(RgbImage, Option<String>), String> {
         let found = arrays.iter().zip(opened.parts()).find(|(_, part)| part.kind.has_tokens());
         let (Some((array, part)), Some(config), Some(rgb)) = (found, opened.config(), &picture.rgb) else {
             return Err("there are no patches to draw".into());
@@ -189,7 +195,7 @@ impl Drawing {
         let values = values.ok_or_else(|| format!("{rows} x {columns} patches cannot be drawn of it"))?;
         let patches = Patches { values, rows, columns };
         let tensor = part.name();
-        Ok(match self.kind {
+        let figure = match self.kind {
             DrawingKind::Heatmap { query: None } => {
                 let meaning = format!("norm of each patch token, {tensor}");
                 heatmap(subject, &Scores { values: patches.norms(), meaning, marked: None })
@@ -198,8 +204,15 @@ impl Drawing {
                 let meaning = format!("cosine of each patch token to that of patch {query}, {tensor}");
                 heatmap(subject, &Scores { values: patches.cosines(query)?, meaning, marked: Some(query) })
             }
-            DrawingKind::Pca => principal_components(&patches).figure(subject, &tensor),
-        })
+            DrawingKind::Pca => {
+                let components = principal_components(&patches);
+                let is_grey = components.shares.iter().all(|&share| share == 0.0);
+                let warning =
+                    is_grey.then(|| "its patches do not differ, and are drawn grey (pca)".to_owned());
+                return Ok((components.figure(subject, &tensor), warning));
+            }
+        };
+        Ok((figure, None))
     }
 }
 

@@ -100,8 +100,11 @@ impl<'a> Recorder<'a> {
                 match written {
                     Ok(outputs) => {
                         for drawing in &mut self.drawings {
-                            if let Err(reason) = drawing.draw(item, self.opened, &arrays, &picture)? {
-                                return self.failed(&path, &Failure::new(Stage::Write, reason));
+                            match drawing.draw(item, self.opened, &arrays, &picture)? {
+                                Ok(warning) => warnings.extend(warning),
+                                Err(reason) => {
+                                    return self.failed(&path, &Failure::new(Stage::Write, reason));
+                                }
                             }
                         }
                         let records = self.completed(records, &outputs, [preprocess, encode]);
