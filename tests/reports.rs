@@ -150,31 +150,64 @@ fn the_summary_is_last_whatever_ended_the_run() {
     assert_eq!(ends(&[], writer.into()), (Some(0), "unheard".to_owned()));
 }
 
+/// A run whose list stays open after its first image, which gets a signal; gives how it ended, once the list is closed where the
+/// signal does not end it.
 #[cfg(unix)]
-#[test]
-fn an_interrupted_run_has_its_summary_too() {
+fn signalled(command: &mut std::process::Command, signal: &str, ends: bool) -> (Option<i32>, String, String) {
     use std::{
         io::{BufRead, BufReader, Read, Write},
         process::{Command, Stdio},
     };
-    let mut command = command();
-    command.arg("--model").arg(tiny()).args(["--files-from", "-", "--json", "--progress", "json"]);
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().unwrap();
-    // The list stays open, so that the run has not come to its end.
     let mut list = child.stdin.take().unwrap();
     writeln!(list, "{}", fixture("images/jpeg-420.jpg").display()).unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
     assert!(line.contains("\"done\""), "{line}");
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    let list = ends.then_some(list);
     let (mut rest, mut stderr) = (String::new(), String::new());
     stdout.read_to_string(&mut rest).unwrap();
+    drop(list);
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    let expected = json!({ "ended": "interrupted", "done": 1, "skipped": 0, "failed": 0 });
-    for text in [rest, stderr] {
-        assert_eq!(counts(objects(&text).last().unwrap()), expected, "{text}");
+    (child.wait().unwrap().code(), rest, stderr)
+}
+
+#[cfg(unix)]
+const LISTED: [&str; 5] = ["--files-from", "-", "--json", "--progress", "json"];
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_has_its_summary_too() {
+    for signal in ["-INT", "-TERM"] {
+        let (code, rest, stderr) = signalled(command().arg("--model").arg(tiny()).args(LISTED), signal, true);
+        assert_eq!(code, Some(130));
+        let expected = json!({ "ended": "interrupted", "done": 1, "skipped": 0, "failed": 0 });
+        for text in [rest, stderr] {
+            assert_eq!(counts(objects(&text).last().unwrap()), expected, "{text}");
+        }
+    }
+}
+
+/// By a shell, as a test may itself be run where the signal is ignored.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_that_closes_interrupts_unless_it_is_to_be_ignored() {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let is_ignored = status
+        .lines()
+        .any(|line| line.starts_with("SigIgn:") && line.ends_with(['1', '3', '5', '7', '9', 'b', 'd', 'f']));
+    for (ignore, ended) in [("trap '' HUP; ", "complete"), ("", "interrupted")] {
+        if ignore.is_empty() && is_ignored {
+            continue; // and no shell undoes that
+        }
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("{ignore}exec \"$0\" \"$@\"")]).arg(env!("CARGO_BIN_EXE_clip-features"));
+        let command = shell.arg("--model").arg(tiny()).args(LISTED);
+        let (code, rest, stderr) = signalled(command, "-HUP", ended == "interrupted");
+        assert_eq!(code, Some(if ended == "complete" { 0 } else { 130 }), "{rest}{stderr}");
+        assert!(rest.contains(&format!("\"ended\":\"{ended}\"")), "{rest}");
     }
 }

@@ -11,7 +11,7 @@ pub enum Exit {
     SomeFailed,
     /// Wrong usage, or the model or the output could not be opened. Also clap's code.
     Refused,
-    /// Ctrl-C or SIGTERM, by the shells' custom of 128 and SIGINT's number.
+    /// Ctrl-C, SIGTERM or SIGHUP, by the shells' custom of 128 and SIGINT's number.
     Interrupted,
 }
 

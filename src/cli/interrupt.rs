@@ -1,30 +1,42 @@
-//! Ctrl-C and SIGTERM: the first ends the run after the batch in flight, the second at once.
+//! Ctrl-C, SIGTERM and a terminal that closes: the first ends the run after the batch in flight, the second at once.
 
 use super::print::Voice;
 use crate::job::Stop;
 
-/// Takes over the two signals for the rest of the process.
+/// Takes over the signals for the rest of the process.
 #[cfg(unix)]
 pub(super) fn listen(stop: &Stop, voice: Voice) {
     use signal_hook::{
-        consts::{SIGINT, SIGTERM},
+        consts::{SIGHUP, SIGINT, SIGTERM},
         iterator::Signals,
     };
 
     use super::exit::Exit;
 
-    if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) {
+    let wanted = [SIGINT, SIGTERM].into_iter().chain((!ignores(SIGHUP)).then_some(SIGHUP));
+    if let Ok(mut signals) = Signals::new(wanted) {
         let stop = stop.clone();
         std::thread::spawn(move || {
-            for _ in signals.forever() {
-                if stop.is_asked() {
+            for signal in signals.forever() {
+                if !stop.is_asked() {
+                    voice.say("interrupted", "finishing the images in flight; once more to end at once");
+                    stop.stop();
+                } else if signal != SIGHUP {
+                    // Of one terminal that closes both the system and the shell may speak.
                     std::process::exit(Exit::Interrupted.code().into());
                 }
-                voice.say("interrupted", "finishing the images in flight; once more to end at once");
-                stop.stop();
             }
         });
     }
+}
+
+/// Whether a signal was ignored when the process began, as nohup sees to, or that cannot be told: to listen to it would undo that.
+#[cfg(unix)]
+fn ignores(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_none_or(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// Where there are no signals, Ctrl-C ends the process at once, which costs the images in flight and tears no output.

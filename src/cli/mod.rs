@@ -44,8 +44,8 @@ use settled::Settled;
 /// Runs the command with these arguments, the program's name first, and says how it ended. Everything a person sees is
 /// printed.
 ///
-/// For the rest of the process, the first Ctrl-C or SIGTERM ends the run after the images in flight, and the second one ends the
-/// process.
+/// For the rest of the process, the first Ctrl-C, SIGTERM or (on Linux, unless it was ignored) SIGHUP ends the run after the images in
+/// flight, and the second one ends the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let typed: Vec<OsString> = arguments.into_iter().collect();
     let arguments = match Args::try_parse_from(&typed) {
