@@ -238,6 +238,29 @@ fn a_finished_archive_takes_more_and_does_nothing_again() {
 }
 
 #[test]
+fn a_target_in_the_working_directory_stays_when_it_is_added_to() {
+    for (target, options) in TARGETS {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path();
+        let run = |more: &[&str], names: &[&str]| {
+            let mut command = command();
+            command.current_dir(out).args(["-q", "-o", target, "-m"]).arg(tiny()).args(options).args(more);
+            command.args(names.iter().map(|name| fixture("images").join(name)));
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{target} {options:?} {more:?}: {output:?}");
+            assert_eq!(hidden(out), 0);
+            tensors(out)
+        };
+        let old = run(&[], &[&OLD[..], &OLD_TOO].concat());
+        let both = run(&[], &[&OLD[..], &OLD_TOO, &NEW].concat());
+        assert!(both.len() > old.len() && old.iter().all(|(name, tensor)| both[name] == *tensor), "{target}");
+        let one = run(&[], &[MORE[0]]);
+        assert!(one.len() > both.len() && both.keys().all(|name| one.contains_key(name)), "{target}");
+        assert_eq!(run(&["--overwrite"], &OLD).len(), old.len() / (OLD.len() + OLD_TOO.len()) * OLD.len());
+    }
+}
+
+#[test]
 fn other_settings_add_nothing() {
     for target in ["x.npy", "x.safetensors", "x.tar"] {
         let directory = tempfile::tempdir().unwrap();

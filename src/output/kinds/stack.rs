@@ -13,7 +13,6 @@ use super::{Asked, Claim};
 use crate::bounded::read_piece;
 use crate::output::{
     Array, Contents, Dtype, Format, Metadata, OutputError, OutputFile,
-    disk::parent,
     format::{npy, safetensors::Entry},
     manifest::Manifest,
     parts::{Held, Layout, Names, Placed, file_name},
@@ -145,7 +144,7 @@ impl Layout for Stack {
         let mut keys = HashSet::new();
         let mut rows: BTreeMap<PathBuf, usize> = BTreeMap::new();
         for row in read_index(&names.index())? {
-            let file = row.shard.map_or(names.path.clone(), |shard| parent(&names.path).join(shard));
+            let file = row.shard.map_or(names.path.clone(), |shard| names.path.with_file_name(shard));
             *rows.entry(file).or_default() += 1;
             keys.insert(row.path);
         }

@@ -110,7 +110,8 @@ pub(super) fn files_of(names: &Names, layout: &dyn Layout) -> Result<Vec<PathBuf
 fn beside(names: &Names, mut files: Vec<PathBuf>) -> Vec<PathBuf> {
     // An index names files beside it; anything else is not ours to touch.
     files.retain(|file| file.file_name() == Some(file.as_os_str()));
-    let mut files: Vec<PathBuf> = files.into_iter().map(|file| parent(&names.path).join(file)).collect();
+    // Spelled as the names of what is published: the two are compared.
+    let mut files: Vec<PathBuf> = files.into_iter().map(|file| names.path.with_file_name(file)).collect();
     if !files.contains(&names.path) {
         files.push(names.path.clone());
     }
