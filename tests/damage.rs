@@ -282,11 +282,13 @@ fn a_cut_file_of_a_directory_is_made_again() {
             );
             assert!(files(&out) == whole, "{file} of {length} bytes");
         }
-        // What is as long as it says, or longer, is nobody's to replace.
-        fs::write(&path, [bytes, &b"and more"[..]].concat()).unwrap();
-        let before = files(&out);
-        run(&out, options, &NAMES[..3]).done();
-        assert!(files(&out) == before);
+        // What is as long as it says, or longer, or another's, is not replaced.
+        for other in [&[bytes, &b"and more"[..]].concat()[..], b"a note of somebody else's"] {
+            fs::write(&path, other).unwrap();
+            let before = files(&out);
+            run(&out, options, &NAMES[..3]).done();
+            assert!(files(&out) == before);
+        }
     }
 }
 

@@ -138,4 +138,14 @@ fn an_image_that_is_named_alone_does_not_replace_the_output_of_a_directory() {
         run([&one, "-o", &at("out/c.npy"), "-q"]).done();
         run([&one, "-o", &at("alone.npy"), "-q"]).done();
     }
+    // A missing one is the directory's to make, which would believe another's.
+    fs::remove_file(at("out/sub/c.npy")).unwrap();
+    for dry in [&["--dry-run"][..], &[]] {
+        let arguments = [one.clone(), "-o".into(), at("out/sub/c.npy")].into_iter();
+        run(arguments.chain(dry.iter().map(|&option| option.to_owned())))
+            .failed(2, "is an image's output in ");
+    }
+    // Where images are named with their extension, a name without one is free.
+    run([&at("photos"), "-o", &at("kept/"), "--keep-extension", "-q"]).done();
+    (0..2).for_each(|_| drop(run([&one, "-o", &at("kept/sub/c.npy"), "-q"]).done()));
 }

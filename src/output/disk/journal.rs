@@ -9,7 +9,10 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::whole::lock;
-use crate::{bounded::read_piece, output::OutputError};
+use crate::{
+    bounded::{self, read_piece},
+    output::OutputError,
+};
 
 /// A line longer than that of an image with a hundred tensors and the longest name counts as garbled.
 const LONGEST_LINE: usize = 16 << 20;
@@ -52,7 +55,7 @@ impl Journal {
     /// The whole lines of a journal that nobody need have open; none if there is no such file.
     pub(in crate::output) fn peek<L: DeserializeOwned>(path: &Path) -> Result<Option<Vec<L>>, OutputError> {
         let io_error = |source| OutputError::Io { path: path.to_owned(), source };
-        match File::open(path) {
+        match bounded::open(path) {
             Ok(file) => {
                 let lines = lines(&file).map_err(io_error)?;
                 Ok(Some(lines.into_iter().map(|(line, _)| line).collect()))

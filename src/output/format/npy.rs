@@ -12,6 +12,9 @@ use std::{
 use super::Dtype;
 use crate::output::Array;
 
+/// How a file of version 1.0 begins.
+const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
+
 /// Writes `array` in C order. The caller has refused bfloat16, which the format cannot name.
 pub(in crate::output) fn write(writer: &mut dyn Write, array: &Array, dtype: Dtype) -> io::Result<()> {
     writer.write_all(&header(&array.shape, dtype)?)?;
@@ -50,7 +53,9 @@ pub(in crate::output) fn is_cut(path: &Path) -> io::Result<bool> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     if length < STACK_HEADER as u64 {
-        return Ok(true);
+        let mut start = Vec::new();
+        Read::by_ref(&mut file).take(MAGIC.len() as u64).read_to_end(&mut start)?;
+        return Ok(MAGIC.starts_with(&start));
     }
     Ok(read_header(&mut file)?
         .is_some_and(|(sizes, element)| length - (STACK_HEADER as u64) < bytes_of(&sizes, element)))
@@ -88,7 +93,6 @@ fn read_header(file: &mut File) -> io::Result<Option<(Vec<usize>, u64)>> {
 
 /// Everything before the elements.
 fn header(shape: &[usize], dtype: Dtype) -> io::Result<Vec<u8>> {
-    const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
     const ALIGNMENT: usize = 64;
     let descr = match dtype {
         Dtype::F32 => "<f4",

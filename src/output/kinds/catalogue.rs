@@ -7,7 +7,9 @@ use std::{
 
 use super::ledger::{self, LEDGER};
 use crate::output::{
-    OutputError, key,
+    OutputError,
+    disk::parent,
+    key,
     manifest::{MANIFEST, Manifest},
 };
 
@@ -35,19 +37,33 @@ impl Catalogue {
         Some(Self { root: root.to_owned(), images, tensors: tensors.collect(), is_of_drawings })
     }
 
-    /// Refuses a file that is an image's output in a directory of them: nobody but the directory's own run replaces it.
+    /// Refuses a file that is an image's output in a directory of them, or was and is missing: nobody but the directory's own run
+    /// makes it.
     ///
     /// # Errors
     /// As said.
     pub(crate) fn check(file: &Path) -> Result<(), OutputError> {
-        let Ok(whole) = file.canonicalize() else { return Ok(()) }; // there is none
-        match whole.ancestors().skip(1).filter_map(Self::of).find(|found| found.names(&whole)) {
+        let missing = || Some(parent(file).canonicalize().ok()?.join(file.file_name()?));
+        let Some(whole) = file.canonicalize().ok().or_else(missing) else { return Ok(()) };
+        let is_output = |found: &Self| found.names(&whole) && !found.has_another(&whole);
+        match whole.ancestors().skip(1).filter_map(Self::of).find(is_output) {
             None => Ok(()),
             Some(Self { root, .. }) => Err(OutputError::Taken {
                 path: file.to_owned(),
                 reason: format!("is an image's output in {}, as {LEDGER} there says", root.display()),
             }),
         }
+    }
+
+    /// Whether a file's image has an output of another name there, by the format or with its extension, which a manifest does not tell.
+    fn has_another(&self, file: &Path) -> bool {
+        let Ok(below) = file.strip_prefix(&self.root) else { return false };
+        let name = below.with_extension("");
+        let is_same = |image: &&PathBuf| **image == name || image.with_extension("") == name;
+        let mut outputs = self.images.iter().filter(is_same).flat_map(|image| {
+            ["npy", "safetensors"].map(|ending| self.root.join(format!("{}.{ending}", image.display())))
+        });
+        outputs.any(|output| output != file && output.exists())
     }
 
     /// Whether the files are pictures.

@@ -46,9 +46,8 @@ impl OneFile {
         split.into_iter().map(named).collect()
     }
 
-    /// Refuses a place where an archive of many images is, or is begun, or where a directory of outputs has one of its own.
-    fn check_free(&self, contents: &Contents) -> Result<(), OutputError> {
-        self.files(contents).iter().try_for_each(|file| Catalogue::check(file))?;
+    /// Refuses a place where an archive of many images is, or is begun.
+    fn check_free(&self) -> Result<(), OutputError> {
         // Since this kind was chosen.
         if !archive::holds_many(&self.path) {
             return Ok(());
@@ -86,15 +85,20 @@ impl Destination for OneFile {
         OutputFile::probe(&self.path)
     }
 
-    fn check(&self, _contents: &Contents) -> Result<(), OutputError> {
-        OutputFile::check_directory(&self.path)
+    /// Nor does it go where a directory of outputs has one of its own.
+    fn check(&self, contents: &Contents) -> Result<(), OutputError> {
+        OutputFile::check_directory(&self.path)?;
+        match contents.overwrite {
+            true => Ok(()),
+            false => self.files(contents).iter().try_for_each(|file| Catalogue::check(file)),
+        }
     }
 
     fn open(&self, contents: &Contents, _planned: &[&Path]) -> Result<Box<dyn Sink>, OutputError> {
         let files = self.files(contents);
         files.iter().try_for_each(|file| OutputFile::probe(file))?;
         if !contents.overwrite {
-            self.check_free(contents)?;
+            self.check_free()?;
         }
         Ok(Box::new(Opened { files, format: self.format, contents: contents.clone() }))
     }
