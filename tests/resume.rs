@@ -117,6 +117,7 @@ fn an_image_that_is_named_alone_does_not_replace_the_output_of_a_directory() {
     run([at("photos"), "-o".into(), at("all/"), "-q".into()].into_iter().chain(both.map(str::to_owned)))
         .done();
     let one = at("photos/sub/c.png");
+    fs::write(at("drawn/sub/c.npy"), "of somebody else, beside a picture").unwrap();
     for (option, file) in [
         ("-o", "out/a.b.npy"),
         ("-o", "out/sub/c.npy"),

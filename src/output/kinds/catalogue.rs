@@ -57,13 +57,25 @@ impl Catalogue {
 
     /// Whether a file's image has an output of another name there, by the format or with its extension, which a manifest does not tell.
     fn has_another(&self, file: &Path) -> bool {
-        let Ok(below) = file.strip_prefix(&self.root) else { return false };
-        let name = below.with_extension("");
+        let Some(name) = self.name_of(file) else { return false };
         let is_same = |image: &&PathBuf| **image == name || image.with_extension("") == name;
         let mut outputs = self.images.iter().filter(is_same).flat_map(|image| {
-            ["npy", "safetensors"].map(|ending| self.root.join(format!("{}.{ending}", image.display())))
+            let output = |ending| self.root.join(format!("{}.{ending}", image.display()));
+            self.endings().iter().map(output)
         });
         outputs.any(|output| output != file && output.exists())
+    }
+
+    /// How outputs end.
+    fn endings(&self) -> &'static [&'static str] {
+        if self.is_of_drawings { &["png"] } else { &["npy", "safetensors"] }
+    }
+
+    /// What a file below the directory that ends so is named for.
+    fn name_of(&self, file: &Path) -> Option<PathBuf> {
+        let extension = file.extension()?;
+        self.endings().iter().find(|ending| extension == **ending)?;
+        Some(PathBuf::from(key(file.strip_prefix(&self.root).ok()?)).with_extension(""))
     }
 
     /// Whether the files are pictures.
@@ -73,11 +85,7 @@ impl Catalogue {
 
     /// Whether a file is an image's output.
     pub(crate) fn names(&self, file: &Path) -> bool {
-        let endings: &[&str] = if self.is_of_drawings { &["png"] } else { &["npy", "safetensors"] };
-        let is_named =
-            file.extension().is_some_and(|extension| endings.iter().any(|ending| extension == *ending));
-        let Ok(below) = file.strip_prefix(&self.root) else { return false };
-        let name = PathBuf::from(key(below)).with_extension("");
+        let Some(name) = self.name_of(file) else { return false };
         // `cat.attentions`, or of several layers `cat.attentions.3`
         let of_tensor = |tensor: &String| {
             let parts = name.to_str().and_then(|name| name.rsplit_once(tensor.as_str()));
@@ -86,6 +94,6 @@ impl Catalogue {
                 (layer.is_empty() || is_layer) && self.images.contains(Path::new(image))
             })
         };
-        is_named && (self.images.contains(&name) || self.tensors.iter().any(of_tensor))
+        self.images.contains(&name) || self.tensors.iter().any(of_tensor)
     }
 }
