@@ -20,18 +20,17 @@ impl Activation {
     #[inline(always)]
     pub(super) unsafe fn apply<S: Lanes>(self, x: S::V) -> S::V {
         unsafe {
-            let gate = match self {
-                Self::Silu => math::sigmoid::<S>(x),
-                Self::QuickGelu => math::sigmoid::<S>(S::mul(x, S::splat(1.702))),
-                Self::Gelu => math::normal_cdf::<S>(x),
+            match self {
+                Self::Silu => math::times_sigmoid::<S>(x, S::sub(S::splat(0.0), x)),
+                Self::QuickGelu => math::times_sigmoid::<S>(x, S::mul(x, S::splat(-1.702))),
+                Self::Gelu => S::mul(x, math::normal_cdf::<S>(x)),
                 Self::GeluTanh => {
                     // (1 + tanh u) / 2 = sigmoid(2u)
-                    const SCALE: f32 = 1.595_769; // 2 √(2/π)
+                    const SCALE: f32 = -1.595_769; // -2 √(2/π)
                     let inner = S::mul_add(S::mul(x, x), S::splat(SCALE * 0.044_715), S::splat(SCALE));
-                    math::sigmoid::<S>(S::mul(x, inner))
+                    math::times_sigmoid::<S>(x, S::mul(x, inner))
                 }
-            };
-            S::mul(x, gate)
+            }
         }
     }
 

@@ -8,15 +8,21 @@ use super::simd::Lanes;
 /// `1.5 · 2^23`: adding it to a float of modest size leaves the nearest integer in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
-/// `e^x`, within 2 units in the last place on [-87, 88.7]; 0 below, where float32 has only subnormal numbers, and
+/// `e^x`, within 2 units in the last place on [-86.9, 88.7]; 0 below, where float32 has only subnormal numbers, and
 /// +∞ above. NaN stays NaN.
+#[inline(always)]
+pub(super) unsafe fn exp<S: Lanes>(x: S::V) -> S::V {
+    // At the upper end 2^128 overflows: no branch is needed.
+    unsafe { exp_of_negative::<S>(S::min(S::splat(89.0), x)) }
+}
+
+/// [`exp`] of what is negative, or not above 89.
 ///
 /// x = n·ln 2 + r with |r| ≤ ln 2 / 2, e^x = 2^n · e^r.
 #[inline(always)]
-pub(super) unsafe fn exp<S: Lanes>(x: S::V) -> S::V {
+pub(super) unsafe fn exp_of_negative<S: Lanes>(x: S::V) -> S::V {
     unsafe {
-        // At the lower end 2^(n-1) comes out as 0, at the upper as 2^127 twice over: no branch is needed.
-        let x = S::min(S::splat(89.0), S::max(S::splat(-87.4), x));
+        let x = if S::SCALE_ENDS_IN_ZERO { x } else { S::max(S::splat(-87.4), x) };
         let shifted = S::mul_add(x, S::splat(std::f32::consts::LOG2_E), S::splat(ROUND));
         let n = S::sub(shifted, S::splat(ROUND));
         // ln 2 in two parts, the first with so few bits that n times it is exact.
@@ -27,22 +33,16 @@ pub(super) unsafe fn exp<S: Lanes>(x: S::V) -> S::V {
         let p = S::mul_add(p, r, S::splat(4.166_839_3e-2));
         let p = S::mul_add(p, r, S::splat(1.666_652e-1));
         let p = S::mul_add(p, r, S::splat(4.999_999_4e-1));
-        let p = S::mul_add(S::mul(r, r), p, r);
-        let p = S::add(p, S::splat(1.0)); // e^r
-        // The low bits of n + ROUND + 126 hold the exponent field of 2^(n-1).
-        let half_scale = S::shift_left_23(S::add(n, S::splat(ROUND + 126.0)));
-        let half = S::mul(p, half_scale);
-        S::add(half, half)
+        let p = S::mul_add(p, r, S::splat(1.0));
+        let p = S::mul_add(p, r, S::splat(1.0)); // e^r
+        S::scale(p, n)
     }
 }
 
-/// `1 / (1 + e^-x)`.
+/// `x / (1 + e^-u)`, x times the sigmoid of u, of the negated u.
 #[inline(always)]
-pub(super) unsafe fn sigmoid<S: Lanes>(x: S::V) -> S::V {
-    unsafe {
-        let one = S::splat(1.0);
-        S::div(one, S::add(one, exp::<S>(S::sub(S::splat(0.0), x))))
-    }
+pub(super) unsafe fn times_sigmoid<S: Lanes>(x: S::V, negated: S::V) -> S::V {
+    unsafe { S::div(x, S::add(S::splat(1.0), exp::<S>(negated))) }
 }
 
 /// The normal distribution function Φ(x) = erfc(-x/√2) / 2, to float32's accuracy in both tails.
@@ -71,7 +71,7 @@ pub(super) unsafe fn normal_cdf<S: Lanes>(x: S::V) -> S::V {
         let minus_half = S::splat(-0.5);
         let high = S::mul(x, x);
         let low = S::mul_add(x, x, S::sub(S::splat(0.0), high));
-        let gauss = exp::<S>(S::mul(high, minus_half));
+        let gauss = exp_of_negative::<S>(S::mul(high, minus_half));
         let gauss = S::mul_add(S::mul(low, minus_half), gauss, gauss);
         let tail = S::mul(S::mul(gauss, g), S::splat(0.5)); // Φ(-|x|)
         S::select_negative(x, tail, S::sub(one, tail))
@@ -110,6 +110,12 @@ pub(super) mod tests {
         }
     }
 
+    /// The sigmoid of -x.
+    #[inline(always)]
+    unsafe fn falling_sigmoid<S: Simd>(x: S::V) -> S::V {
+        unsafe { times_sigmoid::<S>(S::splat(1.0), x) }
+    }
+
     macro_rules! unary {
         ($name:ident, $function:ident) => {
             #[derive(Clone, Copy)]
@@ -123,7 +129,8 @@ pub(super) mod tests {
         };
     }
     unary!(Exp, exp);
-    unary!(Sigmoid, sigmoid);
+    unary!(ExpOfNegative, exp_of_negative);
+    unary!(FallingSigmoid, falling_sigmoid);
     unary!(NormalCdf, normal_cdf);
 
     /// The largest relative error over a range, on every instruction set; differences below `floor` do not count.
@@ -176,6 +183,8 @@ pub(super) mod tests {
         assert!(worst < ULP, "{}", worst / ULP);
         let worst = worst_error(Exp, f64::exp, (-0.5, 0.5), 0.0);
         assert!(worst < ULP, "{}", worst / ULP);
+        let worst = worst_error(ExpOfNegative, f64::exp, (-87.0, 0.0), 2e-38);
+        assert!(worst < ULP, "{}", worst / ULP);
     }
 
     #[test]
@@ -190,12 +199,18 @@ pub(super) mod tests {
                 "{isa:?}"
             );
             assert!(values[7].is_nan(), "{isa:?}");
+
+            let mut values = [f32::NEG_INFINITY, f32::MIN, -1e6, -88.0, -87.4, -86.9, -0.0, f32::NAN];
+            // SAFETY: as above.
+            unsafe { isa.run(Map(&mut values, ExpOfNegative)) };
+            assert_eq!(values[..5], [0.0; 5], "{isa:?}");
+            assert!(values[5] > 1e-38 && values[6] == 1.0 && values[7].is_nan(), "{isa:?}");
         }
     }
 
     #[test]
     fn sigmoid_is_accurate_over_its_range() {
-        let worst = worst_error(Sigmoid, |x| 1.0 / (1.0 + (-x).exp()), (-80.0, 80.0), 0.0);
+        let worst = worst_error(FallingSigmoid, |x| 1.0 / (1.0 + x.exp()), (-80.0, 80.0), 0.0);
         assert!(worst < 2.0 * ULP, "{}", worst / ULP);
     }
 

@@ -303,7 +303,7 @@ unsafe fn exponentials<S: Simd>(inverse_sums: &mut [f32], scores: *mut f32, coun
 unsafe fn exponential<L: Lanes>(scores: *mut f32, largest: f32) -> L::V {
     // SAFETY: the caller's scores are as many as there are lanes.
     unsafe {
-        let v = math::exp::<L>(L::sub(L::load(scores), L::splat(largest)));
+        let v = math::exp_of_negative::<L>(L::sub(L::load(scores), L::splat(largest)));
         L::store(scores, v);
         v
     }

@@ -32,6 +32,8 @@ pub(super) trait Lanes: Sized + 'static {
     type V: Copy;
     /// f32 values in a vector.
     const LANES: usize;
+    /// Whether [`Lanes::scale`] gives 0 for all `n` below its range too, whatever `v` is.
+    const SCALE_ENDS_IN_ZERO: bool = false;
 
     unsafe fn splat(value: f32) -> Self::V;
     unsafe fn load(from: *const f32) -> Self::V;
@@ -50,6 +52,19 @@ pub(super) trait Lanes: Sized + 'static {
     unsafe fn shift_left_23(v: Self::V) -> Self::V;
     /// `if_negative` where `v`'s sign bit is set, else `otherwise`.
     unsafe fn select_negative(v: Self::V, if_negative: Self::V, otherwise: Self::V) -> Self::V;
+
+    /// `v · 2^n` for whole `n` from -126 to 128, of which -126 gives 0; NaN where one of them is.
+    #[inline(always)]
+    unsafe fn scale(v: Self::V, n: Self::V) -> Self::V {
+        /// `1.5 · 2^23`, which leaves the integer that is added to it in the low bits; 126 more make it the exponent of 2^(n-1).
+        const INTO_EXPONENT: f32 = 12_582_912.0 + 126.0;
+        unsafe {
+            // At the upper end as 2^127 twice over.
+            let half_scale = Self::shift_left_23(Self::add(n, Self::splat(INTO_EXPONENT)));
+            let half = Self::mul(v, half_scale);
+            Self::add(half, half)
+        }
+    }
 }
 
 /// The vectors of one instruction set, and what else kernels need of it.

@@ -27,6 +27,7 @@ macro_rules! vector_by_vector {
 impl<L: Lanes, const N: usize> Lanes for Several<L, N> {
     type V = [L::V; N];
     const LANES: usize = N * L::LANES;
+    const SCALE_ENDS_IN_ZERO: bool = L::SCALE_ENDS_IN_ZERO;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> [L::V; N] {
@@ -58,6 +59,7 @@ impl<L: Lanes, const N: usize> Lanes for Several<L, N> {
         min(a, b);
         shift_left_23(v);
         select_negative(v, if_negative, otherwise);
+        scale(v, n);
     }
 }
 

@@ -126,6 +126,7 @@ impl<const BF16: bool> Avx512<BF16> {
 impl<const BF16: bool> Lanes for Avx512<BF16> {
     type V = __m512;
     const LANES: usize = 16;
+    const SCALE_ENDS_IN_ZERO: bool = true;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m512 {
@@ -187,6 +188,14 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
         unsafe {
             let negative = _mm512_cmplt_epi32_mask(_mm512_castps_si512(v), _mm512_setzero_si512());
             _mm512_mask_blend_ps(negative, otherwise, if_negative)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scale(v: __m512, n: __m512) -> __m512 {
+        unsafe {
+            let within = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(n, _mm512_set1_ps(-125.0));
+            _mm512_maskz_scalef_ps(within, v, n)
         }
     }
 }

@@ -235,7 +235,7 @@ unsafe fn exponentials<S: Simd>(scores: &mut [f32], row: usize, count: usize, we
         let largest = S::splat(S::largest(largest));
         let mut sum = S::splat(0.0);
         for i in (0..count).step_by(S::LANES) {
-            let v = math::exp::<S>(S::sub(S::load(at(i)), largest));
+            let v = math::exp_of_negative::<S>(S::sub(S::load(at(i)), largest));
             store_half::<S>(weights, row, i, S::LANES, v);
             sum = S::add(sum, v);
         }
