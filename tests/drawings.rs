@@ -256,6 +256,12 @@ fn pictures_that_another_run_drew_among_the_images_are_none_of_them() {
         |input: &str| run([input, "--json", "-q"]).done().text().matches("\"status\":\"done\"").count();
     assert_eq!(asked(&maps), 4);
     assert_eq!(asked(&at("maps/a.png")), 1);
+    // A folder of nothing else says so.
+    let only = directory.path().join("only");
+    fs::create_dir(&only).unwrap();
+    assert_eq!(done(&[input, "--heatmap", only.join("maps").to_str().unwrap()]), 4);
+    let told = "there are no images in the inputs, but 4 pictures that were drawn of some";
+    run([only.to_str().unwrap(), "-q"]).failed(2, told);
     // Where there are tars beside them, all images are in tars.
     let tars = directory.path().join("tars");
     fs::create_dir(&tars).unwrap();

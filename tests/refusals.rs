@@ -68,12 +68,27 @@ fn an_output_that_cannot_be_written_is_told_before_a_model_is_looked_for() {
     fs::create_dir(&photos).unwrap();
     fs::copy(picture(), photos.join("a.png")).unwrap();
     fs::write(directory.path().join("file"), "").unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("nowhere", directory.path().join("link")).unwrap();
     let run = |arguments: &[&str]| Outcome::from(fresh(directory.path()).args(arguments).output().unwrap());
     for (arguments, part) in [
         (&["photos/a.png", "-o", "no/x.npy"][..], "error: no/x.npy: the directory no does not exist"),
         (&["photos", "-o", "no/x.npy"], "error: no/x.npy: the directory no does not exist"),
         (&["photos", "-o", "no/x.tar"], "error: no/x.tar: the directory no does not exist"),
-        (&["photos", "-o", "file/"], "error: file/: "),
+        (
+            &["photos", "-o", "file/"],
+            "error: file/: is not a directory, and several images are to be written\nhint: give another path",
+        ),
+        #[cfg(unix)]
+        (
+            &["photos", "-o", "link/"],
+            "error: link/: is a link to nowhere, which is not there\nhint: create that",
+        ),
+        #[cfg(unix)]
+        (
+            &["photos", "--pca", "link/"],
+            "error: link/: is a link to nowhere, which is not there\nhint: create that",
+        ),
         (&["photos", "-o", "file/x"], "error: file/x: file is not a directory\nhint: give another path"),
         (&["photos", "-o", "file/a/"], "error: file/a/: file is not a directory\nhint: give another path"),
         (
@@ -96,7 +111,8 @@ fn an_output_that_cannot_be_written_is_told_before_a_model_is_looked_for() {
     ] {
         run(arguments).failed(2, part);
     }
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing is left");
+    let left = 2 + usize::from(cfg!(unix));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), left, "nothing is left");
 }
 
 #[test]
@@ -114,7 +130,10 @@ fn what_is_no_list_of_paths_ends_the_run() {
     fresh("null").failed(2, &format!("error: null: {nul}"));
     fresh("long").failed(2, "error: long: is no list of paths: one is longer than 65536 bytes\nhint: ");
     fresh("./")
-        .failed(2, "error: ./: is a directory, and no list of paths\nhint: name it without --files-from");
+        .failed(2, "error: ./: is no list of paths: it is a directory\nhint: name it without --files-from");
+    fs::write(at("utf-16"), b"\xff\xfea\0.\0p\0n\0g\0\n\0").unwrap();
+    fresh("utf-16")
+        .failed(2, "error: utf-16: is no list of paths: it is UTF-16 text\nhint: save it as UTF-8");
     // And in the middle of a list, which may have no end.
     let piped = |more: &[&str], list: &[u8]| {
         let mut command = command();
@@ -135,6 +154,19 @@ fn what_is_no_list_of_paths_ends_the_run() {
     #[cfg(unix)]
     run(["--files-from", "/dev/zero", "-q"]).failed(2, "error: /dev/zero: is no list of paths: ");
     piped(&["-0"], b"a.png\0a.png\0").done();
+    let lines =
+        "is no list of paths: it has line feeds, and no NUL byte that ends a path\nhint: leave -0 out";
+    piped(&["-0"], &good).failed(2, &format!("error: -: {lines}"));
+    #[cfg(unix)]
+    run(["--files-from", "/dev/zero", "-0", "-q"]).failed(2, "error: /dev/zero: is no list of paths: ");
+    #[cfg(unix)]
+    {
+        let mut command = command();
+        command.arg("-m").arg(tiny()).args(["--files-from", "-", "-q"]);
+        command.stdin(fs::File::open(directory.path()).unwrap());
+        Outcome::from(command.output().unwrap())
+            .failed(2, "error: -: is no list of paths: it is a directory");
+    }
 }
 
 /// A checkpoint directory with a config that was changed.

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use crate::{
     hub::{HubError, refetch_hint},
-    input::InputError,
+    input::{InputError, NoList},
     job::{FailureFacts, JobError, Remedy},
     model::ModelError,
     output::{OutputError, Setting},
@@ -82,13 +82,13 @@ fn of_job(error: &JobError) -> Option<String> {
 }
 
 fn of_input(error: &InputError) -> Option<&'static str> {
-    Some(match error {
-        InputError::ListedDirectory { .. } => "name it without --files-from, and its images are taken",
-        InputError::NoList { has_nul: true, .. } => {
-            "-0 reads paths that end in NUL bytes; an image is named without --files-from"
-        }
-        InputError::NoList { .. } => "--files-from takes a file of paths; an image is named without it",
-        _ => return None,
+    let InputError::NoList { reason, .. } = error else { return None };
+    Some(match reason {
+        NoList::Directory => "name it without --files-from, and its images are taken",
+        NoList::Utf16 => "save it as UTF-8",
+        NoList::NulInLine => "-0 reads paths that end in NUL bytes; an image is named without --files-from",
+        NoList::OnlyLines => "leave -0 out, and each line is a path",
+        _ => "--files-from takes a file of paths; an image is named without it",
     })
 }
 

@@ -53,12 +53,19 @@ impl Input for Folder {
 
     fn images(self: Box<Self>) -> Result<Images, InputError> {
         let root = self.0;
-        let (mut items, mut others, mut drawn) = (Vec::new(), 0, Drawn::below(&root));
+        let (mut items, mut others, mut drawn) = (Vec::new(), 0, 0);
+        let mut drawings = Drawn::below(&root);
         for entry in walk(&root) {
             match entry {
                 Ok(entry) if entry.file_type().is_file() => {
                     let path = entry.path();
-                    if is_shard(path) || is_image(path) && !drawn.holds(path) {
+                    let is_input = is_shard(path)
+                        || is_image(path) && {
+                            let is_drawing = drawings.holds(path);
+                            drawn += usize::from(is_drawing);
+                            !is_drawing
+                        };
+                    if is_input {
                         items.push(Item::found(&root, entry.into_path()));
                     } else {
                         others += 1;
@@ -76,7 +83,7 @@ impl Input for Folder {
             }
         }
         let empty = if items.is_empty() { vec![root] } else { Vec::new() };
-        Ok(Images::Known { items, others, empty })
+        Ok(Images::Known { items, others, drawn, empty })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::Source;
+use super::{NoList, Source};
 use crate::shard::{Sample, inner_path, is_shard};
 
 /// One image of a batch.
@@ -53,9 +53,9 @@ impl Item {
     }
 
     /// Where a list turns out to be none.
-    pub(super) fn no_list(path: PathBuf, has_nul: bool) -> Self {
+    pub(super) fn no_list(path: PathBuf, reason: NoList) -> Self {
         let name = inner_path(&path);
-        Self { source: Source::NoList { list: path, has_nul }, name, sample: None }
+        Self { source: Source::NoList { list: path, reason }, name, sample: None }
     }
 
     /// A path at which there is nothing; none where there is something.

@@ -2,13 +2,14 @@
 
 use std::{
     ffi::OsString,
+    fmt,
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::PathBuf,
 };
 
-use super::{Images, Input, InputError, Item, source::LONGEST_PATH};
-use crate::bounded::read_piece;
+use super::{Images, Input, InputError, Item, Source, source::LONGEST_PATH};
+use crate::bounded::{Piece, read_piece};
 
 /// What ends a path in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,37 @@ pub enum Separator {
     Newline,
     /// A NUL byte, as `find -print0` writes it.
     Nul,
+}
+
+/// What shows that a list of paths is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NoList {
+    /// It is a directory.
+    Directory,
+    /// Two bytes for a character.
+    Utf16,
+    /// A NUL byte in a line.
+    NulInLine,
+    /// Lines, and not one NUL byte to end a path.
+    OnlyLines,
+    /// A path longer than any that a system opens; it may have no end.
+    Long,
+    /// Nothing but ends of paths for as long; there may be no end to them.
+    Ends,
+}
+
+impl fmt::Display for NoList {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory => formatter.write_str("it is a directory"),
+            Self::Utf16 => formatter.write_str("it is UTF-16 text"),
+            Self::NulInLine => formatter.write_str("a line has a NUL byte"),
+            Self::OnlyLines => formatter.write_str("it has line feeds, and no NUL byte that ends a path"),
+            Self::Long => write!(formatter, "one is longer than {LONGEST_PATH} bytes"),
+            Self::Ends => write!(formatter, "more than {LONGEST_PATH} empty ones follow each other"),
+        }
+    }
 }
 
 /// A list of paths in a file; `-` is standard input.
@@ -64,12 +96,12 @@ impl List {
             Box::new(BufReader::new(io::stdin()))
         } else {
             if path.is_dir() {
-                return Err(InputError::ListedDirectory { path });
+                return Err(InputError::NoList { path, reason: NoList::Directory });
             }
             let file = File::open(&path);
             Box::new(BufReader::new(file.map_err(|source| InputError::List { path: path.clone(), source })?))
         };
-        Ok(Lines { path, reader: Some(reader), separator })
+        Ok(Lines::new(path, reader, separator))
     }
 }
 
@@ -78,44 +110,94 @@ struct Lines {
     path: PathBuf,
     reader: Option<Box<dyn BufRead + Send>>,
     separator: Separator,
+    /// Whether nothing was read yet.
+    is_new: bool,
+    /// How many empty paths came last.
+    empty: usize,
 }
 
-/// Empty lines are passed over; an error of the reader is one unreadable item, the last. So is what no list of paths has, which ends the
-/// run.
+impl Lines {
+    fn new(path: PathBuf, reader: Box<dyn BufRead + Send>, separator: Separator) -> Self {
+        Self { path, reader: Some(reader), separator, is_new: true, empty: 0 }
+    }
+
+    fn end(&self) -> u8 {
+        match self.separator {
+            Separator::Newline => b'\n',
+            Separator::Nul => b'\0',
+        }
+    }
+
+    /// What a piece shows.
+    fn no_list(&self, piece: &Piece) -> Option<NoList> {
+        let Piece { bytes, .. } = piece;
+        let (lines, has_nul) = (self.separator == Separator::Newline, bytes.contains(&b'\0'));
+        let is_utf16 = self.is_new && (bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff"));
+        // A name may have line feeds, and the last one need not be ended.
+        let only_lines =
+            || self.is_new && !has_nul && bytes.contains(&b'\n') && (piece.is_cut() || !is_there(bytes));
+        if is_utf16 && (has_nul || !lines) {
+            Some(NoList::Utf16)
+        } else if lines && has_nul {
+            Some(NoList::NulInLine)
+        } else if !lines && only_lines() {
+            Some(NoList::OnlyLines)
+        } else if piece.is_cut() {
+            Some(NoList::Long)
+        } else {
+            (self.empty > LONGEST_PATH).then_some(NoList::Ends)
+        }
+    }
+}
+
+/// Empty lines are passed over, and the mark that some editors begin UTF-8 with; an error of the reader is one unreadable item, the
+/// last. So is what no list of paths has, which ends the run.
 impl Iterator for Lines {
     type Item = Item;
 
     fn next(&mut self) -> Option<Item> {
-        let end = match self.separator {
-            Separator::Newline => b'\n',
-            Separator::Nul => b'\0',
-        };
+        let end = self.end();
         loop {
             let mut reader = Read::take(&mut **self.reader.as_mut()?, LONGEST_PATH as u64 + 1);
             let piece = match read_piece(&mut reader, end, LONGEST_PATH) {
                 Ok(piece) => piece?,
                 Err(error) => {
                     self.reader = None;
-                    return Some(Item::unreadable(self.path.clone(), error.to_string()));
+                    return Some(match error.kind() {
+                        io::ErrorKind::IsADirectory => Item::no_list(self.path.clone(), NoList::Directory),
+                        _ => Item::unreadable(self.path.clone(), error.to_string()),
+                    });
                 }
             };
-            let has_nul = self.separator == Separator::Newline && piece.bytes.contains(&b'\0');
-            if has_nul || piece.is_cut() {
+            if let Some(reason) = self.no_list(&piece) {
                 self.reader = None;
-                return Some(Item::no_list(self.path.clone(), has_nul));
+                return Some(Item::no_list(self.path.clone(), reason));
             }
             let mut bytes = piece.bytes;
             if bytes.last() == Some(&end) {
                 bytes.pop();
             }
-            if self.separator == Separator::Newline && bytes.last() == Some(&b'\r') {
-                bytes.pop();
+            if self.separator == Separator::Newline {
+                if bytes.last() == Some(&b'\r') {
+                    bytes.pop();
+                }
+                if self.is_new && bytes.starts_with("\u{feff}".as_bytes()) {
+                    bytes.drain(..'\u{feff}'.len_utf8());
+                }
             }
+            self.is_new = false;
             if !bytes.is_empty() {
+                self.empty = 0;
                 return Some(item_of(bytes));
             }
+            self.empty += 1;
         }
     }
+}
+
+/// Whether bytes spell the path of something.
+fn is_there(bytes: &[u8]) -> bool {
+    matches!(item_of(bytes.to_vec()).source, Source::File(path) if path.exists())
 }
 
 #[cfg(unix)]
@@ -140,7 +222,7 @@ mod tests {
     use super::*;
 
     fn paths(bytes: &'static [u8], separator: Separator) -> Vec<String> {
-        let lines = Lines { path: "list".into(), reader: Some(Box::new(bytes)), separator };
+        let lines = Lines::new("list".into(), Box::new(bytes), separator);
         lines.map(|item| item.source.to_string()).collect()
     }
 
@@ -153,7 +235,7 @@ mod tests {
     #[test]
     fn what_is_no_list_is_refused_where_it_shows() {
         let refused = |bytes: Box<dyn BufRead + Send>, separator| {
-            let items: Vec<Item> = Lines { path: "list".into(), reader: Some(bytes), separator }.collect();
+            let items: Vec<Item> = Lines::new("list".into(), bytes, separator).collect();
             assert_eq!(items[0].source.to_string(), "a.jpg");
             (items.len(), items[1].source.refused().unwrap_err().to_string())
         };
@@ -169,6 +251,33 @@ mod tests {
         assert_eq!((count, message.as_str()), (2, "list: is no list of paths: a line has a NUL byte"));
         let long = Box::new(BufReader::new(b"a.jpg\0".chain(io::repeat(b'x'))));
         assert_eq!(refused(long, Separator::Nul).0, 2);
+        for (end, separator) in [(b'\0', Separator::Nul), (b'\n', Separator::Newline)] {
+            let start: &[u8] = if end == b'\0' { b"a.jpg\0" } else { b"a.jpg\n" };
+            let empty = Box::new(BufReader::new(start.chain(io::repeat(end))));
+            let (count, message) = refused(empty, separator);
+            let reason = "list: is no list of paths: more than 65536 empty ones follow each other";
+            assert_eq!((count, message.as_str()), (2, reason));
+        }
+    }
+
+    #[test]
+    fn another_way_to_write_a_list_is_told() {
+        let reason = |bytes: &'static [u8], separator| {
+            let mut items = Lines::new("list".into(), Box::new(bytes), separator);
+            let reason = items.next().unwrap().source.refused().unwrap_err().to_string();
+            assert_eq!(items.next(), None);
+            reason.rsplit_once(": ").unwrap().1.to_owned()
+        };
+        for separator in [Separator::Newline, Separator::Nul] {
+            assert_eq!(reason(b"\xff\xfea\0.\0\n\0b\0", separator), "it is UTF-16 text");
+            assert_eq!(reason(b"\xfe\xff\0a\0.\0\n\0b", separator), "it is UTF-16 text");
+        }
+        let lines = "it has line feeds, and no NUL byte that ends a path";
+        assert_eq!(reason(b"a.jpg\nb.jpg\n", Separator::Nul), lines);
+        let many = b"a.jpg\n".repeat(LONGEST_PATH);
+        assert_eq!(reason(many.leak(), Separator::Nul), lines);
+        assert_eq!(paths(b"a.jpg\0b\nc.jpg", Separator::Nul), ["a.jpg", "b\nc.jpg"]);
+        assert_eq!(paths(b"\xef\xbb\xbfa.jpg\r\nb.jpg\r\n", Separator::Newline), ["a.jpg", "b.jpg"]);
     }
 
     #[test]

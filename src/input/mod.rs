@@ -21,7 +21,7 @@ pub use file::File;
 pub use folder::Folder;
 pub use images::{Images, gather};
 pub use item::Item;
-pub use list::{List, Separator};
+pub use list::{List, NoList, Separator};
 pub use shard::{Shard, expand};
 pub use source::{InputError, Source};
 pub use stdin::Stdin;

@@ -11,7 +11,7 @@ use std::{
 
 use thiserror::Error;
 
-use super::stream;
+use super::{NoList, stream};
 
 /// Encoded images larger than this are refused: more than any picture within Pillow's pixel limit needs, and a
 /// bound for inputs that never end.
@@ -59,8 +59,8 @@ pub enum Source {
     NoList {
         /// The list.
         list: PathBuf,
-        /// Whether it has a NUL byte in a line, rather than a path that no system opens.
-        has_nul: bool,
+        /// What shows it.
+        reason: NoList,
     },
 }
 
@@ -79,19 +79,13 @@ pub enum InputError {
         /// What the system said.
         source: io::Error,
     },
-    /// A directory was given as a list of images.
-    #[error("{}: is a directory, and no list of paths", path.display())]
-    ListedDirectory {
-        /// The directory.
-        path: PathBuf,
-    },
     /// A list of images is none.
-    #[error("{}: is no list of paths: {}", path.display(), no_list(*has_nul))]
+    #[error("{}: is no list of paths: {reason}", path.display())]
     NoList {
         /// The list.
         path: PathBuf,
-        /// Whether it has a NUL byte in a line, rather than a path that no system opens.
-        has_nul: bool,
+        /// What shows it.
+        reason: NoList,
     },
     /// The reason was found when the inputs were listed.
     #[error("{0}")]
@@ -115,13 +109,6 @@ pub enum InputError {
     Terminal,
 }
 
-fn no_list(has_nul: bool) -> String {
-    match has_nul {
-        true => "a line has a NUL byte".into(),
-        false => format!("one is longer than {LONGEST_PATH} bytes"),
-    }
-}
-
 impl Source {
     /// Tells of what ends a run: a list that is none.
     ///
@@ -129,9 +116,7 @@ impl Source {
     /// It is that.
     pub fn refused(&self) -> Result<(), InputError> {
         match self {
-            Self::NoList { list, has_nul } => {
-                Err(InputError::NoList { path: list.clone(), has_nul: *has_nul })
-            }
+            Self::NoList { list, reason } => Err(InputError::NoList { path: list.clone(), reason: *reason }),
             _ => Ok(()),
         }
     }

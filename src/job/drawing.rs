@@ -89,11 +89,12 @@ impl Drawing {
         JobError::Drawing { kind: self.kind, source }
     }
 
-    /// Sees that one file can be written.
+    /// Sees that it can be written.
     pub(crate) fn probe(&self) -> Result<(), OutputError> {
         match &self.place {
             DrawingPlace::File(path) => OutputFile::probe(path),
-            DrawingPlace::Stdout | DrawingPlace::Directory(_) => Ok(()),
+            DrawingPlace::Directory(directory) => directory.probe(),
+            DrawingPlace::Stdout => Ok(()),
         }
     }
 

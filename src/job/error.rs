@@ -39,8 +39,11 @@ pub enum JobError {
         input: PathBuf,
     },
     /// There is nothing to do.
-    #[error("there are no images in the inputs")]
-    NoImages,
+    #[error("there are no images in the inputs{}", drawings(*drawn))]
+    NoImages {
+        /// How many pictures are there that were drawn of images.
+        drawn: usize,
+    },
     /// Two images would be written to one place.
     #[error("{first} and {second} would both be written to {}", place.display())]
     Clash {
@@ -98,4 +101,12 @@ pub enum JobError {
     /// The heat map's query is no patch of the picture.
     #[error("{0}")]
     Query(String),
+}
+
+fn drawings(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => ", but a picture that was drawn of one".into(),
+        _ => format!(", but {count} pictures that were drawn of some"),
+    }
 }

@@ -52,8 +52,10 @@ impl Job {
         let overlap = Overlap::of(&self, &contents, &opened)?;
         overlap.check_all(images.known())?;
         self.failures.as_deref().map_or(Ok(()), check_failures)?;
-        if matches!(&images, Images::Known { items, .. } if items.is_empty()) {
-            return Err(JobError::NoImages);
+        if let Images::Known { items, drawn, .. } = &images
+            && items.is_empty()
+        {
+            return Err(JobError::NoImages { drawn: *drawn });
         }
         if let Some(part) = self.part {
             images = images.of_places(move |place| part.takes(place));
@@ -64,9 +66,9 @@ impl Job {
                 let items = Box::new(expand(items.into_iter(), self.selection.clone(), |_| false));
                 Images::Listed(self.without_clashes(items, &contents))
             }
-            Images::Known { mut items, others, empty } => {
+            Images::Known { mut items, others, drawn, empty } => {
                 self.check_names(&mut items, &contents)?;
-                Images::Known { items, others, empty }
+                Images::Known { items, others, drawn, empty }
             }
             Images::Listed(items) if repeats_shards => Images::Listed(items),
             Images::Listed(items) => {

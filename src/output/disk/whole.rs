@@ -69,6 +69,18 @@ impl Drop for Partial {
     }
 }
 
+/// Where the links at `path`, if it is one, lead to what is not there yet.
+fn end_of_links(path: &Path) -> PathBuf {
+    /// As many as Linux follows. What leads in a circle is refused by the system before.
+    const MOST: usize = 40;
+    let mut end = path.to_owned();
+    for _ in 0..MOST {
+        let Ok(link) = fs::read_link(&end) else { break };
+        end = parent(&end).join(link);
+    }
+    end
+}
+
 impl OutputFile {
     /// Opens the output for `path`. A symbolic link is followed, as an ordinary write would.
     ///
@@ -93,7 +105,7 @@ impl OutputFile {
         }
         let target = match existing {
             Some(_) => fs::canonicalize(path).map_err(io_error)?,
-            None => path.to_owned(),
+            None => end_of_links(path),
         };
         let output = Self::replace(target, path)?;
         if let (Some(existing), Sink::Replace { partial, .. }) = (existing, &output.sink) {
@@ -326,6 +338,12 @@ mod tests {
         OutputFile::create(&link).unwrap().commit(|writer| writer.write_all(b"after")).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&file).unwrap(), b"after");
+        fs::remove_file(&file).unwrap();
+        let other = directory.path().join("other");
+        std::os::unix::fs::symlink("link", &other).unwrap();
+        OutputFile::create(&other).unwrap().commit(|writer| writer.write_all(b"after")).unwrap();
+        assert!(fs::symlink_metadata(&other).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"after", "a link to what is not there is followed too");
         OutputFile::create_in_tree(&link).unwrap().commit(|writer| writer.write_all(b"ours")).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_file());
         assert_eq!(fs::read(&file).unwrap(), b"after");

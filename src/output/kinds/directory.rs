@@ -14,7 +14,7 @@ use super::{
 };
 use crate::output::{
     Complete, Format, Metadata, OutputError, OutputFile, Part,
-    disk::{check_way, make_directories},
+    disk::{check_way, make_directories, probe_tree},
     format::npy,
     key,
     manifest::{MANIFEST, Manifest},
@@ -36,11 +36,25 @@ pub struct Directory {
 /// Refuses something else in a directory's place.
 pub(super) fn check_root(root: &Path) -> Result<(), OutputError> {
     // Nothing is at `file/` where `file` is no directory.
-    if root.components().as_path().exists() && !root.is_dir() {
-        let reason = "is not a directory, and several images are to be written".into();
+    let place = root.components().as_path();
+    if let (Ok(link), false) = (fs::read_link(place), place.exists()) {
+        let reason =
+            format!("is a link to {}, which is not there\nhint: create that with mkdir -p", link.display());
+        return Err(OutputError::Misplaced { path: root.to_owned(), reason });
+    }
+    if place.exists() && !root.is_dir() {
+        let reason = "is not a directory, and several images are to be written\n\
+                      hint: give another path, or remove that file"
+            .into();
         return Err(OutputError::Misplaced { path: root.to_owned(), reason });
     }
     check_way(root)
+}
+
+/// Sees that a directory can be made or written to.
+pub(super) fn probe_root(root: &Path) -> Result<(), OutputError> {
+    check_root(root)?;
+    probe_tree(root)
 }
 
 impl Directory {
@@ -62,6 +76,14 @@ impl Directory {
     /// Something else is there.
     pub fn check(&self) -> Result<(), OutputError> {
         check_root(&self.root)
+    }
+
+    /// Sees that it can be written.
+    ///
+    /// # Errors
+    /// Something else is there, or the system refuses.
+    pub fn probe(&self) -> Result<(), OutputError> {
+        probe_root(&self.root)
     }
 
     /// The images of which an earlier run has completed all files.

@@ -11,12 +11,15 @@ use std::{
     sync::Mutex,
 };
 
-use super::{Asked, Claim, directory::check_root};
+use super::{
+    Asked, Claim,
+    directory::{check_root, probe_root},
+};
 use crate::{
     output::{
         Array, Complete, Contents, Described, Destination, Format, Metadata, OutputError, OutputFile,
         Setting, Sink,
-        disk::{hidden_sibling, make_directories, probe_tree, whole_path},
+        disk::{hidden_sibling, make_directories, whole_path},
         manifest::{MANIFEST, Manifest},
         tarball::{Growing, begun, image_bytes, is_ours, is_there, seen},
     },
@@ -101,8 +104,7 @@ impl Destination for Mirror {
     }
 
     fn probe(&self) -> Result<(), OutputError> {
-        check_root(&self.root)?;
-        probe_tree(&self.root)
+        probe_root(&self.root)
     }
 
     fn check(&self, _contents: &Contents) -> Result<(), OutputError> {

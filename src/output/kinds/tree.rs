@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Asked, Claim, Directory, OpenDirectory, directory::check_root, ledger};
+use super::{Asked, Claim, Directory, OpenDirectory, directory::probe_root, ledger};
 use crate::output::{
     Array, Complete, Contents, Described, Destination, Format, OutputError, Part, Setting, Sink,
-    disk::probe_tree,
 };
 
 /// A directory of tensors.
@@ -79,8 +78,7 @@ impl Destination for Tree {
     }
 
     fn probe(&self) -> Result<(), OutputError> {
-        check_root(&self.root)?;
-        probe_tree(&self.root)
+        probe_root(&self.root)
     }
 
     fn check(&self, contents: &Contents) -> Result<(), OutputError> {
