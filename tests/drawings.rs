@@ -303,6 +303,13 @@ fn what_would_get_in_the_way_is_refused() {
     with(&["--heatmap", &maps, "-o", &archive]).failed(2, "would both be written to");
     with(&["--heatmap", &maps, "--pca", &maps]).failed(2, "more than one thing would be written there");
     with(&["--heatmap", &maps, "-o", &at("./maps/")]).failed(2, "more than one thing");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("drawn.png", at("link.npy")).unwrap();
+        let one = photos.join("b.png");
+        let both = run([one.to_str().unwrap(), "-o", &at("link.npy"), "--heatmap", &at("drawn.png")]);
+        both.failed(2, "more than one thing would be written there");
+    }
     with(&["--heatmap", &at("x.png")]).failed(2, "one file for several images");
     assert!(!Path::new(&maps).exists() && !Path::new(&archive).exists());
     assert_eq!(done(&[input, "--heatmap", &maps, "-o", &archive, "--keep-extension"]), 4);

@@ -77,7 +77,7 @@ fn an_output_that_cannot_be_written_is_told_before_a_model_is_looked_for() {
         (&["photos", "-o", "no/x.tar"], "error: no/x.tar: the directory no does not exist"),
         (
             &["photos", "-o", "file/"],
-            "error: file/: is not a directory, and several images are to be written\nhint: give another path",
+            "error: file/: is not a directory, and several images are to be written\nhint: give another path\n",
         ),
         #[cfg(unix)]
         (
@@ -157,6 +157,17 @@ fn what_is_no_list_of_paths_ends_the_run() {
     let lines =
         "is no list of paths: it has line feeds, and no NUL byte that ends a path\nhint: leave -0 out";
     piped(&["-0"], &good).failed(2, &format!("error: -: {lines}"));
+    // What looks like another kind of list may be the name of a file.
+    #[cfg(target_os = "linux")]
+    for name in [&b"a\nb.png"[..], b"\xff\xfea.png", b"\xef\xbb\xbfa.png"] {
+        use std::os::unix::ffi::OsStrExt;
+        fs::copy(picture(), directory.path().join(std::ffi::OsStr::from_bytes(name))).unwrap();
+        piped(&["-0"], name).done();
+        piped(&["-0"], &[name, b"\0a.png\0"].concat()).done();
+        if !name.contains(&b'\n') {
+            piped(&[], &[name, b"\na.png\n"].concat()).done();
+        }
+    }
     #[cfg(unix)]
     run(["--files-from", "/dev/zero", "-0", "-q"]).failed(2, "error: /dev/zero: is no list of paths: ");
     #[cfg(unix)]

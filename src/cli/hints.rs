@@ -88,7 +88,8 @@ fn of_input(error: &InputError) -> Option<&'static str> {
         NoList::Utf16 => "save it as UTF-8",
         NoList::NulInLine => "-0 reads paths that end in NUL bytes; an image is named without --files-from",
         NoList::OnlyLines => "leave -0 out, and each line is a path",
-        _ => "--files-from takes a file of paths; an image is named without it",
+        NoList::Long => "--files-from takes a file of paths; an image is named without it",
+        _ => return None,
     })
 }
 

@@ -136,7 +136,7 @@ impl Lines {
         // A name may have line feeds, and the last one need not be ended.
         let only_lines =
             || self.is_new && !has_nul && bytes.contains(&b'\n') && (piece.is_cut() || !is_there(bytes));
-        if is_utf16 && (has_nul || !lines) {
+        if is_utf16 && if lines { has_nul } else { !is_there(bytes.strip_suffix(b"\0").unwrap_or(bytes)) } {
             Some(NoList::Utf16)
         } else if lines && has_nul {
             Some(NoList::NulInLine)
@@ -150,7 +150,7 @@ impl Lines {
     }
 }
 
-/// Empty lines are passed over, and the mark that some editors begin UTF-8 with; an error of the reader is one unreadable item, the
+/// Empty lines are passed over, and the mark that some editors begin lines of UTF-8 with; an error of the reader is one unreadable item, the
 /// last. So is what no list of paths has, which ends the run.
 impl Iterator for Lines {
     type Item = Item;
@@ -181,7 +181,7 @@ impl Iterator for Lines {
                 if bytes.last() == Some(&b'\r') {
                     bytes.pop();
                 }
-                if self.is_new && bytes.starts_with("\u{feff}".as_bytes()) {
+                if self.is_new && bytes.starts_with("\u{feff}".as_bytes()) && !is_there(&bytes) {
                     bytes.drain(..'\u{feff}'.len_utf8());
                 }
             }
@@ -197,7 +197,7 @@ impl Iterator for Lines {
 
 /// Whether bytes spell the path of something.
 fn is_there(bytes: &[u8]) -> bool {
-    matches!(item_of(bytes.to_vec()).source, Source::File(path) if path.exists())
+    matches!(item_of(bytes.to_vec()).source, Source::File(path) | Source::Shard(path) if path.exists())
 }
 
 #[cfg(unix)]

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     extractor::Opened,
     input::{Distinct, Images, Item, Seen, Source, distinct, expand, gather},
-    output::{Complete, Contents, Setting, free_space, readable_size, whole_path},
+    output::{Complete, Contents, Setting, free_space, place_of, readable_size, whole_path},
 };
 
 /// A job that is ready to run. Nothing has been written, and no weights have been read.
@@ -89,15 +89,15 @@ type Place = dyn Fn(&Item) -> Option<PathBuf> + Send;
 impl Job {
     /// Refuses pictures that would get in the way of something else.
     fn check_drawings(&self) -> Result<(), JobError> {
-        let mut places: Vec<PathBuf> = self.destination.path().map(whole_path).into_iter().collect();
+        let mut places: Vec<PathBuf> = self.destination.path().map(place_of).into_iter().collect();
         for path in self.drawings.iter().filter_map(Drawing::path) {
             if self.destination.repeats_shards() {
                 return Err(JobError::DrawnShards { path: path.to_owned() });
             }
-            if places.contains(&whole_path(path)) {
+            if places.contains(&place_of(path)) {
                 return Err(JobError::SamePlace { path: path.to_owned() });
             }
-            places.push(whole_path(path));
+            places.push(place_of(path));
         }
         Ok(())
     }

@@ -8,8 +8,8 @@ use super::simd::Lanes;
 /// `1.5 · 2^23`: adding it to a float of modest size leaves the nearest integer in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
-/// `e^x`, within 2 units in the last place on [-86.9, 88.7]; 0 below, where float32 has only subnormal numbers, and
-/// +∞ above. NaN stays NaN.
+/// `e^x`, within 2 units in the last place on [-86.9, 88.7]; 0 below, nearly where float32 has only subnormal numbers,
+/// and +∞ above. NaN stays NaN.
 #[inline(always)]
 pub(super) unsafe fn exp<S: Lanes>(x: S::V) -> S::V {
     // At the upper end 2^128 overflows: no branch is needed.

@@ -53,7 +53,7 @@ pub(super) trait Lanes: Sized + 'static {
     /// `if_negative` where `v`'s sign bit is set, else `otherwise`.
     unsafe fn select_negative(v: Self::V, if_negative: Self::V, otherwise: Self::V) -> Self::V;
 
-    /// `v · 2^n` for whole `n` from -126 to 128, of which -126 gives 0; NaN where one of them is.
+    /// `v · 2^n` for whole `n` from -125 to 128, NaN where `v` is; 0 of finite `v` for -126.
     #[inline(always)]
     unsafe fn scale(v: Self::V, n: Self::V) -> Self::V {
         /// `1.5 · 2^23`, which leaves the integer that is added to it in the low bits; 126 more make it the exponent of 2^(n-1).

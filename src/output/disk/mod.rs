@@ -11,5 +11,5 @@ pub(super) use directories::make_directories;
 pub(super) use probe::{probe_sibling, probe_tree};
 pub use space::{free_space, readable_size};
 pub use whole::OutputFile;
-pub(crate) use whole::whole_path;
-pub(super) use whole::{check_way, hidden_sibling, lock, parent, sync_directory};
+pub(super) use whole::{check_way, end_of_links, hidden_sibling, lock, parent, sync_directory};
+pub(crate) use whole::{place_of, whole_path};

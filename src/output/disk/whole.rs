@@ -69,14 +69,15 @@ impl Drop for Partial {
     }
 }
 
-/// Where the links at `path`, if it is one, lead to what is not there yet.
-fn end_of_links(path: &Path) -> PathBuf {
+/// Where the links at `path`, if it is one, lead to what may not be there yet.
+pub(in crate::output) fn end_of_links(path: &Path) -> PathBuf {
     /// As many as Linux follows. What leads in a circle is refused by the system before.
     const MOST: usize = 40;
     let mut end = path.to_owned();
     for _ in 0..MOST {
         let Ok(link) = fs::read_link(&end) else { break };
-        end = parent(&end).join(link);
+        // Without a slash at its end, which no file's path has.
+        end = end.parent().unwrap_or(Path::new("")).join(link.components().as_path());
     }
     end
 }
@@ -240,6 +241,13 @@ pub(in crate::output) fn check_way(path: &Path) -> Result<(), OutputError> {
     }
 }
 
+/// Where a file lies, or would lie if it were written: one place has one path.
+pub(crate) fn place_of(path: &Path) -> PathBuf {
+    let end = end_of_links(path);
+    let missing = || Some(parent(&end).canonicalize().ok()?.join(end.file_name()?));
+    end.canonicalize().ok().or_else(missing).unwrap_or_else(|| whole_path(&end))
+}
+
 /// A path from the root, without looking at the disk, so that one can be told to lie below another.
 pub(crate) fn whole_path(path: &Path) -> PathBuf {
     absolute(path).unwrap_or_else(|_| path.to_owned()).components().collect()
@@ -344,6 +352,12 @@ mod tests {
         OutputFile::create(&other).unwrap().commit(|writer| writer.write_all(b"after")).unwrap();
         assert!(fs::symlink_metadata(&other).unwrap().is_symlink());
         assert_eq!(fs::read(&file).unwrap(), b"after", "a link to what is not there is followed too");
+        assert_eq!(place_of(&other), place_of(&file));
+        let slash = directory.path().join("slash");
+        std::os::unix::fs::symlink("another/", &slash).unwrap();
+        assert_eq!(place_of(&slash), place_of(&directory.path().join("another")));
+        OutputFile::create(&slash).unwrap().commit(|writer| writer.write_all(b"after")).unwrap();
+        assert_eq!(fs::read(directory.path().join("another")).unwrap(), b"after");
         OutputFile::create_in_tree(&link).unwrap().commit(|writer| writer.write_all(b"ours")).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_file());
         assert_eq!(fs::read(&file).unwrap(), b"after");

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::output::{
     Complete, Format, Metadata, OutputError, OutputFile, Part,
-    disk::{check_way, make_directories, probe_tree},
+    disk::{check_way, end_of_links, make_directories, probe_tree},
     format::npy,
     key,
     manifest::{MANIFEST, Manifest},
@@ -37,14 +37,16 @@ pub struct Directory {
 pub(super) fn check_root(root: &Path) -> Result<(), OutputError> {
     // Nothing is at `file/` where `file` is no directory.
     let place = root.components().as_path();
-    if let (Ok(link), false) = (fs::read_link(place), place.exists()) {
+    let is_missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+    if place.is_symlink() && fs::metadata(place).is_err_and(is_missing) {
+        let end = end_of_links(place);
         let reason =
-            format!("is a link to {}, which is not there\nhint: create that with mkdir -p", link.display());
+            format!("is a link to {}, which is not there\nhint: create that with mkdir -p", end.display());
         return Err(OutputError::Misplaced { path: root.to_owned(), reason });
     }
     if place.exists() && !root.is_dir() {
         let reason = "is not a directory, and several images are to be written\n\
-                      hint: give another path, or remove that file"
+                      hint: give another path"
             .into();
         return Err(OutputError::Misplaced { path: root.to_owned(), reason });
     }
