@@ -17,9 +17,6 @@ use super::{NoList, stream};
 /// bound for inputs that never end.
 const LARGEST_FILE: u64 = 2 << 30;
 
-/// Longer than any system's paths. A list that has one is none, and may have no end.
-pub(super) const LONGEST_PATH: usize = 1 << 16;
-
 /// One image to read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
