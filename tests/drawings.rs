@@ -260,7 +260,7 @@ fn pictures_that_another_run_drew_among_the_images_are_none_of_them() {
     let only = directory.path().join("only");
     fs::create_dir(&only).unwrap();
     assert_eq!(done(&[input, "--heatmap", only.join("maps").to_str().unwrap()]), 4);
-    let told = "there are no images in the inputs, but 4 pictures that were drawn of some";
+    let told = "there are no images in the inputs, but 4 pictures that were drawn of some\nhint: name their own directory";
     run([only.to_str().unwrap(), "-q"]).failed(2, told);
     // Where there are tars beside them, all images are in tars.
     let tars = directory.path().join("tars");

@@ -146,6 +146,11 @@ fn an_image_that_is_named_alone_does_not_replace_the_output_of_a_directory() {
         run(arguments.chain(dry.iter().map(|&option| option.to_owned())))
             .failed(2, "is an image's output in ");
     }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("out/sub/c.npy", at("link.npy")).unwrap();
+        run([&one, "-o", &at("link.npy")]).failed(2, "link.npy: is an image's output in ");
+    }
     // Where images are named with their extension, a name without one is free.
     run([&at("photos"), "-o", &at("kept/"), "--keep-extension", "-q"]).done();
     (0..2).for_each(|_| drop(run([&one, "-o", &at("kept/sub/c.npy"), "-q"]).done()));

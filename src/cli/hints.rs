@@ -75,6 +75,7 @@ fn of_job(error: &JobError) -> Option<String> {
         JobError::NoFailures { .. } => "--failures another file, or remove this one",
         JobError::DrawnShards { .. } => "leave --output out, or write one tar or archive",
         JobError::Clash { .. } => "give the directory that holds both, so that their paths differ",
+        JobError::NoImages { drawn: 1.. } => "name their own directory, and they are taken for images",
         JobError::NoSpace { .. } => "--dtype f16 halves it, --tokens may leave some out",
         _ => return None,
     };
@@ -89,7 +90,7 @@ fn of_input(error: &InputError) -> Option<&'static str> {
         NoList::NulInLine => "-0 reads paths that end in NUL bytes; an image is named without --files-from",
         NoList::OnlyLines => "leave -0 out, and each line is a path",
         NoList::Long => "--files-from takes a file of paths; an image is named without it",
-        _ => return None,
+        NoList::Ends => "leave empty paths out",
     })
 }
 

@@ -100,11 +100,13 @@ impl Lines {
     fn no_list(&self, piece: &Piece) -> Option<NoList> {
         let Piece { bytes, .. } = piece;
         let (lines, has_nul) = (self.separator == Separator::Newline, bytes.contains(&b'\0'));
-        let is_utf16 = self.is_new && (bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff"));
+        let has_mark = self.is_new && (bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff"));
+        // A name may begin with its bytes. What a NUL byte ends is no more of it.
+        let is_name = || if lines { !has_nul } else { is_there(bytes.strip_suffix(b"\0").unwrap_or(bytes)) };
         // A name may have line feeds, and the last one need not be ended.
         let only_lines =
             || self.is_new && !has_nul && bytes.contains(&b'\n') && (piece.is_cut() || !is_there(bytes));
-        if is_utf16 && if lines { has_nul } else { !is_there(bytes.strip_suffix(b"\0").unwrap_or(bytes)) } {
+        if has_mark && !is_name() {
             Some(NoList::Utf16)
         } else if lines && has_nul {
             Some(NoList::NulInLine)
@@ -118,8 +120,8 @@ impl Lines {
     }
 }
 
-/// Empty lines are passed over, and the mark that some editors begin lines of UTF-8 with; an error of the reader is one unreadable item, the
-/// last. So is what no list of paths has, which ends the run.
+/// Empty lines are passed over, and the mark that some editors begin lines of UTF-8 with; an error of the reader is one unreadable
+/// item, the last. So is what no list of paths has, which ends the run.
 impl Iterator for Lines {
     type Item = Item;
 

@@ -8,7 +8,7 @@ use std::{
 use super::ledger::{self, LEDGER};
 use crate::output::{
     OutputError,
-    disk::parent,
+    disk::place_of,
     key,
     manifest::{MANIFEST, Manifest},
 };
@@ -43,8 +43,7 @@ impl Catalogue {
     /// # Errors
     /// As said.
     pub(crate) fn check(file: &Path) -> Result<(), OutputError> {
-        let missing = || Some(parent(file).canonicalize().ok()?.join(file.file_name()?));
-        let Some(whole) = file.canonicalize().ok().or_else(missing) else { return Ok(()) };
+        let whole = place_of(file);
         let is_output = |found: &Self| found.names(&whole) && !found.has_another(&whole);
         match whole.ancestors().skip(1).filter_map(Self::of).find(is_output) {
             None => Ok(()),
