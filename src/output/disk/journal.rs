@@ -1,14 +1,14 @@
 //! A file of lines that only grows, each a JSON object: what is already there, so that a killed run goes on where it was.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, BufReader, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::whole::lock;
+use super::{own::open_own, whole::lock};
 use crate::{
     bounded::{self, read_piece},
     output::OutputError,
@@ -44,9 +44,7 @@ impl Journal {
         path: &Path,
     ) -> Result<(Self, Vec<(L, u64)>), OutputError> {
         let io_error = |source| OutputError::Io { path: path.to_owned(), source };
-        let mut options = OpenOptions::new();
-        let file =
-            options.read(true).write(true).create(true).truncate(false).open(path).map_err(io_error)?;
+        let file = open_own(path).map_err(io_error)?;
         lock(&file, path)?;
         let lines = lines(&file).map_err(io_error)?;
         Ok((Self { file, path: path.to_owned() }, lines))

@@ -3,13 +3,15 @@
 
 mod directories;
 pub(super) mod journal;
+mod own;
 mod probe;
 mod space;
 mod whole;
 
 pub(super) use directories::make_directories;
+pub(super) use own::{open_locked, open_own};
 pub(super) use probe::{probe_sibling, probe_tree};
 pub use space::{free_space, readable_size};
 pub use whole::OutputFile;
-pub(super) use whole::{check_way, end_of_links, hidden_sibling, lock, parent, sync_directory};
+pub(super) use whole::{check_way, end_of_links, hidden_sibling, parent, sync_directory};
 pub(crate) use whole::{place_of, whole_path};

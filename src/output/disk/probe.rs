@@ -1,8 +1,11 @@
 //! Whether something could be written, found out before anything is.
 
-use std::{fs::File, io, path::Path};
+use std::{io, path::Path};
 
-use super::whole::{OutputFile, hidden_sibling};
+use super::{
+    own::open_own,
+    whole::{OutputFile, hidden_sibling},
+};
 use crate::output::OutputError;
 
 /// Sees that files can be made beside `path`. What is there stays as it is.
@@ -17,7 +20,7 @@ pub(in crate::output) fn probe_sibling(path: &Path) -> Result<(), OutputError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     };
-    let probed = File::create(&probe).and_then(|_| removed());
+    let probed = open_own(&probe).and_then(|_| removed());
     probed.map_err(|source| OutputError::Io { path: path.to_owned(), source })
 }
 

@@ -7,9 +7,9 @@ use std::{
     path::{Path, PathBuf, absolute},
 };
 
-use same_file::Handle;
 use sha2::{Digest, Sha256};
 
+use super::own::open_locked;
 use crate::output::OutputError;
 
 /// An output being written: a hidden `.NAME.partial` beside the target, renamed over it by [`OutputFile::commit`].
@@ -44,20 +44,9 @@ struct Partial {
 impl Partial {
     /// Opens and locks the partial file, empty. `path` is the target, for messages.
     fn open(partial: PathBuf, path: &Path) -> Result<Self, OutputError> {
-        let io_error = |source| OutputError::Io { path: path.to_owned(), source };
-        loop {
-            let mut options = OpenOptions::new();
-            let file = options.write(true).create(true).truncate(false).open(&partial).map_err(io_error)?;
-            lock(&file, path)?;
-            // Between our opening and our locking it, its last owner may have renamed it: then it is a finished
-            // output under another name, and must not be touched.
-            let ours = Handle::from_file(file).map_err(io_error)?;
-            if Handle::from_path(&partial).is_ok_and(|current| current == ours) {
-                let file = ours.as_file().try_clone().map_err(io_error)?;
-                file.set_len(0).map_err(io_error)?;
-                return Ok(Self { file, path: partial, renamed: false });
-            }
-        }
+        let file = open_locked(&partial, path)?;
+        file.set_len(0).map_err(|source| OutputError::Io { path: path.to_owned(), source })?;
+        Ok(Self { file, path: partial, renamed: false })
     }
 }
 
@@ -196,7 +185,7 @@ impl OutputFile {
 }
 
 /// Takes the lock of a file that only one process may write; it is released when the file is closed.
-pub(in crate::output) fn lock(file: &File, path: &Path) -> Result<(), OutputError> {
+pub(super) fn lock(file: &File, path: &Path) -> Result<(), OutputError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(OutputError::Busy { path: path.to_owned() }),

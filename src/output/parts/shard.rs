@@ -1,13 +1,13 @@
 //! One file of an archive: room for the header, then tensors as they come.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, BufWriter, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use super::layout::Layout;
-use crate::output::{Array, Dtype, Metadata, OutputError, format::safetensors::Entry};
+use crate::output::{Array, Dtype, Metadata, OutputError, disk::open_own, format::safetensors::Entry};
 
 /// A shard being written. Its header is filled in last, by [`Shard::seal`].
 #[derive(Debug)]
@@ -30,9 +30,8 @@ impl Shard {
         entries: Vec<Entry>,
     ) -> Result<Self, OutputError> {
         let open = || {
-            own(&path)?;
-            let mut options = OpenOptions::new();
-            let mut file = options.read(true).write(true).create(true).truncate(false).open(&path)?;
+            // A finished archive's, which this one goes on from, is left as it is.
+            let mut file = open_own(&path)?;
             file.set_len(start + length)?;
             file.seek(SeekFrom::End(0))?;
             Ok(file)
@@ -82,7 +81,8 @@ impl Shard {
     /// not known in advance.
     fn widen(&mut self, start: u64) -> io::Result<()> {
         let wider = self.path.with_extension("wider");
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&wider)?;
+        let mut file = open_own(&wider)?;
+        file.set_len(0)?;
         file.seek(SeekFrom::Start(start))?;
         self.file.seek(SeekFrom::Start(self.start))?;
         io::copy(&mut self.file, &mut file)?;
@@ -93,23 +93,6 @@ impl Shard {
     }
 }
 
-/// Makes a file that has another name too, a finished archive's, into one of its own, so that writing leaves the other as it is.
-fn own(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    if std::os::unix::fs::MetadataExt::nlink(&match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        found => found?,
-    }) > 1
-    {
-        let owned = path.with_extension("owned");
-        fs::copy(path, &owned)?;
-        fs::rename(&owned, path)?;
-    }
-    #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
-}
-
 /// Copies what `pass` takes of one file, from `start` on, to a new one, at `to_start`, and waits until it is on disk.
 pub(super) fn copy(
     from: &Path,
@@ -118,7 +101,8 @@ pub(super) fn copy(
     to_start: u64,
     pass: &mut dyn FnMut(&mut File, &mut File) -> io::Result<()>,
 ) -> io::Result<()> {
-    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
+    let (mut from, mut to) = (File::open(from)?, open_own(to)?);
+    to.set_len(0)?;
     from.seek(SeekFrom::Start(start))?;
     to.seek(SeekFrom::Start(to_start))?;
     pass(&mut from, &mut to)?;

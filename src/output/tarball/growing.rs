@@ -13,7 +13,7 @@ use super::sample::{self, LAST};
 use crate::{
     output::{
         Array, Contents, Described, Metadata, OutputError,
-        disk::{hidden_sibling, lock, parent, sync_directory},
+        disk::{hidden_sibling, open_locked, parent, sync_directory},
         manifest::Manifest,
     },
     shard::{self, Scanned, TarWriter, ends_whole, scan},
@@ -111,22 +111,6 @@ fn look(file: &Path, target: &Path) -> Result<Option<Scanned>, OutputError> {
     }
 }
 
-/// Opens a file that only one process may write, and locks it.
-fn own(path: &Path, target: &Path) -> Result<File, OutputError> {
-    let io_error = |source| OutputError::Io { path: target.to_owned(), source };
-    loop {
-        let mut options = File::options();
-        let options = options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(path).map_err(io_error)?;
-        lock(&file, target)?;
-        // Its last owner may have renamed it between our opening and our locking it.
-        let ours = Handle::from_file(file.try_clone().map_err(io_error)?).map_err(io_error)?;
-        if seen(path).is_some_and(|current| current == ours) {
-            return Ok(file);
-        }
-    }
-}
-
 fn check(found: Option<String>, settings: &Metadata, target: &Path) -> Result<(), OutputError> {
     let found = found.and_then(|text| serde_json::from_str(&text).ok());
     let settings_of = found.ok_or_else(|| OutputError::Taken {
@@ -161,7 +145,7 @@ impl Growing {
     fn take(target: &Path, contents: &Contents) -> Result<Self, OutputError> {
         let io_error = |source| OutputError::Io { path: target.to_owned(), source };
         let partial = partial(target);
-        let mut file = own(&partial, target)?;
+        let mut file = open_locked(&partial, target)?;
         let mut found = scan(&file, LAST).map_err(io_error)?;
         if contents.overwrite || found.settings.is_none() {
             found = Scanned::default();
@@ -189,7 +173,7 @@ impl Growing {
     ) -> Result<Self, OutputError> {
         let io_error = |source| OutputError::Io { path: target.to_owned(), source };
         let copy = hidden_sibling(target, ".reopened");
-        let mut to = own(&copy, target)?;
+        let mut to = open_locked(&copy, target)?;
         let mut filled = || -> io::Result<()> {
             let mut from = File::open(target)?;
             to.set_len(0)?;
