@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::fs;
+use std::{fs, path::Path, process::Stdio};
 
 use support::{
     fixture,
@@ -194,4 +194,155 @@ fn what_a_temporary_name_leads_to_stays() {
         run(["-q", &at(inputs), "-o", &at(output)]).done();
         assert!(fs::read(at("in/b.png")).unwrap() == image, "{link}");
     }
+}
+
+/// Runs in a directory, in which all paths are.
+fn run_in(directory: &Path, arguments: &[&str]) -> Outcome {
+    let mut command = command();
+    let command = command.current_dir(directory).arg("-q").arg("-m").arg(tiny()).args(arguments);
+    command.stdin(Stdio::null()).output().unwrap().into()
+}
+
+/// A directory `in` of two images, and what tells whether a file is as it was written.
+fn two_images() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("in")).unwrap();
+    for name in ["in/a.png", "in/b.png"] {
+        fs::copy(picture(), directory.path().join(name)).unwrap();
+    }
+    directory
+}
+
+#[test]
+fn failures_replace_nothing_but_failures() {
+    let directory = two_images();
+    let run = |arguments: &[&str]| run_in(directory.path(), arguments);
+    let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+    run(&["in", "-o", "s.npy"]).done();
+    run(&["in", "-o", "tree/"]).done();
+    let records = "{\"path\": \"a.png\", \"caption\": \"a cat\"}\n";
+    for (name, text) in [("package.json", "{\n \"name\": \"x\"\n}\n"), ("list.jsonl", records)] {
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    for other in ["package.json", "list.jsonl", "s.index.jsonl", "tree/manifest.jsonl"] {
+        let before = read(other);
+        run(&["in/a.png", "--failures", other]).failed(2, "is no list of failures");
+        // Before a model is looked for, beside what is said of the image.
+        let refused = run(&["nosuch.png", "--failures", other]);
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains("is no list of failures"), "{refused:?}");
+        assert_eq!(read(other), before, "{other}");
+    }
+    fs::create_dir(directory.path().join("new")).unwrap();
+    for (output, failures) in [
+        ("new.npy", "new.npy"),
+        ("new.npy", "new.index.jsonl"),
+        ("new.npy", "new.manifest.json"),
+        ("new/", "new/manifest.jsonl"),
+        ("s.npy", "s.index.jsonl"),
+    ] {
+        run(&["in", "-o", output, "--failures", failures]).failed(2, "more than one thing");
+    }
+    // Older failures are.
+    run(&["in", "nosuch.png", "--failures", "f.jsonl"]).failed(1, "nosuch.png");
+    assert_eq!(read("f.jsonl").lines().count(), 1);
+    run(&["in", "--failures", "f.jsonl"]).done();
+    assert_eq!(read("f.jsonl"), "");
+}
+
+#[test]
+fn what_lies_beside_an_output_is_not_written_over_an_input() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let bytes = fs::read(picture()).unwrap();
+    for (image, output, more) in [
+        ("x.manifest.json", "x.npy", &[][..]),
+        ("x.index.jsonl", "x.npy", &[]),
+        ("manifest.jsonl", "./", &[]),
+        ("manifest.json", "./", &[]),
+        ("x-00001-of-00002.safetensors", "x.safetensors", &["--shard-size", "150KB"]),
+    ] {
+        for name in [image, "b.png"] {
+            fs::write(at(name), &bytes).unwrap();
+        }
+        for overwrite in [&[][..], &["--overwrite"]] {
+            let arguments = [&[image, "b.png", "-o", output], more, overwrite].concat();
+            run_in(directory.path(), &arguments).failed(2, "which is an input");
+            assert!(fs::read(at(image)).unwrap() == bytes, "{arguments:?}");
+        }
+        fs::remove_file(at(image)).unwrap();
+    }
+}
+
+#[test]
+fn a_list_and_redirected_input_are_not_written_over() {
+    let directory = two_images();
+    let list = directory.path().join("list.npy");
+    fs::write(&list, "in/a.png\nin/b.png\n").unwrap();
+    let mut arguments = vec!["--files-from", "list.npy", "-o", "list.npy", "--overwrite"];
+    run_in(directory.path(), &arguments).failed(2, "list.npy, which is an input");
+    if cfg!(target_os = "linux") {
+        arguments[1] = "-";
+        let mut command = command();
+        let command = command.current_dir(directory.path()).arg("-q").arg("-m").arg(tiny()).args(arguments);
+        let output = command.stdin(fs::File::open(&list).unwrap()).output().unwrap();
+        Outcome::from(output).failed(2, "which is an input");
+    }
+    assert_eq!(fs::read(&list).unwrap(), b"in/a.png\nin/b.png\n");
+}
+
+#[test]
+fn what_lies_beside_an_archive_and_is_anothers_stays() {
+    let directory = two_images();
+    let run = |arguments: &[&str]| run_in(directory.path(), arguments);
+    let at = |name: &str| directory.path().join(name);
+    fs::copy(tiny().join("model.safetensors"), at("w-00001-of-00002.safetensors")).unwrap();
+    let shards = ["in", "-o", "w.safetensors", "--shard-size", "60KB"];
+    run(&shards).failed(2, "w-00001-of-00002.safetensors: exists");
+    run(&[&shards[..], &["--dry-run"]].concat()).failed(2, "w-00001-of-00002.safetensors: exists");
+    assert!(
+        fs::read(at("w-00001-of-00002.safetensors")).unwrap()
+            == fs::read(tiny().join("model.safetensors")).unwrap()
+    );
+    run(&[&shards[..], &["--overwrite"]].concat()).done();
+
+    for (beside, output) in
+        [("x.manifest.json", "x.npy"), ("x.index.jsonl", "x.npy"), ("t/manifest.json", "t/")]
+    {
+        fs::create_dir_all(at("t")).unwrap();
+        fs::write(at(beside), "mine\n").unwrap();
+        run(&["in", "-o", output]).failed(2, "of ours");
+        assert_eq!(fs::read(at(beside)).unwrap(), b"mine\n");
+        // Which then starts anew as it says.
+        run(&["in", "-o", output, "--overwrite"]).done();
+        run(&["in", "-o", output]).done();
+    }
+    for beside in ["y.manifest.json", "y.index.jsonl"] {
+        fs::create_dir(at(beside)).unwrap();
+        run(&["in", "-o", "y.npy"]).failed(2, "is a directory");
+        fs::remove_dir(at(beside)).unwrap();
+    }
+    let long = format!("{}.npy", "n".repeat(245));
+    run(&["in", "-o", &long]).failed(2, "index.jsonl: cannot be written");
+    assert!(!at(&long).exists());
+}
+
+#[test]
+fn a_stack_that_lost_its_index_is_not_replaced() {
+    let directory = two_images();
+    let run = |arguments: &[&str]| run_in(directory.path(), arguments);
+    let at = |name: &str| directory.path().join(name);
+    run(&["in", "-o", "s.npy"]).done();
+    let rows = fs::read(at("s.npy")).unwrap();
+    fs::copy(at("in/a.png"), at("c.png")).unwrap();
+    let refused = |reason: &str| {
+        for input in ["in", "c.png"] {
+            run(&[input, "-o", "s.npy"]).failed(2, reason);
+            assert!(fs::read(at("s.npy")).unwrap() == rows, "{input}");
+        }
+    };
+    fs::write(at("s.index.jsonl"), "").unwrap();
+    refused("is not the stack that its index speaks of");
+    fs::remove_file(at("s.index.jsonl")).unwrap();
+    refused("s.index.jsonl: is missing");
 }

@@ -70,7 +70,9 @@ fn of_job(error: &JobError) -> Option<String> {
         JobError::Clash { by_extension: true, .. } => {
             "--keep-extension names them apart if only that differs"
         }
-        JobError::SamePlace { .. } => "--output, --heatmap and --pca each need a place of their own",
+        JobError::SamePlace { .. } => {
+            "--output, --heatmap, --pca and --failures each need a place of their own"
+        }
         JobError::OverInput { .. } | JobError::OverModel { .. } => "write to another file",
         JobError::NoFailures { .. } => "--failures another file, or remove this one",
         JobError::DrawnShards { .. } => "leave --output out, or write one tar or archive",

@@ -4,10 +4,14 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, BufRead, BufReader, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
-use super::{Images, Input, InputError, Item, NoList, Source, no_list::LONGEST_PATH};
+use super::{
+    Images, Input, InputError, Item, NoList, Source,
+    no_list::LONGEST_PATH,
+    source::{STDIN, is_stdin},
+};
 use crate::bounded::{Piece, read_piece};
 
 /// What ends a path in a list.
@@ -34,6 +38,10 @@ impl Input for List {
         None
     }
 
+    fn file(&self) -> Option<&Path> {
+        Some(if is_stdin(&self.path) { Path::new(STDIN) } else { &self.path })
+    }
+
     fn places(&self) -> Option<usize> {
         None
     }
@@ -41,7 +49,7 @@ impl Input for List {
     /// Of a file the first paths are looked at, so that what is no list is told at once.
     fn absent(&self) -> Result<Option<Item>, InputError> {
         const FIRST: usize = 100;
-        if self.path.as_os_str() == "-" {
+        if is_stdin(&self.path) {
             return Ok(None);
         }
         let list_error = |source| InputError::List { path: self.path.clone(), source };
@@ -60,7 +68,7 @@ impl Input for List {
 impl List {
     fn open(&self) -> Result<Lines, InputError> {
         let Self { path, separator } = self.clone();
-        let reader: Box<dyn BufRead + Send> = if path.as_os_str() == "-" {
+        let reader: Box<dyn BufRead + Send> = if is_stdin(&path) {
             Box::new(BufReader::new(io::stdin()))
         } else {
             if path.is_dir() {

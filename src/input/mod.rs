@@ -46,6 +46,11 @@ pub trait Input: Debug + Send + Sync {
         None
     }
 
+    /// The file that is read for it, beside its images' own, as far as that is known: a list, or what standard input was redirected from.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
+
     /// Whether some of what it holds are tar shards; none if that is not known.
     fn holds_shards(&self) -> Option<bool> {
         self.is_sharded()

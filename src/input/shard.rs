@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Images, Input, InputError, Item, Source,
-    source::{display_path, is_stdin},
+    source::{STDIN, display_path, is_stdin},
     stream,
 };
 use crate::shard::{self, Found, Selection, Unusable};
@@ -23,6 +23,10 @@ pub struct Shard(pub PathBuf);
 impl Input for Shard {
     fn is_sharded(&self) -> Option<bool> {
         Some(true)
+    }
+
+    fn file(&self) -> Option<&Path> {
+        is_stdin(&self.0).then_some(Path::new(STDIN))
     }
 
     fn absent(&self) -> Result<Option<Item>, InputError> {

@@ -185,6 +185,9 @@ pub(super) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
+/// What leads to the file that standard input was redirected from, where the system has such a thing.
+pub(super) const STDIN: &str = "/dev/stdin";
+
 #[cfg(test)]
 mod tests {
     use super::*;

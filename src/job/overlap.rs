@@ -5,16 +5,19 @@ use std::{
     collections::{HashMap, HashSet},
     ffi::{OsStr, OsString},
     fs::File,
-    io::Read,
+    io::BufReader,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use serde::Deserialize;
+
 use super::{Job, drawing::Drawing, error::JobError};
 use crate::{
+    bounded::read_piece,
     extractor::Opened,
     input::{Item, Source},
-    output::{Contents, Destination, whole_path},
+    output::{Contents, Destination, place_of, whole_path},
 };
 
 /// A file, whatever its name.
@@ -54,11 +57,21 @@ impl Overlap {
     /// Looks at the outputs of a job.
     ///
     /// # Errors
-    /// One of them is a file of the model.
-    pub(super) fn of(job: &Job, contents: &Contents, opened: &Opened) -> Result<Self, JobError> {
+    /// One of them is a file of the model, or one of `read`, the files that are read beside the images, or failures would go there too.
+    pub(super) fn of(
+        job: &Job,
+        contents: &Contents,
+        opened: &Opened,
+        read: &[PathBuf],
+    ) -> Result<Self, JobError> {
         let drawn = job.drawings.iter().filter_map(|drawing| drawing.path().map(Path::to_owned));
-        let replaced =
-            job.destination.replaced(contents).into_iter().chain(job.failures.clone()).chain(drawn);
+        let written: Vec<PathBuf> = job.destination.replaced(contents).into_iter().chain(drawn).collect();
+        if let Some(path) = &job.failures
+            && written.iter().any(|written| place_of(written) == place_of(path))
+        {
+            return Err(JobError::SamePlace { path: path.clone() });
+        }
+        let replaced = written.into_iter().chain(job.failures.clone());
         let outputs: HashMap<Identity, PathBuf> =
             replaced.filter_map(|path| Some((identity(&path)?, path))).collect();
         let (destination, drawings) = (job.destination.clone(), job.drawings.clone());
@@ -69,6 +82,12 @@ impl Overlap {
         let model_names = files.into_iter().filter_map(file_name).collect();
         if let Some((_, path)) = outputs.iter().find(|(file, _)| model.contains(file)) {
             return Err(JobError::OverModel { path: path.clone() });
+        }
+        for input in read {
+            if let Some(path) = identity(input).and_then(|input| outputs.get(&input)) {
+                let (path, input) = (path.clone(), input.display().to_string());
+                return Err(JobError::OverInput { path, input });
+            }
         }
         Ok(Self { outputs, destination, drawings, contents: contents.clone(), model, model_names })
     }
@@ -170,14 +189,28 @@ fn file_name(path: PathBuf) -> Option<OsString> {
     path.file_name().map(OsStr::to_owned)
 }
 
-/// Refuses to empty a file for failures that was something else: a list of images is not read beforehand, and may name it.
+/// Refuses to empty a file for failures that was something else, by its first line: a list of images is not read beforehand, and may
+/// name it.
 ///
 /// # Errors
 /// As said.
 pub(super) fn check_failures(path: &Path) -> Result<(), JobError> {
-    let mut first = [0];
-    let is_other = path.is_file()
-        && File::open(path).and_then(|mut file| file.read(&mut first)).is_ok_and(|count| count == 1)
-        && first != *b"{";
+    /// A longer line is no failure of ours.
+    const LONGEST_LINE: usize = 1 << 20;
+    /// What tells a failure from other records.
+    #[derive(Deserialize)]
+    struct Line {
+        #[serde(rename = "stage")]
+        _stage: String,
+        #[serde(rename = "reason")]
+        _reason: String,
+    }
+    if !path.is_file() {
+        return Ok(());
+    }
+    let first = File::open(path).and_then(|file| read_piece(&mut BufReader::new(file), b'\n', LONGEST_LINE));
+    // What cannot be read is told when it is opened.
+    let is_other = first
+        .is_ok_and(|first| first.is_some_and(|first| serde_json::from_slice::<Line>(&first.bytes).is_err()));
     if is_other { Err(JobError::NoFailures { path: path.to_owned() }) } else { Ok(()) }
 }

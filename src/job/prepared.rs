@@ -47,9 +47,11 @@ impl Job {
         self.destination.check(&contents)?;
         self.check_drawings()?;
         let folders = self.folders()?;
+        let read: Vec<PathBuf> =
+            self.inputs.iter().filter_map(|input| input.file()).map(Path::to_owned).collect();
         let mut images = gather(std::mem::take(&mut self.inputs))?;
         self.leave_out_own(&folders, &mut images);
-        let overlap = Overlap::of(&self, &contents, &opened)?;
+        let overlap = Overlap::of(&self, &contents, &opened, &read)?;
         overlap.check_all(images.known())?;
         self.failures.as_deref().map_or(Ok(()), check_failures)?;
         if let Images::Known { items, drawn, .. } = &images

@@ -35,7 +35,8 @@ pub trait Destination: Debug + Send + Sync {
         None
     }
 
-    /// The files of many images that are there now and may be replaced or removed.
+    /// The files that are not one image's alone and may be replaced or removed, whether they are there or not: those of many images,
+    /// and what is written beside them.
     fn replaced(&self, _contents: &Contents) -> Vec<PathBuf> {
         self.path().filter(|path| path.is_file()).map(Path::to_owned).into_iter().collect()
     }

@@ -60,9 +60,8 @@ impl Manifest {
         const PATIENCE: Duration = Duration::from_secs(10);
         let (path, started) = (root.join(MANIFEST), Instant::now());
         loop {
-            match Self::read(&path)? {
-                Some(found) if !overwrite => return found.check(&self.settings, root),
-                _ => {}
+            if !overwrite && let Some(found) = Self::read(&path)? {
+                return found.check(&self.settings, root);
             }
             match self.write(&path) {
                 Err(OutputError::Busy { .. }) if started.elapsed() < PATIENCE => {

@@ -137,6 +137,20 @@ impl OutputFile {
         Err(OutputError::NoDirectory { path: path.to_owned(), directory: directory.to_owned() })
     }
 
+    /// Sees that a file can have a name, as far as its length and what is there tell.
+    ///
+    /// # Errors
+    /// It is too long, or a directory's.
+    pub(in crate::output) fn check_name(path: &Path) -> Result<(), OutputError> {
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => Err(OutputError::IsDirectory { path: path.to_owned() }),
+            Err(source) if source.kind() == io::ErrorKind::InvalidFilename => {
+                Err(OutputError::Io { path: path.to_owned(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn replace(target: PathBuf, path: &Path) -> Result<Self, OutputError> {
         Self::check_directory(&target)?;
         let partial = Partial::open(hidden_sibling(&target, ".partial"), path)?;

@@ -72,6 +72,11 @@ impl Directory {
         self.endings.iter().map(file).collect()
     }
 
+    /// What lies beside the images' files.
+    pub fn beside(&self) -> Vec<PathBuf> {
+        vec![self.root.join(MANIFEST), self.root.join(ledger::file_name(self.part))]
+    }
+
     /// Refuses what cannot be a directory.
     ///
     /// # Errors

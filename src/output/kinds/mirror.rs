@@ -87,6 +87,10 @@ impl Destination for Mirror {
         Some(self.target(name))
     }
 
+    fn replaced(&self, _contents: &Contents) -> Vec<PathBuf> {
+        vec![self.root.join(MANIFEST)]
+    }
+
     fn is_own(&self, tar: &Path) -> bool {
         whole_path(tar).starts_with(whole_path(&self.root)) && is_ours(tar)
     }

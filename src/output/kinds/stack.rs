@@ -79,6 +79,14 @@ impl Layout for Stack {
         npy::stack_header(entries.len(), row, dtype)
     }
 
+    fn beside(&self, names: &Names) -> Vec<PathBuf> {
+        vec![names.index(), manifest(names)]
+    }
+
+    fn check_beside(&self, names: &Names) -> Result<(), OutputError> {
+        Manifest::read(&manifest(names)).map(drop)
+    }
+
     fn write_index(
         &self,
         names: &Names,
@@ -134,7 +142,7 @@ impl Layout for Stack {
     fn read(
         &self,
         names: &Names,
-        _files: &[PathBuf],
+        files: &[PathBuf],
         contents: &Contents,
     ) -> Result<HashSet<String>, OutputError> {
         let unknown = |reason: String| OutputError::Taken { path: names.path.clone(), reason };
@@ -142,7 +150,8 @@ impl Layout for Stack {
             .ok_or_else(|| unknown("exists, and no manifest beside it says how it was made".into()))?;
         manifest.check(&contents.settings, &names.path)?;
         let mut keys = HashSet::new();
-        let mut rows: BTreeMap<PathBuf, usize> = BTreeMap::new();
+        // A file of which the index says nothing has no rows.
+        let mut rows: BTreeMap<PathBuf, usize> = files.iter().map(|file| (file.clone(), 0)).collect();
         for row in read_index(&names.index())? {
             let file = row.shard.map_or(names.path.clone(), |shard| names.path.with_file_name(shard));
             *rows.entry(file).or_default() += 1;

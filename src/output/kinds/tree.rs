@@ -69,6 +69,10 @@ impl Destination for Tree {
         Some(self.directory(contents).files(name).swap_remove(0))
     }
 
+    fn replaced(&self, contents: &Contents) -> Vec<PathBuf> {
+        self.directory(contents).beside()
+    }
+
     fn beside_bytes(&self, _contents: &Contents, name: &Path) -> u64 {
         ledger::line_bytes(name)
     }

@@ -26,7 +26,7 @@ pub(super) fn publish(
     let io_error = |source| OutputError::Io { path: names.path.clone(), source };
     let count = lines.iter().filter(|line| matches!(line, Line::Sealed { .. })).count();
     let files = names.shards(count);
-    let before = replaced(names, layout, &files)?;
+    let before = replaced(names, layout, contents, &files)?;
     // Ready beforehand, so that a kill has the least time to come between the renames. An older index is right of what was added to.
     let beside = layout.write_index(names, contents, &files, &placed(lines))?;
     for (number, file) in files.iter().enumerate() {
@@ -48,7 +48,12 @@ pub(super) fn publish(
 
 /// The files that are here before those of a larger archive get their names, or were before a kill: then the index may no longer name
 /// them, so they are noted down with the new ones first.
-fn replaced(names: &Names, layout: &dyn Layout, new: &[PathBuf]) -> Result<Vec<PathBuf>, OutputError> {
+fn replaced(
+    names: &Names,
+    layout: &dyn Layout,
+    contents: &Contents,
+    new: &[PathBuf],
+) -> Result<Vec<PathBuf>, OutputError> {
     let note = names.unfinished().join("replaced.json");
     let io_error = |source| OutputError::Io { path: names.path.clone(), source };
     let mut noted: BTreeSet<String> = match fs::read(&note) {
@@ -56,7 +61,12 @@ fn replaced(names: &Names, layout: &dyn Layout, new: &[PathBuf]) -> Result<Vec<P
         Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
         Err(error) => return Err(io_error(error)),
     };
-    noted.extend(files_of(names, layout)?.iter().chain(new).map(|file| file_name(file)));
+    let there = match files_of(names, layout) {
+        // An index that is no index speaks of no files, and is replaced itself.
+        Err(OutputError::Taken { .. }) if contents.overwrite => Vec::new(),
+        found => found?,
+    };
+    noted.extend(there.iter().chain(new).map(|file| file_name(file)));
     OutputFile::create_in_tree(&note)?
         .commit(|writer| serde_json::to_writer(writer, &noted).map_err(io::Error::from))?;
     Ok(beside(names, noted.into_iter().map(PathBuf::from).collect()))
@@ -76,6 +86,15 @@ fn placed(lines: &[Line]) -> Vec<Placed<'_>> {
     images
 }
 
+/// Refuses what would be replaced where no archive is, and is another's.
+fn check_free(names: &Names, layout: &dyn Layout) -> Result<(), OutputError> {
+    if let Some(path) = names.like_shards()?.into_iter().next() {
+        let reason = format!("exists, and no {} says that it is ours", file_name(&names.index()));
+        return Err(OutputError::Taken { path, reason });
+    }
+    layout.check_beside(names)
+}
+
 /// The images' keys of a finished archive; none if there is no archive. One of other settings, or something else of that
 /// name, is refused.
 pub(super) fn read(
@@ -85,7 +104,7 @@ pub(super) fn read(
 ) -> Result<Option<HashSet<String>>, OutputError> {
     let files = files_of(names, layout)?;
     if files.is_empty() {
-        return Ok(None);
+        return check_free(names, layout).map(|()| None);
     }
     let needs_index = names.format == Format::Npy || files.iter().any(|file| *file != names.path);
     if needs_index && !names.index().is_file() {

@@ -39,6 +39,16 @@ pub(in crate::output) trait Layout: Debug + Send + Sync {
         start: usize,
     ) -> io::Result<Vec<u8>>;
 
+    /// What lies beside the finished files.
+    fn beside(&self, names: &Names) -> Vec<PathBuf> {
+        vec![names.index()]
+    }
+
+    /// Refuses what is there of it where no archive is, if it is another's.
+    fn check_beside(&self, _names: &Names) -> Result<(), OutputError> {
+        Ok(())
+    }
+
     /// Writes what lies beside the finished `files`, ready to be put in place.
     fn write_index(
         &self,

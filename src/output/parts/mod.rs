@@ -87,8 +87,11 @@ impl Destination for Many {
     }
 
     fn replaced(&self, _contents: &Contents) -> Vec<PathBuf> {
-        let files = finished::files_of(&self.names, self.layout).unwrap_or_default();
-        files.into_iter().chain([self.names.path.clone(), self.names.index()]).collect()
+        let mut files = finished::files_of(&self.names, self.layout).unwrap_or_default();
+        files.extend(self.names.like_shards().unwrap_or_default());
+        files.push(self.names.path.clone());
+        files.extend(self.layout.beside(&self.names));
+        files
     }
 
     /// The journal is there until the index and the headers are.
@@ -121,7 +124,8 @@ impl Destination for Many {
         let path = &self.names.path;
         self.layout.check(path, contents)?;
         check_shard_size(path, self.names.shard_size, contents.image_bytes(), SHARD_HEADER)?;
-        OutputFile::check_directory(path)
+        OutputFile::check_directory(path)?;
+        self.layout.beside(&self.names).iter().try_for_each(|file| OutputFile::check_name(file))
     }
 
     fn complete(&self, contents: &Contents) -> Result<Complete, OutputError> {

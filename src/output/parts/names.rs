@@ -10,6 +10,7 @@ use super::line::JOURNAL;
 use crate::output::{
     Format, OutputError,
     disk::{hidden_sibling, parent},
+    manifest::Manifest,
 };
 
 /// Where an archive goes, and in how many pieces.
@@ -52,30 +53,48 @@ impl Names {
         if count == 1 {
             return vec![self.path.clone()];
         }
-        let name = |shard| self.sibling(&format!("-{shard:05}-of-{count:05}.{}", self.format.name()));
-        (1..=count).map(name).collect()
+        (1..=count).map(|number| self.shard(number, count)).collect()
+    }
+
+    fn shard(&self, number: usize, count: usize) -> PathBuf {
+        self.sibling(&format!("-{number:05}-of-{count:05}.{}", self.format.name()))
     }
 
     /// The files that are named as shards of an archive, if there are some and its last one is among them. Parts of a job are counted
     /// from 0, so that none is.
     pub(super) fn unlisted(&self) -> Result<Vec<PathBuf>, OutputError> {
+        let found = self.numbers()?;
+        let counts = found.iter().filter(|(one, all)| one == all).map(|(_, count)| *count);
+        let files = counts.filter(|&count| count > 1).flat_map(|count| self.shards(count));
+        Ok(files.map(|file| file_name(&file).into()).collect())
+    }
+
+    /// All files that are there under names of shards, where there are shards.
+    pub(super) fn like_shards(&self) -> Result<Vec<PathBuf>, OutputError> {
+        if self.shard_size.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut found = self.numbers()?;
+        found.sort_unstable();
+        Ok(found.into_iter().map(|(number, count)| self.shard(number, count)).collect())
+    }
+
+    /// The numbers in the names of shards that are there.
+    fn numbers(&self) -> Result<Vec<(usize, usize)>, OutputError> {
         let io_error = |source| OutputError::Io { path: self.path.clone(), source };
         let start = file_name(&self.sibling("-"));
         let end = format!(".{}", self.format.name());
+        let number = |digits: &str| digits.parse().ok().filter(|_| digits.len() == 5);
         let mut found = Vec::new();
         for entry in fs::read_dir(parent(&self.path)).map_err(io_error)? {
             let name = entry.map_err(io_error)?.file_name().to_string_lossy().into_owned();
             let numbers = || {
-                name.strip_prefix(&start)?
-                    .strip_suffix(&end)?
-                    .split_once("-of-")
-                    .map(|(one, all)| (one.to_owned(), all.to_owned()))
+                let (one, all) = name.strip_prefix(&start)?.strip_suffix(&end)?.split_once("-of-")?;
+                Some((number(one)?, number(all)?))
             };
-            found.extend(numbers().filter(|(one, all)| one.len() == 5 && one == all));
+            found.extend(numbers());
         }
-        let counts = found.iter().filter_map(|(_, count)| count.parse().ok());
-        let files = counts.filter(|&count: &usize| count > 1).flat_map(|count| self.shards(count));
-        Ok(files.map(|file| file_name(&file).into()).collect())
+        Ok(found)
     }
 
     /// The target with its extension replaced by an ending.
@@ -88,11 +107,17 @@ impl Names {
     }
 }
 
-/// Whether an index, or what is begun, tells that there is an archive of many images at a path.
+/// Whether an index, a stack's manifest, or what is begun tells that there is an archive of many images at a path.
 pub(in crate::output) fn sign_of_many(path: &Path) -> bool {
     let names = |format| Names { path: path.to_owned(), format, shard_size: None };
     let names = Format::of_path(path).map(names);
-    names.is_some_and(|names| names.index().exists() || names.unfinished().exists())
+    let has_manifest =
+        |names: &Names| matches!(Manifest::read(&names.sibling(".manifest.json")), Ok(Some(_)));
+    names.is_some_and(|names| {
+        names.index().exists()
+            || names.unfinished().exists()
+            || names.format == Format::Npy && has_manifest(&names)
+    })
 }
 
 /// The name of a file, for an index beside it.
