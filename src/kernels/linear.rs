@@ -331,6 +331,24 @@ mod tests {
     }
 
     #[test]
+    fn bfloat16_next_to_the_least_normal_number_are_summed_as_hardware_does() {
+        // 2^-126 less so many times 2^-151, as vdpbf16ps gives it on an Emerald Rapids.
+        let least = f32::MIN_POSITIVE;
+        let power = |exponent: i32| 2f32.powi(exponent);
+        for (less, want) in [(0.5, least), (1.0, least), (1.25, 0.0), (1.5, 0.0), (2.0, 0.0), (4.0, 0.0)] {
+            let (x, weight) =
+                ([power(-63), 0.0, -less * power(-76), 0.0], [power(-63), 0.0, power(-75), 0.0]);
+            let medium =
+                |compute: &Compute| compute.pairs || compute.unit.is_some_and(|unit| unit.parts == 1);
+            for compute in Compute::all().into_iter().filter(medium) {
+                let layer = PackedLinear::from_rows(compute, 4, &weight, None);
+                let got = layer.forward(&layer.pack_input(&x), Epilogue::None)[0];
+                assert_eq!(got, want, "{compute:?} {less}");
+            }
+        }
+    }
+
+    #[test]
     fn a_deep_sum_is_as_accurate_as_a_short_one() {
         let (rows, inputs, outputs) = (20, 4096, 48);
         let (x, weight) = (noise(1, rows * inputs), noise(2, outputs * inputs));

@@ -193,18 +193,38 @@ pub(super) fn round_to_bf16(value: f32) -> f32 {
     f32::from_bits(if value.is_nan() { (bits | 0x0040_0000) & 0xffff_0000 } else { rounded })
 }
 
+/// A zero for what is subnormal, as instructions on bfloat16 take and give it.
+#[inline(always)]
+pub(super) fn flush(value: f32) -> f32 {
+    if value.is_subnormal() { 0.0f32.copysign(value) } else { value }
+}
+
+/// `a · b + c` of two bfloat16 and a float32, none of them subnormal, as those instructions round it: what is below the least normal
+/// number after it was rounded to 24 bits, whatever its exponent, is zero.
+#[inline(always)]
+pub(super) fn fused_bf16(a: f32, b: f32, c: f32) -> f32 {
+    let sum = a.mul_add(b, c);
+    // Fewer bits are left for what is subnormal, so it may be rounded up to the least normal number where 24 bits would not be.
+    if sum.abs() == f32::MIN_POSITIVE {
+        const LEAST: f64 = f32::MIN_POSITIVE as f64 * (1.0 - f32::EPSILON as f64 / 4.0);
+        // Exact, since all its digits are near those of the least normal number.
+        let exact = f64::from(a) * f64::from(b) + f64::from(c);
+        return if exact.abs() < LEAST { 0.0f32.copysign(sum) } else { sum };
+    }
+    flush(sum)
+}
+
 /// [`Simd::dot_bf16`] lane by lane.
 #[inline(always)]
 unsafe fn dot_bf16<S: Simd>(a: S::V, b: S::V, sum: S::V) -> S::V {
-    let flush = |value: f32| if value.is_subnormal() { 0.0f32.copysign(value) } else { value };
     let second = |pair: f32| flush(f32::from_bits(pair.to_bits() & 0xffff_0000));
     let first = |pair: f32| flush(f32::from_bits(pair.to_bits() << 16));
     // SAFETY: the arrays hold vectors.
     unsafe {
         let (a, b, mut sums) = (S::to_array(a), S::to_array(b), S::to_array(sum));
         for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum = flush(second(a).mul_add(second(b), flush(*sum)));
-            *sum = flush(first(a).mul_add(first(b), *sum));
+            *sum = fused_bf16(second(a), second(b), flush(*sum));
+            *sum = fused_bf16(first(a), first(b), *sum);
         }
         S::load(sums.as_ptr())
     }

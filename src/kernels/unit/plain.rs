@@ -1,6 +1,7 @@
 //! The tile machine in plain Rust, for the tests of machines that have none.
 
 use super::{ROWS, TILE_COLUMNS, TileMachine};
+use crate::kernels::simd::{flush, fused_bf16};
 
 /// Eight tiles in memory.
 pub(in crate::kernels) struct Plain {
@@ -14,12 +15,6 @@ impl Plain {
     fn rows(&self, tile: usize) -> usize {
         if tile < 6 { self.rows } else { ROWS }
     }
-}
-
-/// A denormal as zero of its sign.
-#[inline(always)]
-fn flushed(value: f32) -> f32 {
-    if value.abs() < f32::MIN_POSITIVE { 0f32.copysign(value) } else { value }
 }
 
 impl TileMachine for Plain {
@@ -54,20 +49,20 @@ impl TileMachine for Plain {
     /// Intel's manual, volume 2, TDPBF16PS.
     #[inline(always)]
     unsafe fn dot<const C: usize, const A: usize, const B: usize>(&mut self) {
-        let low = |pair: u32| flushed(f32::from_bits(pair << 16));
-        let high = |pair: u32| flushed(f32::from_bits(pair & 0xffff_0000));
+        let low = |pair: u32| flush(f32::from_bits(pair << 16));
+        let high = |pair: u32| flush(f32::from_bits(pair & 0xffff_0000));
         for row in 0..self.rows {
             let mut even = [0f32; TILE_COLUMNS];
             let mut odd = [0f32; TILE_COLUMNS];
             for (&inputs, weights) in self.tiles[A][row].iter().zip(&self.tiles[B]) {
                 for column in 0..TILE_COLUMNS {
-                    even[column] = flushed(low(inputs).mul_add(low(weights[column]), even[column]));
-                    odd[column] = flushed(high(inputs).mul_add(high(weights[column]), odd[column]));
+                    even[column] = fused_bf16(low(inputs), low(weights[column]), even[column]);
+                    odd[column] = fused_bf16(high(inputs), high(weights[column]), odd[column]);
                 }
             }
             for (column, result) in self.tiles[C][row].iter_mut().enumerate() {
-                let sum = flushed(even[column] + odd[column]);
-                *result = flushed(flushed(f32::from_bits(*result)) + sum).to_bits();
+                let sum = flush(even[column] + odd[column]);
+                *result = flush(flush(f32::from_bits(*result)) + sum).to_bits();
             }
         }
     }
