@@ -155,3 +155,63 @@ fn an_image_that_is_named_alone_does_not_replace_the_output_of_a_directory() {
     run([&at("photos"), "-o", &at("kept/"), "--keep-extension", "-q"]).done();
     (0..2).for_each(|_| drop(run([&one, "-o", &at("kept/sub/c.npy"), "-q"]).done()));
 }
+
+/// A tar of samples; what is no picture is a broken one.
+fn tar(samples: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, bytes) in samples {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        builder.append_data(&mut header, name, *bytes).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn what_failed_in_a_repeated_tar_is_tried_and_told_of_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    fs::create_dir(at("in")).unwrap();
+    let [a, b] = pictures().map(|path| fs::read(path).unwrap());
+    let broken: &[u8] = b"no picture";
+    let extract = |more: &[&str]| {
+        let arguments = [&at("in"), "-o", &at("out/"), "--failures", &at("failures"), "--json"];
+        let outcome = run(arguments.iter().chain(more));
+        let count = |status: &str| outcome.text().matches(&format!("\"status\":\"{status}\"")).count();
+        let failures = fs::read_to_string(at("failures")).unwrap().lines().count();
+        (outcome.code, [count("done"), count("skipped"), count("failed")], failures)
+    };
+    let held = || {
+        let names = fs::read_dir(at("out")).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        (fs::read(at("out/x.tar")).unwrap(), names)
+    };
+    fs::write(at("in/x.tar"), tar(&[("a.jpg", &a), ("b.png", &b), ("x.jpg", broken), ("y.jpg", broken)]))
+        .unwrap();
+
+    // The run that is cut short just before the end of the tar has told of one, the next tells of both.
+    assert_eq!(extract(&["--fail-fast"]), (Some(1), [2, 0, 1], 1));
+    assert_eq!(extract(&[]), (Some(1), [0, 2, 2], 2));
+    let before = held();
+    assert_eq!(before.1, [".x.tar.failed", "manifest.json", "x.tar"]);
+    assert_eq!(extract(&[]), (Some(1), [0, 2, 2], 2));
+    assert_eq!(held(), before);
+
+    // One that can be read by now is added, and cut short again on the way.
+    fs::write(at("in/x.tar"), tar(&[("a.jpg", &a), ("b.png", &b), ("x.jpg", &b), ("y.jpg", broken)]))
+        .unwrap();
+    assert_eq!(extract(&["--fail-fast"]), (Some(1), [1, 2, 1], 1));
+    assert_eq!(held().0, before.0);
+    assert_eq!(extract(&[]), (Some(1), [0, 3, 1], 1));
+    fs::write(at("in/x.tar"), tar(&[("a.jpg", &a), ("b.png", &b), ("x.jpg", &b), ("y.jpg", &a)])).unwrap();
+    assert_eq!(extract(&[]), (Some(0), [1, 3, 0], 0));
+    let (bytes, names) = held();
+    assert_eq!(names, ["manifest.json", "x.tar"]);
+    assert_eq!(extract(&[]), (Some(0), [0, 1, 0], 0));
+
+    // Which is what one run gives.
+    fs::remove_dir_all(at("out")).unwrap();
+    assert_eq!(extract(&[]), (Some(0), [4, 0, 0], 0));
+    assert_eq!(held().0, bytes);
+}

@@ -21,7 +21,7 @@ use crate::{
     extractor::{Opened, Part, Picture, TensorKind, Tokens},
     input::{Item, Source},
     model::VisionConfig,
-    output::{Array, Complete, Contents, Described, Metadata, OutputError, Sink},
+    output::{Array, Complete, Contents, Described, Left, Metadata, OutputError, Sink},
 };
 
 /// Why a run is cut short.
@@ -57,6 +57,8 @@ pub(super) struct Recorder<'a> {
     pub(super) load: Option<Duration>,
     pub(super) on: &'a mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
     pub(super) tally: Tally,
+    /// Whether a sample of the tar that is being read has failed.
+    pub(super) lost_sample: bool,
 }
 
 impl<'a> Recorder<'a> {
@@ -68,7 +70,12 @@ impl<'a> Recorder<'a> {
         item.source.refused()?;
         let path = item.source.to_string();
         if let Source::ShardEnd { passed_over, is_empty, damage, .. } = &item.source {
-            self.sink.end_shard(&item.name, damage.is_none())?;
+            let left = match std::mem::take(&mut self.lost_sample) {
+                _ if damage.is_some() => Left::All,
+                true => Left::Failed,
+                false => Left::Nothing,
+            };
+            self.sink.end_shard(&item.name, left)?;
             self.tell(Event::Shard { path: &path, passed_over: *passed_over, is_empty: *is_empty })?;
             if damage.is_none() {
                 return Ok(());
@@ -79,7 +86,7 @@ impl<'a> Recorder<'a> {
                 let status = Status::Skipped;
                 self.end_with(Record { path: &path, status, features: None, failure: None })
             }
-            Outcome::Failed(failure) => self.failed(&path, &failure),
+            Outcome::Failed(failure) => self.failed(item, &failure),
             Outcome::Done { arrays, picture, preprocess, encode } => {
                 let metadata = self.describe(item, &picture);
                 let records = self.records(&path, &arrays, &picture);
@@ -103,7 +110,7 @@ impl<'a> Recorder<'a> {
                             match drawing.draw(item, self.opened, &arrays, &picture)? {
                                 Ok(warning) => warnings.extend(warning),
                                 Err(reason) => {
-                                    return self.failed(&path, &Failure::new(Stage::Write, reason));
+                                    return self.failed(item, &Failure::new(Stage::Write, reason));
                                 }
                             }
                         }
@@ -113,7 +120,7 @@ impl<'a> Recorder<'a> {
                         self.tell(Event::Image { status, warnings: &warnings, records: &records })
                     }
                     Err(error) if error.is_of_one_image() => {
-                        self.failed(&path, &Failure::new(Stage::Write, error))
+                        self.failed(item, &Failure::new(Stage::Write, error))
                     }
                     Err(error) => Err(error.into()),
                 }
@@ -232,9 +239,10 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    fn failed(&mut self, path: &str, failure: &Failure) -> Result<(), Cut> {
-        let facts = FailureFacts::of(failure);
-        let record = Record { path, status: Status::Failed, features: None, failure: Some(facts) };
+    fn failed(&mut self, item: &Item, failure: &Failure) -> Result<(), Cut> {
+        self.lost_sample |= item.sample.is_some();
+        let (path, facts) = (item.source.to_string(), FailureFacts::of(failure));
+        let record = Record { path: &path, status: Status::Failed, features: None, failure: Some(facts) };
         if let (Some(file), Some(path)) = (&mut self.failures, &self.job.failures) {
             writeln!(file, "{}", record.json())
                 .map_err(|source| OutputError::Io { path: path.clone(), source })?;

@@ -77,6 +77,7 @@ impl Prepared {
             load,
             on,
             tally: Tally::default(),
+            lost_sample: false,
         };
         let started = recorder.tell(Event::Started { total: images.count() });
         let layout = Layout {

@@ -128,12 +128,11 @@ pub trait Sink: Send {
     /// [`OutputError::Misplaced`] and [`OutputError::Foreign`] are this image's alone; all others end the run.
     fn write(&mut self, image: &Described<'_>, arrays: &[Array]) -> Result<Vec<PathBuf>, OutputError>;
 
-    /// All images of a tar shard, by its relative name, have been written that can be. One that `is_whole` not may hold more
-    /// when it is read again.
+    /// All images of a tar shard, by its relative name, have been written that can be.
     ///
     /// # Errors
     /// The disk is full or fails.
-    fn end_shard(&mut self, _shard: &Path, _is_whole: bool) -> Result<(), OutputError> {
+    fn end_shard(&mut self, _shard: &Path, _left: Left) -> Result<(), OutputError> {
         Ok(())
     }
 
@@ -144,6 +143,17 @@ pub trait Sink: Send {
     fn finish(self: Box<Self>) -> Result<(), OutputError> {
         Ok(())
     }
+}
+
+/// What a later run may find to do in a shard that has come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing.
+    Nothing,
+    /// Those of its images that failed.
+    Failed,
+    /// All of it: it is damaged, and may be whole when it is read again.
+    All,
 }
 
 /// An image, as a destination is told of it.

@@ -21,7 +21,7 @@ mod tarball;
 
 pub use array::Array;
 pub use contents::{Contents, TensorSpec};
-pub use destination::{Complete, Described, Destination, Sink};
+pub use destination::{Complete, Described, Destination, Left, Sink};
 pub use disk::{OutputFile, free_space, readable_size};
 pub(crate) use disk::{place_of, whole_path};
 use error::check_shard_size;

@@ -1,8 +1,9 @@
 //! A directory that repeats tar shards: one in, one of the same name out.
 //!
 //! A shard is renamed into place when all of its images have been written that can be: it exists, so it is done. One whose input
-//! was cut or damaged gets a hidden `.NAME.incomplete` beside it, so that it is made again when the input may be whole. One that was
-//! itself cut since then is made again.
+//! was cut or damaged gets a hidden `.NAME.incomplete` beside it, so that it is made again when the input may be whole. One of which
+//! images failed gets a hidden `.NAME.failed`, so that these are tried again and told of, and the others are kept. One that was itself
+//! cut since then is made again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,11 +18,11 @@ use super::{
 };
 use crate::{
     output::{
-        Array, Complete, Contents, Described, Destination, Format, Metadata, OutputError, OutputFile,
+        Array, Complete, Contents, Described, Destination, Format, Left, Metadata, OutputError, OutputFile,
         Setting, Sink,
         disk::{hidden_sibling, make_directories, whole_path},
         manifest::{MANIFEST, Manifest},
-        tarball::{Growing, begun, image_bytes, is_ours, is_there, seen},
+        tarball::{Growing, begun, image_bytes, is_ours, is_there, made_here, partial, seen},
     },
     shard,
 };
@@ -53,14 +54,53 @@ impl Mirror {
 
     fn is_done(&self, shard: &Path, settings: &Metadata) -> bool {
         let target = self.target(shard);
-        is_there(&target, settings).is_ok_and(|is_there| is_there) && !mark(&target).exists()
+        is_there(&target, settings).is_ok_and(|is_there| is_there)
+            && !MARKS.iter().any(|mark| mark.is_at(&target))
+    }
+
+    /// The samples of a finished shard that are kept while the others are tried again; none if there is no such shard.
+    fn kept(&self, shard: &Path, settings: &Metadata) -> Option<HashSet<String>> {
+        let target = self.target(shard);
+        if Mark::INCOMPLETE.is_at(&target) || !Mark::FAILED.is_at(&target) {
+            return None;
+        }
+        // A damaged one is made again.
+        made_here(&target, settings).ok().flatten()
     }
 }
 
-/// What says that a finished shard is of a damaged input.
-fn mark(target: &Path) -> PathBuf {
-    hidden_sibling(target, ".incomplete")
+/// What stands beside a finished shard, and says that it is not done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Mark(&'static str);
+
+impl Mark {
+    /// Its input is damaged.
+    const INCOMPLETE: Self = Self(".incomplete");
+    /// Some of its images failed.
+    const FAILED: Self = Self(".failed");
+
+    fn path(self, target: &Path) -> PathBuf {
+        hidden_sibling(target, self.0)
+    }
+
+    fn is_at(self, target: &Path) -> bool {
+        self.path(target).exists()
+    }
+
+    fn set(self, target: &Path) -> Result<(), OutputError> {
+        OutputFile::create_in_tree(&self.path(target))?.commit(|_| Ok(()))
+    }
+
+    fn remove(self, target: &Path) -> Result<(), OutputError> {
+        let path = self.path(target);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(OutputError::Io { path, source }),
+            _ => Ok(()),
+        }
+    }
 }
+
+const MARKS: [Mark; 2] = [Mark::INCOMPLETE, Mark::FAILED];
 
 impl Destination for Mirror {
     fn describe(&self, _contents: &Contents) -> String {
@@ -122,7 +162,7 @@ impl Destination for Mirror {
         let Some(manifest) = Manifest::read(&self.root.join(MANIFEST))? else { return Ok(Complete::none()) };
         manifest.check(&contents.settings, &self.root)?;
         let (mirror, settings) = (self.clone(), contents.settings.clone());
-        // What a killed run left of a shard is looked at once, before this run adds to it.
+        // What an earlier run left of a shard is looked at once, before this run adds to it.
         let left: Mutex<HashMap<PathBuf, HashSet<String>>> = Mutex::default();
         Ok(Complete::when(move |name, sample| {
             let Some(sample) = sample else { return mirror.is_done(name, &settings) };
@@ -130,8 +170,9 @@ impl Destination for Mirror {
             if !left.contains_key(&sample.shard) {
                 // One shard at a time is read, so one is enough to remember.
                 left.clear();
-                let found = begun(&mirror.target(&sample.shard), &settings);
-                left.insert(sample.shard.clone(), found.ok().flatten().unwrap_or_default());
+                let found = begun(&mirror.target(&sample.shard), &settings).ok().flatten();
+                let found = found.or_else(|| mirror.kept(&sample.shard, &settings));
+                left.insert(sample.shard.clone(), found.unwrap_or_default());
             }
             left[&sample.shard].contains(&sample.key)
         }))
@@ -162,13 +203,31 @@ struct Opened {
 }
 
 impl Opened {
+    /// Whether a shard is a finished one that is kept, and that has not begun to take more.
+    fn rests(&self, shard: &Path) -> bool {
+        !self.contents.overwrite
+            && !partial(&self.mirror.target(shard)).exists()
+            && self.mirror.kept(shard, &self.contents.settings).is_some()
+    }
+
+    /// Whether a killed run left samples of a shard that is not finished.
+    fn has_begun(&self, target: &Path) -> bool {
+        let begun = || begun(target, &self.contents.settings).ok().flatten();
+        !self.contents.overwrite && begun().is_some_and(|keys| !keys.is_empty())
+    }
+
     fn shard(&mut self, shard: &Path) -> Result<&mut Growing, OutputError> {
         let target = self.mirror.target(shard);
         let current = match self.current.take() {
             Some(current) if current.target() == target => current,
             _ => {
                 make_directories(&self.mirror.root, &target)?;
-                let growing = Growing::open(&target, &self.contents, seen(&target).as_ref())?;
+                // Before anything is asked of it: what another process finishes from now on is noticed.
+                let before = seen(&target);
+                let growing = match self.rests(shard) {
+                    true => Growing::reopen(&target, &self.contents, before.as_ref())?,
+                    false => Growing::open(&target, &self.contents, before.as_ref())?,
+                };
                 if !self.contents.overwrite && self.mirror.is_done(shard, &self.contents.settings) {
                     // Another process has finished it since, with samples that were passed over here.
                     if growing.keys().is_empty() {
@@ -199,29 +258,25 @@ impl Sink for Opened {
         Ok(vec![current.target().to_owned()])
     }
 
-    fn end_shard(&mut self, shard: &Path, is_whole: bool) -> Result<(), OutputError> {
+    fn end_shard(&mut self, shard: &Path, left: Left) -> Result<(), OutputError> {
         let target = self.mirror.target(shard);
         let is_open = self.current.as_ref().is_some_and(|current| current.target() == target);
-        if !is_open && !is_whole {
+        if left == Left::All && !is_open && !self.has_begun(&target) {
             return Ok(()); // nothing could be read of it
         }
-        self.shard(shard)?;
-        let mark = mark(&target);
-        if !is_whole {
-            OutputFile::create_in_tree(&mark)?.commit(|_| Ok(()))?;
+        if is_open || !self.rests(shard) {
+            self.shard(shard)?;
         }
+        let mark = match left {
+            Left::Nothing => None,
+            Left::Failed => Some(Mark::FAILED),
+            Left::All => Some(Mark::INCOMPLETE),
+        };
+        mark.map_or(Ok(()), |mark| mark.set(&target))?;
         if let Some(current) = self.current.take() {
             current.finish()?;
         }
-        if !is_whole {
-            return Ok(());
-        }
-        match fs::remove_file(&mark) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(OutputError::Io { path: mark, source })
-            }
-            _ => Ok(()),
-        }
+        MARKS.into_iter().filter(|&other| Some(other) != mark).try_for_each(|other| other.remove(&target))
     }
 }
 
@@ -246,9 +301,9 @@ mod tests {
         let [mut first, mut second] = [(), ()].map(|()| mirror.open(&contents, &[name]).unwrap());
         first.write(&image, &[array]).unwrap();
         assert!(second.complete().contains(name, Some(&sample)), "it is there, and passed over");
-        first.end_shard(name, true).unwrap();
+        first.end_shard(name, Left::Nothing).unwrap();
         let finished = fs::read(mirror.target(name)).unwrap();
-        assert!(matches!(second.end_shard(name, true), Err(OutputError::Busy { .. })));
+        assert!(matches!(second.end_shard(name, Left::Nothing), Err(OutputError::Busy { .. })));
         assert_eq!(fs::read(mirror.target(name)).unwrap(), finished);
         assert_eq!(fs::read_dir(&mirror.root).unwrap().count(), 2, "with the manifest");
     }
