@@ -3,14 +3,17 @@
 //! A sample is a run of members whose names differ only after the first dot of the base name. Nothing is ever unpacked; what a
 //! tar says of owners, links and devices is not acted on. Nothing here knows of tensors, or decodes a picture.
 
+mod group;
 mod names;
 mod reader;
 mod sample;
 mod scan;
+mod unpacked;
 mod writer;
 
+pub(crate) use group::{Found, Unusable};
 pub(crate) use names::{has_image_extension, inner_path, is_shard, stem};
-pub(crate) use reader::{End, Found, Unusable, is_tar, read};
+pub(crate) use reader::{End, is_tar, read};
 pub use sample::{Kept, Sample, Selection};
 pub(crate) use scan::{Scanned, ends_whole, scan, settings};
 pub(crate) use writer::{END, TarWriter, padded};

@@ -2,52 +2,23 @@
 
 use std::{
     cell::Cell,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufReader, Read},
     ops::ControlFlow,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use flate2::bufread::MultiGzDecoder;
-use pillow_exact::looks_like_image;
-use tar::{Archive, Entry, EntryType, Header};
+use tar::{Archive, EntryType, Header};
 
 use super::{
-    names::{has_image_extension, inner_path, split},
-    sample::{Kept, Sample, Selection},
+    group::{Found, Group},
+    names::{inner_path, split},
+    sample::Selection,
+    unpacked::{GZIP, Unpacked},
     writer::padded,
 };
 
-/// Members larger than this are refused, as files of that size are.
-const LARGEST_MEMBER: u64 = 2 << 30;
-
 /// Headers that extend a member's own, with a long name and the like, may take this much together. They are read whole.
 pub(super) const LARGEST_EXTENSIONS: u64 = 4 << 20;
-
-/// More images of one sample than are told apart.
-const MOST_IMAGES: usize = 64;
-
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-
-/// The image of a sample.
-#[derive(Debug)]
-pub(crate) struct Found {
-    /// The image's path in the shard, without root and `..`.
-    pub(crate) member: PathBuf,
-    /// Where its header stands in the unpacked shard.
-    pub(crate) offset: u64,
-    /// Its bytes, or why the sample cannot be used.
-    pub(crate) image: Result<Vec<u8>, Unusable>,
-    pub(crate) sample: Sample,
-}
-
-/// Why a sample cannot be used.
-#[derive(Debug)]
-pub(crate) enum Unusable {
-    /// No image can be had of it.
-    Damaged(String),
-    /// More than one can.
-    SeveralImages(String),
-}
 
 /// What is to be said of a shard that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,23 +63,18 @@ pub(crate) fn read(
         on(found)
     };
     let (position, limit) = (Cell::new(0), Cell::new(u64::MAX));
-    let mut source = BufReader::with_capacity(1 << 18, source);
-    let archive = match source.fill_buf() {
-        Ok([]) => {
+    let inner = match Unpacked::new(BufReader::with_capacity(1 << 18, source)) {
+        Ok(Some(inner)) => inner,
+        Ok(None) => {
             end.damage = Some("is empty".into());
             return end;
         }
-        Ok(start) if start.starts_with(&GZIP) => {
-            let inner = Box::new(MultiGzDecoder::new(source)) as Box<dyn Read>;
-            Counted { inner, position: &position, limit: &limit }
-        }
-        Ok(_) => Counted { inner: Box::new(source), position: &position, limit: &limit },
         Err(error) => {
             end.damage = Some(error.to_string());
             return end;
         }
     };
-    let mut archive = Archive::new(archive);
+    let mut archive = Archive::new(Counted { inner, position: &position, limit: &limit });
     let mut group = Group::default();
     // Where the next header should stand.
     let mut next = 0;
@@ -125,7 +91,7 @@ pub(crate) fn read(
                 let path = entry.path().map(|path| inner_path(&path))?;
                 if let Some((key, extension)) = split(&path) {
                     if key != group.key {
-                        let whole = std::mem::replace(&mut group, Group { key, ..Group::default() });
+                        let whole = std::mem::replace(&mut group, Group::of(key));
                         if whole.give(shard, selection, on).is_break() {
                             return Ok(ControlFlow::Break(()));
                         }
@@ -152,126 +118,25 @@ pub(crate) fn read(
         Ok(ControlFlow::Continue(())) => None,
     };
     // Of a damaged shard, the last sample may lack what is to be carried over.
-    if end.damage.is_none() || group.kept.len() == selection.keep.len() {
+    if end.damage.is_none() || group.has_all(selection) {
         let _ = group.give(shard, selection, on); // nothing follows
+    }
+    if end.damage.is_none() {
+        let checked = archive.into_inner().inner.check();
+        end.damage = checked.err().map(|error| format!("is damaged at byte {read}: {error}"));
     }
     end.is_empty = end.damage.is_none() && count == 0;
     end
 }
 
-/// An image that may be taken.
-struct Image {
-    /// Its place among the extensions to take.
-    rank: usize,
-    member: PathBuf,
-    offset: u64,
-    bytes: Result<Vec<u8>, String>,
-}
-
-/// The members of one key.
-#[derive(Default)]
-struct Group {
-    key: String,
-    /// The image to take.
-    image: Option<Image>,
-    /// The extensions of all images that might be meant.
-    images: Vec<String>,
-    kept: Vec<Kept>,
-}
-
-impl Group {
-    fn take(
-        &mut self,
-        path: PathBuf,
-        extension: String,
-        entry: &mut Entry<'_, impl Read>,
-        selection: &Selection,
-    ) -> io::Result<()> {
-        if selection.keep.contains(&extension) {
-            let bytes = read_member(entry, Vec::new())?.map_err(io::Error::other)?;
-            if !self.kept.iter().any(|kept| kept.extension == extension) {
-                self.kept.push(Kept { extension, bytes });
-            }
-            return Ok(());
-        }
-        let mut start = Vec::new();
-        let rank = if selection.image_keys.is_empty() {
-            if !has_image_extension(&path) {
-                entry.by_ref().take(64).read_to_end(&mut start)?;
-                if !looks_like_image(&start) {
-                    return Ok(());
-                }
-            }
-            0
-        } else {
-            match selection.image_keys.iter().position(|key| *key == extension) {
-                Some(rank) => rank,
-                None => return Ok(()),
-            }
-        };
-        let again = self.images.contains(&extension);
-        if self.images.len() == MOST_IMAGES {
-            return Ok(()); // a sample of so many is refused, or has the image to take already
-        }
-        self.images.push(extension);
-        // One that would not be taken need not be read.
-        if again || self.image.as_ref().is_none_or(|best| rank < best.rank) {
-            let bytes = read_member(entry, start)?;
-            self.image = Some(Image { rank, member: path, offset: entry.raw_header_position(), bytes });
-        }
-        Ok(())
-    }
-
-    /// Hands over the sample, if it has an image.
-    fn give(
-        self,
-        shard: &Path,
-        selection: &Selection,
-        on: &mut dyn FnMut(Found) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        let Some(Image { member, offset, bytes: image, .. }) = self.image else {
-            return ControlFlow::Continue(());
-        };
-        let images = self.images.join(", ");
-        let twice = (1..self.images.len()).any(|index| self.images[..index].contains(&self.images[index]));
-        let image = if twice {
-            Err(Unusable::Damaged(format!("its sample has two members of one name: {images}")))
-        } else if self.images.len() > 1 && selection.image_keys.is_empty() {
-            Err(Unusable::SeveralImages(format!(
-                "its sample has several images, {images}: image-key {} takes the first",
-                self.images[0]
-            )))
-        } else {
-            image.map_err(Unusable::Damaged)
-        };
-        let sample = Sample { shard: shard.to_owned(), key: self.key, kept: self.kept };
-        on(Found { member, offset, image, sample })
-    }
-}
-
-/// The rest of a member, after what was read of it. The outer error is the shard's, the inner one this member's.
-fn read_member(entry: &mut Entry<'_, impl Read>, start: Vec<u8>) -> io::Result<Result<Vec<u8>, String>> {
-    let size = entry.size();
-    if size > LARGEST_MEMBER {
-        return Ok(Err(format!("is larger than {} GiB, which no supported image is", LARGEST_MEMBER >> 30)));
-    }
-    let mut bytes = start;
-    entry.read_to_end(&mut bytes)?;
-    match bytes.len() as u64 {
-        length if length < size => Err(io::ErrorKind::UnexpectedEof.into()),
-        0 => Ok(Err("is empty".into())),
-        _ => Ok(Ok(bytes)),
-    }
-}
-
 /// A reader that says how far it is, and goes no further than it may.
-struct Counted<'a> {
-    inner: Box<dyn Read + 'a>,
+struct Counted<'a, R> {
+    inner: R,
     position: &'a Cell<u64>,
     limit: &'a Cell<u64>,
 }
 
-impl Read for Counted<'_> {
+impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let room = self.limit.get().saturating_sub(self.position.get());
         if room == 0 && !buffer.is_empty() {
@@ -289,6 +154,7 @@ impl Read for Counted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::Unusable;
     use tar::Builder;
 
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n and so on";
@@ -428,7 +294,53 @@ mod tests {
             .expect("memory");
         assert!(is_tar(&packed));
         assert_eq!(samples(&packed, &Selection::default()), samples(&good, &Selection::default()));
-        let cut = &packed[..packed.len() - 20];
-        assert!(samples(cut, &Selection::default()).1.damage.is_some());
+        for cut in [1, 20] {
+            let cut = &packed[..packed.len() - cut];
+            assert!(samples(cut, &Selection::default()).1.damage.is_some());
+        }
+        packed.extend(b"what gunzip passes over");
+        assert_eq!(samples(&packed, &Selection::default()), samples(&good, &Selection::default()));
+    }
+
+    #[test]
+    fn a_compressed_shard_of_another_checksum_is_damaged() {
+        let good = shard(&[("a.jpg", &[7; 1000]), ("b.jpg", &[8; 1000])]);
+        let mut packed = Vec::new();
+        flate2::read::GzEncoder::new(&good[..], flate2::Compression::none())
+            .read_to_end(&mut packed)
+            .expect("memory");
+        // As they are stored, they are found.
+        let at = packed.windows(100).position(|bytes| bytes == [8; 100]).expect("they are stored");
+        packed[at..at + 100].fill(0);
+        let (found, end) = samples(&packed, &Selection::default());
+        assert_eq!(found.len(), 2, "what came before is kept");
+        assert!(end.damage.expect("a checksum").starts_with("is damaged at byte 35"));
+    }
+
+    #[test]
+    fn what_is_kept_may_be_empty_and_costs_its_own_sample_where_it_is_too_large() {
+        let selection = selection(&[], &["txt"]);
+        let bytes = shard(&[("a.jpg", b"x"), ("a.txt", b""), ("b.jpg", b"x")]);
+        assert_eq!(samples(&bytes, &selection).0[0], ("a".to_owned(), "a.jpg".to_owned(), true, 1));
+
+        let size = (2 << 30) + 1;
+        let mut header = Header::new_gnu();
+        header.set_path("b.txt").expect("it is short");
+        header.set_size(size);
+        header.set_cksum();
+        let start = bytes[..bytes.len() - 1024].chain(&header.as_bytes()[..]);
+        let rest = shard(&[("c.jpg", b"x")]);
+        let mut found = Vec::new();
+        let large = start.chain(io::repeat(0).take(padded(size))).chain(&rest[..]);
+        let end = read(large, Path::new("s.tar"), &selection, &mut |one| {
+            found.push((one.member, one.image));
+            ControlFlow::Continue(())
+        });
+        assert_eq!(end, End::default());
+        let [(_, Ok(_)), (b, Err(Unusable::Damaged(reason))), (_, Ok(_))] = found.as_slice() else {
+            panic!("{found:?}")
+        };
+        assert_eq!(b, Path::new("b.jpg"));
+        assert_eq!(reason, "its sample's txt is to be kept, and is larger than 2 GiB");
     }
 }
