@@ -145,9 +145,23 @@ fn the_summary_is_last_whatever_ended_the_run() {
     assert_eq!(ends(&["--json"], full().into()), error);
     assert_eq!(ends(&["-o", "-"], full().into()), error);
     assert_eq!(ends(&["--failures", "/dev/full"], std::process::Stdio::null()), error);
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    assert_eq!(ends(&[], writer.into()), (Some(0), "unheard".to_owned()));
+    let unread = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    for all_there_is in [&[][..], &["--json"], &["-o", "-"]] {
+        assert_eq!(ends(all_there_is, unread().into()), (Some(0), "unheard".to_owned()));
+    }
+    // What is written to a file was asked for too.
+    let file = directory.path().join("a.npy");
+    let path = file.to_str().unwrap();
+    assert_eq!(ends(&["--json", "-o", path], unread().into()), (Some(1), "complete".to_owned()));
+    assert!(file.exists());
+    let (drawn, path) = (directory.path().join("drawn"), directory.path().join("drawn/"));
+    assert_eq!(ends(&["--pca", path.to_str().unwrap()], unread().into()), (Some(1), "complete".to_owned()));
+    let drawn = fs::read_dir(drawn).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(drawn.filter(|path| path.extension().is_some_and(|end| end == "png")).count(), 3);
 }
 
 /// A run whose list stays open after its first image, which gets a signal; gives how it ended, once the list is closed where the

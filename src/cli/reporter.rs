@@ -19,14 +19,16 @@ pub(super) struct Reporter<'a> {
     progress: Option<Progress>,
     /// Why standard output cannot be written.
     unprintable: Option<io::Error>,
+    /// Whether nobody reads what is printed any more, of a run that goes on for what it writes.
+    unread: bool,
 }
 
 impl<'a> Reporter<'a> {
     pub(super) fn new(show: &'a Show) -> Self {
-        Self { show, progress: None, unprintable: None }
+        Self { show, progress: None, unprintable: None, unread: false }
     }
 
-    /// Shows an event; breaks off where nobody reads what is printed.
+    /// Shows an event; breaks off where nobody reads what is printed, and that is all there is.
     pub(super) fn take(&mut self, event: Event<'_>) -> ControlFlow<()> {
         match (event, &mut self.progress) {
             (Event::Started { total }, progress) => {
@@ -49,9 +51,17 @@ impl<'a> Reporter<'a> {
                 ControlFlow::Continue(())
             }
             (Event::Image { status, warnings, records }, Some(progress)) => {
-                show_image(self.show, progress, status, warnings, records).map_break(|error| {
-                    self.unprintable = Some(error);
-                })
+                match show_image(self.show, self.unread, progress, status, warnings, records) {
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.show.writes => {
+                        self.unread = true;
+                        ControlFlow::Continue(())
+                    }
+                    Err(error) => {
+                        self.unprintable = Some(error);
+                        ControlFlow::Break(())
+                    }
+                    Ok(()) => ControlFlow::Continue(()),
+                }
             }
             (Event::Image { .. } | Event::Shard { .. }, None) => unreachable!("images come after the start"),
         }
@@ -70,6 +80,7 @@ impl<'a> Reporter<'a> {
         });
         if let (Some(summary), true, true) = (&summary, self.show.json, self.show.is_batch)
             && ran != Ok(Ended::Unheard)
+            && !self.unread
         {
             // A reader that has gone after the last image has all that it wanted, and what ended the run matters more.
             let printed = print_line(&summary.ended(ran.as_ref().ok().copied()));
@@ -116,11 +127,12 @@ impl<'a> Reporter<'a> {
 
 fn show_image(
     show: &Show,
+    unread: bool,
     progress: &mut Progress,
     status: Status,
     warnings: &[String],
     records: &[Record<'_>],
-) -> ControlFlow<io::Error> {
+) -> io::Result<()> {
     for record in records {
         if let Some(failure) = record.failure.as_ref().filter(|_| !show.told.contains(record.path)) {
             progress.aside(|| show.voice.say_of("error", record.path, &told_of_image(failure)));
@@ -132,15 +144,11 @@ fn show_image(
         }
     }
     progress.step(status);
-    for record in records {
+    for record in records.iter().filter(|_| !unread) {
         let line = if show.json { Some(record.json()) } else { text(record).filter(|_| show.shapes) };
-        if let Some(line) = line
-            && let Err(error) = progress.aside(|| print_line(&line))
-        {
-            return ControlFlow::Break(error);
-        }
+        line.map_or(Ok(()), |line| progress.aside(|| print_line(&line)))?;
     }
-    ControlFlow::Continue(())
+    Ok(())
 }
 
 /// `photo.jpg  last_hidden_state  [1, 257, 1024]  f32`; none for an image without features, which standard error

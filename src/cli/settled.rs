@@ -57,6 +57,8 @@ pub(super) struct Show {
     pub(super) voice: Voice,
     /// Whether shapes are printed, as nothing is written, or nothing but pictures.
     pub(super) shapes: bool,
+    /// Whether files are written, which are asked for beside what is printed.
+    pub(super) writes: bool,
     /// Whether there may be several images.
     pub(super) is_batch: bool,
     pub(super) overwrites: bool,
@@ -140,6 +142,8 @@ impl Settled {
             },
             voice: args.progress.voice(),
             shapes: args.output.is_none() && !drawings.iter().any(|one| one.place == DrawingPlace::Stdout),
+            writes: args.output.as_ref().is_some_and(|path| !is_dash(path))
+                || drawings.iter().any(|one| one.place != DrawingPlace::Stdout),
             is_batch: !is_one,
             overwrites: args.overwrite,
             warns_of_random_weights: args.random_weights.is_some() && request.needs_tower() && !args.quiet,
