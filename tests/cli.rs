@@ -256,3 +256,23 @@ fn a_full_target_is_an_error_and_a_closed_pipe_is_not() {
         command().arg("--model").arg(tiny()).arg(picture()).stdout(writer).stderr(Stdio::piped()).spawn();
     support::run::Outcome::from(child.unwrap().wait_with_output().unwrap()).done();
 }
+
+/// Which of the threads is the one too many is another for each limit.
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_that_cannot_be_started_are_an_error() {
+    let mut told = String::new();
+    for kilobytes in (10_000..60_000).step_by(1000) {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("ulimit -v {kilobytes}; exec \"$0\" \"$@\"")]);
+        shell.arg(env!("CARGO_BIN_EXE_clip-features")).arg("--model").arg(tiny()).arg(picture());
+        let output = shell.output().unwrap();
+        assert_ne!(output.status.code(), Some(101), "{kilobytes}: {output:?}");
+        told.push_str(&String::from_utf8_lossy(&output.stderr));
+    }
+    for threads in ["error: a thread", " threads"] {
+        let line = format!("{threads} cannot be started: ");
+        let rest = told.split_once(&line).unwrap_or_else(|| panic!("{line} is not in {told}")).1;
+        assert!(rest.lines().nth(1).is_some_and(|hint| hint.starts_with("hint: --threads 1")), "{rest}");
+    }
+}

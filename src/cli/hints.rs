@@ -78,11 +78,14 @@ fn of_job(error: &JobError) -> Option<String> {
         JobError::DrawnShards { .. } => "leave --output out, or write one tar or archive",
         JobError::Clash { .. } => "give the directory that holds both, so that their paths differ",
         JobError::NoImages { drawn: 1.. } => "name their own directory, and they are taken for images",
+        JobError::Thread(_) => FEWER_THREADS,
         JobError::NoSpace { .. } => "--dtype f16 halves it, --tokens may leave some out",
         _ => return None,
     };
     Some(hint.to_owned())
 }
+
+const FEWER_THREADS: &str = "--threads 1 starts the fewest; ulimit -u and -v limit threads and their memory";
 
 fn of_input(error: &InputError) -> Option<&'static str> {
     let InputError::NoList { reason, .. } = error else { return None };
@@ -105,6 +108,7 @@ fn of_model(error: &ModelError) -> Option<&'static str> {
             Some("the patch_size of config.json and of preprocessor_config.json must agree")
         }
         ModelError::NoPatch { .. } => Some("give a larger --image-size"),
+        ModelError::Threads { .. } => Some(FEWER_THREADS),
         ModelError::NoWeights { .. } => Some("--random-weights runs this architecture without weights"),
         _ => None,
     }

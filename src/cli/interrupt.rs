@@ -1,11 +1,14 @@
 //! Ctrl-C, SIGTERM and a terminal that closes: the first ends the run after the batch in flight, the second at once.
 
 use super::print::Voice;
-use crate::job::Stop;
+use crate::job::{JobError, Stop};
 
 /// Takes over the signals for the rest of the process.
+///
+/// # Errors
+/// There is no thread to listen on.
 #[cfg(unix)]
-pub(super) fn listen(stop: &Stop, voice: Voice) {
+pub(super) fn listen(stop: &Stop, voice: Voice) -> Result<(), JobError> {
     use signal_hook::{
         consts::{SIGHUP, SIGINT, SIGTERM},
         iterator::Signals,
@@ -16,7 +19,7 @@ pub(super) fn listen(stop: &Stop, voice: Voice) {
     let wanted = [SIGINT, SIGTERM].into_iter().chain((!ignores(SIGHUP)).then_some(SIGHUP));
     if let Ok(mut signals) = Signals::new(wanted) {
         let stop = stop.clone();
-        std::thread::spawn(move || {
+        let listen = move || {
             for signal in signals.forever() {
                 if !stop.is_asked() {
                     voice.say("interrupted", "finishing the images in flight; once more to end at once");
@@ -26,8 +29,10 @@ pub(super) fn listen(stop: &Stop, voice: Voice) {
                     std::process::exit(Exit::Interrupted.code().into());
                 }
             }
-        });
+        };
+        std::thread::Builder::new().spawn(listen).map_err(JobError::Thread)?;
     }
+    Ok(())
 }
 
 /// Whether a signal was ignored when the process began, as nohup sees to, or that cannot be told: to listen to it would undo that.
@@ -41,4 +46,6 @@ fn ignores(signal: i32) -> bool {
 
 /// Where there are no signals, Ctrl-C ends the process at once, which costs the images in flight and tears no output.
 #[cfg(not(unix))]
-pub(super) fn listen(_: &Stop, _: Voice) {}
+pub(super) fn listen(_: &Stop, _: Voice) -> Result<(), JobError> {
+    Ok(())
+}

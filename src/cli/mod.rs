@@ -98,7 +98,7 @@ fn execute(mut settled: Settled, arguments: &Args) -> Result<Exit, String> {
         };
     }
     let stop = Stop::new();
-    interrupt::listen(&stop, show.voice);
+    interrupt::listen(&stop, show.voice).map_err(|error| told(&error))?;
     let resumes = prepared.resumes();
     let mut reporter = Reporter::new(&show);
     let ran = prepared.run(&stop, &mut |event| reporter.take(event));

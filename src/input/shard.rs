@@ -58,7 +58,8 @@ pub fn expand(
 /// A shard's samples. It is read on a thread of its own, one sample ahead.
 fn samples(path: PathBuf, name: PathBuf, selection: Selection) -> impl Iterator<Item = Item> + Send {
     let (out, samples) = mpsc::sync_channel(1);
-    thread::spawn(move || {
+    let (source, of_shard) = (path.clone(), name.clone());
+    let read = move || {
         let root = if is_stdin(&path) { PathBuf::new() } else { shard::stem(&name) };
         let end = match open(&path) {
             Ok(reader) => shard::read(reader, &name, &selection, &mut |found| {
@@ -69,11 +70,19 @@ fn samples(path: PathBuf, name: PathBuf, selection: Selection) -> impl Iterator<
             }),
             Err(error) => shard::End { damage: Some(error.to_string()), ..shard::End::default() },
         };
-        let shard::End { passed_over, is_empty, damage } = end;
-        let source = Source::ShardEnd { shard: path, passed_over, is_empty, damage };
-        let _ = out.send(Item { source, name, sample: None });
+        let _ = out.send(end_of(path, name, end));
+    };
+    // None of its samples is had without the thread.
+    let unread = thread::Builder::new().spawn(read).err().map(|error| {
+        let damage = Some(format!("cannot be read, as a thread cannot be started: {error}"));
+        end_of(source, of_shard, shard::End { damage, ..shard::End::default() })
     });
-    samples.into_iter()
+    samples.into_iter().chain(unread)
+}
+
+fn end_of(shard: PathBuf, name: PathBuf, end: shard::End) -> Item {
+    let shard::End { passed_over, is_empty, damage } = end;
+    Item { source: Source::ShardEnd { shard, passed_over, is_empty, damage }, name, sample: None }
 }
 
 fn item_of(path: &Path, root: &Path, Found { member, offset, image, sample }: Found) -> Item {

@@ -1,6 +1,6 @@
 //! Why a job ends before its inputs do.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
@@ -98,6 +98,9 @@ pub enum JobError {
         /// Where they would go.
         path: PathBuf,
     },
+    /// The system gives no thread to work on.
+    #[error("a thread cannot be started: {0}")]
+    Thread(io::Error),
     /// The heat map's query is no patch of the picture.
     #[error("{0}")]
     Query(String),

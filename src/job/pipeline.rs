@@ -8,13 +8,16 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    thread,
+    thread::{self, Builder},
     time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 
-use super::failure::{Failure, Stage};
+use super::{
+    error::JobError,
+    failure::{Failure, Stage},
+};
 use crate::{
     extractor::{Picture, Preprocessed},
     input::Item,
@@ -97,8 +100,8 @@ type Slot = (Item, Receiver<Prepared>);
 /// tower at that moment is finished and written.
 ///
 /// # Errors
-/// The first error of `encode` or `write`.
-pub(super) fn run<E: Send>(
+/// The first error of `encode` or `write`, or a thread cannot be started.
+pub(super) fn run<E: Send + From<JobError>>(
     items: impl Iterator<Item = Item> + Send + 'static,
     layout: Layout,
     stop: &Receiver<()>,
@@ -109,22 +112,27 @@ pub(super) fn run<E: Send>(
     let (slots_in, slots) = bounded::<Slot>(window);
     let (jobs_in, jobs) = bounded::<(Item, Sender<Prepared>)>(window);
     // Threads that nothing waits for: they may read from a producer that never ends.
-    thread::spawn(move || feed(items, &slots_in, &jobs_in));
+    start(move || feed(items, &slots_in, &jobs_in))?;
     for _ in 0..layout.workers {
         let (jobs, prepare) = (jobs.clone(), prepare.clone());
-        thread::spawn(move || work(&jobs, &*prepare));
+        start(move || work(&jobs, &*prepare))?;
     }
     drop(jobs);
     thread::scope(|scope| {
         let (results_in, results) = bounded::<(Item, Outcome)>(2 * layout.batch);
-        let writer =
-            scope.spawn(move || results.into_iter().try_for_each(|(item, outcome)| write(item, outcome)));
+        let write = move || results.into_iter().try_for_each(|(item, outcome)| write(item, outcome));
+        let writer = Builder::new().spawn_scoped(scope, write).map_err(JobError::Thread)?;
         let mut queue = Queue { slots, stop, front: None };
         let encoded = encode_all(&mut queue, layout.batch, encode, &results_in);
         drop((results_in, queue));
         let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         written.and(encoded)
     })
+}
+
+/// Starts a thread. It ends when the channels do that it is given.
+fn start(work: impl FnOnce() + Send + 'static) -> Result<(), JobError> {
+    Builder::new().spawn(work).map(drop).map_err(JobError::Thread)
 }
 
 /// Hands each input to the workers and its place to the consumer.
