@@ -257,6 +257,31 @@ fn a_full_target_is_an_error_and_a_closed_pipe_is_not() {
     support::run::Outcome::from(child.unwrap().wait_with_output().unwrap()).done();
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pipe_that_is_named_takes_a_tensor_and_a_terminal_takes_none() {
+    let to = |target: &str| run([&picture(), "-o", target, "--format", "npy"]).done().stdout;
+    assert!(to("/dev/stdout") == to("-"));
+
+    // Of util-linux: it gives a command a terminal, and prints what comes out of it.
+    let on_terminal = |arguments: &str| {
+        let command =
+            format!("'{}' -m '{}' {arguments}", env!("CARGO_BIN_EXE_clip-features"), tiny().display());
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).output()
+    };
+    for (target, told) in [
+        ("-o /dev/tty --format npy", "error: /dev/tty: is a terminal, and the tensor is binary"),
+        ("-o /dev/stdout --format npy", "error: /dev/stdout: is a terminal, and the tensor is binary"),
+        ("--pca /dev/tty", "error: --pca /dev/tty: is a terminal, and pictures are binary"),
+    ] {
+        let Ok(output) = on_terminal(&format!("'{}' {target}", picture())) else { return };
+        let shown = String::from_utf8(output.stdout).expect("nothing binary");
+        assert!(shown.contains(told) && shown.contains("hint: name a file"), "{shown}");
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
 /// Which of the threads is the one too many is another for each limit.
 #[cfg(target_os = "linux")]
 #[test]

@@ -10,7 +10,7 @@ use anyhow::{Error, Result, bail};
 use super::{args::Args, hints::told};
 use crate::{
     job::{Drawing, DrawingKind, DrawingPlace},
-    output::{Directory, OutputError},
+    output::{Directory, OutputError, is_terminal},
 };
 
 /// The drawings that are asked for, of one image or of several.
@@ -39,6 +39,9 @@ fn place(option: &str, path: &Path, args: &Args, is_one: bool) -> Result<Drawing
             );
         }
         return Ok(DrawingPlace::Stdout);
+    }
+    if is_terminal(path) {
+        bail!("{option} {}: is a terminal, and pictures are binary\nhint: name a file", path.display());
     }
     let last = path.as_os_str().as_encoded_bytes().last();
     let is_directory = path.is_dir() || last.is_some_and(|&byte| std::path::is_separator(byte.into()));

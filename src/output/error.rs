@@ -66,6 +66,12 @@ pub enum OutputError {
     /// Binary data and a person's screen.
     #[error("standard output is a terminal, and the tensor is binary\nhint: redirect it, or name a file")]
     Terminal,
+    /// The same of a path.
+    #[error("{}: is a terminal, and the tensor is binary\nhint: name a file", path.display())]
+    TerminalPath {
+        /// The target.
+        path: PathBuf,
+    },
     /// A format that cannot be written one image after the other.
     #[error("a stream of several images is .npy")]
     NoStream,

@@ -18,6 +18,7 @@ mod name;
 mod part;
 mod parts;
 mod tarball;
+mod terminal;
 
 pub use array::Array;
 pub use contents::{Contents, TensorSpec};
@@ -32,3 +33,4 @@ pub use kinds::{Asked, Directory, OpenDirectory, choose};
 pub use metadata::Metadata;
 pub use name::key;
 pub use part::Part;
+pub(crate) use terminal::is_terminal;

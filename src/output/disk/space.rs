@@ -8,6 +8,8 @@ use super::whole::parent;
 pub fn free_space(path: &Path) -> Option<u64> {
     let existing = path.ancestors().find(|path| path.exists()).unwrap_or_else(|| parent(path));
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
+    // A device or a pipe keeps nothing.
+    existing.metadata().ok().filter(|found| found.is_file() || found.is_dir())?;
     fs4::available_space(existing).ok()
 }
 

@@ -19,7 +19,7 @@ pub(crate) use catalogue::Catalogue;
 pub use directory::{Directory, OpenDirectory};
 
 use super::{
-    Destination, Dtype, Format, OutputError, Part, Setting,
+    Destination, Dtype, Format, OutputError, Part, Setting, is_terminal,
     parts::{Layout, Many, Names},
 };
 
@@ -71,6 +71,9 @@ const KINDS: [fn(&Asked) -> Claim; 9] = [
 /// # Errors
 /// It cannot be told which, or it cannot do what was asked.
 pub fn choose(asked: &Asked) -> Result<Box<dyn Destination>, OutputError> {
+    if let Some(path) = asked.path.clone().filter(|path| is_terminal(path)) {
+        return Err(OutputError::TerminalPath { path });
+    }
     let destination = KINDS.iter().find_map(|claim| claim(asked)).expect("the last kind takes any path")?;
     let given = [
         (Setting::Format, asked.format.is_some() || asked.tar),
