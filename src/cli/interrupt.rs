@@ -1,4 +1,5 @@
-//! Ctrl-C, SIGTERM and a terminal that closes: the first ends the run after the batch in flight, the second at once.
+//! Ctrl-C, SIGTERM and a terminal that closes: the first ends the run after the batch in flight, the second at once. And SIGXFSZ, which
+//! ends none.
 
 use super::print::Voice;
 use crate::job::{JobError, Stop};
@@ -34,6 +35,17 @@ pub(super) fn listen(stop: &Stop, voice: Voice) -> Result<(), JobError> {
     }
     Ok(())
 }
+
+/// Lets a write beyond the limit on a file's size fail, as one on a full disk does, rather than end the process without a word.
+#[cfg(unix)]
+pub(super) fn outlive_size_limit() {
+    // That it came is told by the write.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
+}
+
+/// Where there are no signals, a write fails in any case.
+#[cfg(not(unix))]
+pub(super) fn outlive_size_limit() {}
 
 /// Whether a signal was ignored when the process began, as nohup sees to, or that cannot be told: to listen to it would undo that.
 #[cfg(unix)]

@@ -47,6 +47,7 @@ use settled::Settled;
 /// For the rest of the process, the first Ctrl-C, SIGTERM or (on Linux, unless it was ignored) SIGHUP ends the run after the images in
 /// flight, and the second one ends the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    interrupt::outlive_size_limit();
     let typed: Vec<OsString> = arguments.into_iter().collect();
     let arguments = match Args::try_parse_from(&typed) {
         Ok(arguments) => arguments,

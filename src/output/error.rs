@@ -236,6 +236,9 @@ fn hint(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "\nhint: make room and run the same command again"
         }
+        io::ErrorKind::FileTooLarge => {
+            "\nhint: raise the limit on a file's size, ulimit -f, and run the same command again"
+        }
         _ => "",
     }
 }
