@@ -72,6 +72,14 @@ pub enum OutputError {
         /// The target.
         path: PathBuf,
     },
+    /// Several images, and the name of a file of a format that is not written, which would become a directory's.
+    #[error("{}: files of this format are not written\nhint: name {}, or {}/ for a directory", path.display(), instead.display(), path.display())]
+    Unwritten {
+        /// The target.
+        path: PathBuf,
+        /// The name of a file of the nearest format.
+        instead: PathBuf,
+    },
     /// A format that cannot be written one image after the other.
     #[error("a stream of several images is .npy")]
     NoStream,

@@ -22,6 +22,7 @@ use super::{
     Destination, Dtype, Format, OutputError, Part, Setting, is_terminal,
     parts::{Layout, Many, Names},
 };
+use crate::shard;
 
 /// What was asked for of an output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,6 +75,7 @@ pub fn choose(asked: &Asked) -> Result<Box<dyn Destination>, OutputError> {
     if let Some(path) = asked.path.clone().filter(|path| is_terminal(path)) {
         return Err(OutputError::TerminalPath { path });
     }
+    asked.check_directory()?;
     let destination = KINDS.iter().find_map(|claim| claim(asked)).expect("the last kind takes any path")?;
     let given = [
         (Setting::Format, asked.format.is_some() || asked.tar),
@@ -117,6 +119,25 @@ impl Asked {
         let last = path.as_os_str().as_encoded_bytes().last();
         let ends_in_slash = last.is_some_and(|&byte| std::path::is_separator(byte.into()));
         ends_in_slash || path.is_dir() || self.several && Format::of_path(path).is_none()
+    }
+
+    /// Refuses the name of a packed file for a directory of several images that is not there yet.
+    fn check_directory(&self) -> Result<(), OutputError> {
+        let Some(path) = self.path.clone().filter(|path| self.several && !path.is_dir()) else {
+            return Ok(());
+        };
+        let name = path.as_os_str().to_string_lossy().to_ascii_lowercase();
+        let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+        if ends(&[".tgz", ".tar.gz"]) {
+            let mut instead = shard::stem(&path).into_os_string();
+            instead.push(".tar");
+            return Err(OutputError::Unwritten { path, instead: instead.into() });
+        }
+        if ends(&[".npz"]) {
+            let instead = path.with_extension("npy");
+            return Err(OutputError::Unwritten { path, instead });
+        }
+        Ok(())
     }
 
     /// The claim of a file of many images in this format, if that is what its name says. To one that is there
@@ -170,6 +191,15 @@ mod tests {
         ] {
             let found = kind(&asked);
             assert!(found.starts_with(want), "{asked:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn several_images_make_no_directory_with_the_name_of_a_packed_file() {
+        for (name, instead) in [("a/x.tgz", "a/x.tar"), ("x.y.tar.gz", "x.y.tar"), ("x.NPZ", "x.npy")] {
+            let message = choose(&asked(name, true)).unwrap_err().to_string();
+            assert!(message.contains(&format!("\nhint: name {instead}, or {name}/ for")), "{message}");
+            choose(&asked(&format!("{name}/"), true)).unwrap();
         }
     }
 
