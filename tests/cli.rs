@@ -208,6 +208,18 @@ fn a_bad_model_is_named_and_code_2() {
         fs::write(path.join("config.json"), config.to_string()).unwrap();
     };
     model(&deeper).failed(2, "tensor encoder.layers.3.layer_norm1.weight is missing, expected shape [36]");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let allow = |mode| fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
+        allow(0o000);
+        // Nothing keeps root out.
+        if fs::read_dir(directory.path()).is_err() {
+            let locked = command().arg("--model").arg(directory.path()).arg(picture()).output().unwrap();
+            support::run::Outcome::from(locked).failed(2, ": Permission denied");
+        }
+        allow(0o700);
+    }
     let missing = command().args(["--model", "no/such/dir", &picture()]).output().unwrap();
     support::run::Outcome::from(missing).failed(2, "no/such/dir: ");
 }

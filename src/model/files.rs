@@ -59,9 +59,11 @@ impl ModelFiles {
     /// # Errors
     /// `path` does not exist, or is neither a directory nor a `.safetensors` file.
     pub fn locate(path: &Path) -> Result<Self, ModelError> {
-        let kind =
-            std::fs::metadata(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+        let io_error = |source| ModelError::Io { path: path.to_owned(), source };
+        let kind = std::fs::metadata(path).map_err(io_error)?;
         if kind.is_dir() {
+            // One that may not be searched holds nothing that is seen.
+            std::fs::metadata(path.join(".")).map_err(io_error)?;
             return Ok(Self::in_directory(path));
         }
         if path.extension().is_some_and(|extension| extension == "safetensors") {

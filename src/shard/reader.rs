@@ -36,7 +36,8 @@ pub(crate) fn is_tar(start: &[u8]) -> bool {
     if start.starts_with(&GZIP) {
         return true;
     }
-    start.get(..512).is_some_and(is_header)
+    // Nothing but the mark of its end is an empty one, and no image.
+    start.get(..512).is_some_and(|block| is_header(block) || block == [0; 512])
 }
 
 /// Whether a block is a header, by its checksum.
@@ -206,7 +207,7 @@ mod tests {
             [expect("d/a", "d/a.jpg", 1), expect("etc/b", "etc/b", 0), expect("e", "e.seg.png", 0)]
         );
         assert_eq!(end, End::default());
-        assert!(is_tar(&bytes) && !is_tar(PNG) && !is_tar(&[0; 512]));
+        assert!(is_tar(&bytes) && is_tar(&[0; 512]) && !is_tar(PNG) && !is_tar(&[0; 511]));
     }
 
     #[test]
