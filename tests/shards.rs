@@ -262,6 +262,13 @@ fn hostile_names_stay_inside_and_doubled_keys_fail() {
         assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
         assert!(outcome.stderr.contains("up"), "{}", outcome.stderr);
     }
+    // Of two samples with one key the second fails in each run, though there is one by then.
+    let again = run([&text(&at("in.tar")), "-o", &text(&at("mirror/")), "-q"]);
+    assert_eq!(
+        (again.code, again.stderr.matches("has a sample up already").count()),
+        (Some(1), 1),
+        "{again:?}"
+    );
     let mut found: Vec<_> =
         fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     found.sort();

@@ -1,6 +1,7 @@
 //! The last stage: each image's outcome into the destination and to the caller, in order.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::Write,
     ops::ControlFlow,
@@ -57,8 +58,16 @@ pub(super) struct Recorder<'a> {
     pub(super) load: Option<Duration>,
     pub(super) on: &'a mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
     pub(super) tally: Tally,
-    /// Whether a sample of the tar that is being read has failed.
-    pub(super) lost_sample: bool,
+    /// The samples so far of the tar that is repeated.
+    pub(super) repeated: Repeated,
+}
+
+/// Samples of a tar that is repeated.
+#[derive(Debug, Default)]
+pub(super) struct Repeated {
+    keys: HashSet<String>,
+    /// Whether some have failed.
+    lacks: bool,
 }
 
 impl<'a> Recorder<'a> {
@@ -70,7 +79,7 @@ impl<'a> Recorder<'a> {
         item.source.refused()?;
         let path = item.source.to_string();
         if let Source::ShardEnd { passed_over, is_empty, damage, .. } = &item.source {
-            let left = match std::mem::take(&mut self.lost_sample) {
+            let left = match std::mem::take(&mut self.repeated).lacks {
                 _ if damage.is_some() => Left::All,
                 true => Left::Failed,
                 false => Left::Nothing,
@@ -80,6 +89,13 @@ impl<'a> Recorder<'a> {
             if damage.is_none() {
                 return Ok(());
             }
+        }
+        if let (Some(sample), true) = (&item.sample, self.job.destination.repeats_shards())
+            && !self.repeated.keys.insert(sample.key.clone())
+        {
+            // Also where the other is there from an earlier run, so that each run fails it.
+            let reason = format!("its tar has a sample {} already", sample.key);
+            return self.failed(item, &Failure::new(Stage::Write, reason));
         }
         match outcome {
             Outcome::Skipped => {
@@ -240,7 +256,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn failed(&mut self, item: &Item, failure: &Failure) -> Result<(), Cut> {
-        self.lost_sample |= item.sample.is_some();
+        self.repeated.lacks |= item.sample.is_some();
         let (path, facts) = (item.source.to_string(), FailureFacts::of(failure));
         let record = Record { path: &path, status: Status::Failed, features: None, failure: Some(facts) };
         if let (Some(file), Some(path)) = (&mut self.failures, &self.job.failures) {

@@ -16,7 +16,7 @@ use super::{
     overlap::{Overlap, check_failures},
     pipeline::{self, Encoded, Layout, Prepare, Stages},
     prepared::{Prepared, is_complete},
-    recorder::{Cut, Recorder},
+    recorder::{Cut, Recorder, Repeated},
     report::{Ended, Event, Tally},
     stop::Stop,
 };
@@ -77,7 +77,7 @@ impl Prepared {
             load,
             on,
             tally: Tally::default(),
-            lost_sample: false,
+            repeated: Repeated::default(),
         };
         let started = recorder.tell(Event::Started { total: images.count() });
         let layout = Layout {
