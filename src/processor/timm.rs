@@ -118,6 +118,14 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_the_double_that_python_reads() {
+        // With the next double above it, the edge would be 244.
+        let found =
+            parse(r#""input_size": [3, 224, 224], "crop_pct": 0.9142857142857143"#).expect("a processor");
+        assert_eq!(found.resize, Some(Size::ShortestEdge { edge: 245, longest: None }));
+    }
+
+    #[test]
     fn a_fixed_models_own_size_counts() {
         let text = |fixed: bool| {
             format!(
