@@ -257,7 +257,31 @@ fn processor_file(directory: &Path) -> Option<PathBuf> {
     is_there(&plain).then_some(plain)
 }
 
-/// The image processor's settings inside the text of a `processor_config.json`.
+/// The image processor's settings inside the text of a `processor_config.json`; a null is none, and transformers goes on to the
+/// other file.
 pub(crate) fn nested_image_processor(text: &str) -> Option<Value> {
-    serde_json::from_str::<Value>(text).ok()?.get_mut("image_processor").map(Value::take)
+    let mut config: Value = serde_json::from_str(text).ok()?;
+    config.get_mut("image_processor").map(Value::take).filter(|settings| !settings.is_null())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_settings_come_first_unless_they_are_null() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let found = || processor_file(directory.path());
+        let nested = write("processor_config.json", r#"{"image_processor": null}"#);
+        assert_eq!(found(), None);
+        let plain = write("preprocessor_config.json", "{}");
+        assert_eq!(found(), Some(plain));
+        write("processor_config.json", r#"{"image_processor": {}}"#);
+        assert_eq!(found(), Some(nested));
+    }
 }
