@@ -159,7 +159,8 @@ impl ProcessorConfig {
         }
     }
 
-    /// Refuses what raises in transformers' torchvision classes.
+    /// Refuses what raises in transformers' torchvision classes, and what is not followed to the bit: a lanczos filter over floats, and
+    /// 8-bit integers times a whole number, which wrap.
     fn check_torchvision(&self) -> Result<(), ConfigError> {
         let refuse = |field: &str, found: String, expected: &str| {
             Err(ConfigError::Field { field: field.into(), found, expected: expected.into() })
@@ -175,6 +176,11 @@ impl ProcessorConfig {
                     "nearest, bilinear or bicubic where pixels are rescaled before they are resized";
                 return refuse("resample", self.resample.name().into(), expected);
             }
+            // A config's 1 and 1.0 are one number here, and with the former pixels stay integers.
+            if let Some(factor) = self.rescale.filter(|factor| factor.fract() == 0.0) {
+                let expected = "a fraction, with which DINOv3ViTImageProcessor makes floats of pixels";
+                return refuse("rescale_factor", factor.to_string(), expected);
+            }
             if self.rescale.is_none() {
                 return refuse(
                     "do_rescale",
@@ -183,6 +189,14 @@ impl ProcessorConfig {
                 );
             }
             return Ok(());
+        }
+        if let (Some(factor), None) = (self.rescale, self.normalize)
+            && factor.fract() == 0.0
+            && !(0.0..=1.0).contains(&factor)
+        {
+            let expected =
+                "a fraction where do_normalize is false, since torchvision's integers of 8 bits wrap";
+            return refuse("rescale_factor", factor.to_string(), expected);
         }
         if let (Some(factor), Some(normalize)) = (self.rescale, self.normalize) {
             // It divides 1 by the factor, and then by the products with std.
@@ -210,6 +224,8 @@ mod tests {
             (ProcessorConfig { resample: Filter::Box, ..clip.clone() }, "resample"),
             (ProcessorConfig { resample: Filter::Hamming, ..clip.clone() }, "resample"),
             (ProcessorConfig { rescale: Some(0.0), ..clip.clone() }, "rescale_factor"),
+            (ProcessorConfig { rescale: Some(2.0), normalize: None, ..clip.clone() }, "rescale_factor"),
+            (ProcessorConfig { rescale: Some(-1.0), normalize: None, ..clip.clone() }, "rescale_factor"),
         ] {
             let error = config.clone().on(Backend::Torchvision).expect_err(field).to_string();
             assert!(error.contains(field), "{error}");
@@ -222,9 +238,14 @@ mod tests {
         for (config, field) in [
             (ProcessorConfig { resample: Filter::Lanczos, ..dinov3.clone() }, "resample"),
             (ProcessorConfig { resample: Filter::Box, ..dinov3.clone() }, "resample"),
+            (ProcessorConfig { rescale: Some(1.0), ..dinov3.clone() }, "rescale_factor"),
             (ProcessorConfig { rescale: None, ..dinov3 }, "do_rescale"),
         ] {
             assert!(config.on(Backend::Torchvision).expect_err(field).to_string().contains(field));
+        }
+        for (rescale, normalize) in [(1.0, None), (0.5, None), (2.0, clip.normalize)] {
+            let config = ProcessorConfig { rescale: Some(rescale), normalize, ..clip.clone() };
+            config.on(Backend::Torchvision).expect("it can");
         }
         let unresized = ProcessorConfig { resample: Filter::Box, resize: None, ..clip };
         assert_eq!(unresized.on(Backend::Torchvision).expect("not in use").backend, Backend::Torchvision);
