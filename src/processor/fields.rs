@@ -6,12 +6,19 @@ use serde_json::{Map, Value};
 use super::error::{ConfigError, wrong};
 use super::kind::ProcessorKind;
 
-/// The fields of the config; a null is the same as an absent field.
-pub(super) struct Fields<'a>(pub(super) &'a Map<String, Value>);
+/// The fields of the config. In transformers' a null is a value: a switch is off, and what a step needs is not there.
+pub(super) struct Fields(pub(super) Map<String, Value>);
 
-impl Fields<'_> {
+impl Fields {
+    /// Those that are not null, which open_clip and timm take for absent.
+    pub(super) fn without_nulls(object: &Map<String, Value>) -> Self {
+        let mut given = object.clone();
+        given.retain(|_, value| !value.is_null());
+        Self(given)
+    }
+
     pub(super) fn get(&self, field: &str) -> Option<&Value> {
-        self.0.get(field).filter(|value| !value.is_null())
+        self.0.get(field)
     }
 
     pub(super) fn wrong(&self, field: &str, expected: &str) -> ConfigError {
@@ -23,7 +30,7 @@ impl Fields<'_> {
         // A config that names a processor names it in the first of these; the second is its older spelling, often left behind.
         for field in ["image_processor_type", "feature_extractor_type"] {
             match self.get(field) {
-                None => {}
+                None | Some(Value::Null) => {}
                 Some(Value::String(name)) => match ProcessorKind::named(name) {
                     Some(kind) => return Ok(Some(kind)),
                     None => return Err(ConfigError::OtherProcessor { field, found: name.clone() }),
@@ -37,6 +44,7 @@ impl Fields<'_> {
     pub(super) fn flag(&self, field: &str, default: bool) -> Result<bool, ConfigError> {
         match self.get(field) {
             None => Ok(default),
+            Some(Value::Null) => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(_) => Err(self.wrong(field, "true or false")),
         }

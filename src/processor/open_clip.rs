@@ -17,10 +17,10 @@ pub(super) fn config(root: &Map<String, Value>) -> Result<ProcessorConfig, Confi
     let section = |name: &str| root.get(name).and_then(Value::as_object);
     let empty = Map::new();
     let vision = section("model_cfg").and_then(|model| model.get("vision_cfg")).and_then(Value::as_object);
-    let fields = Fields(section("preprocess_cfg").unwrap_or(&empty));
+    let fields = Fields::without_nulls(section("preprocess_cfg").unwrap_or(&empty));
     // The tower's size counts, whatever preprocess_cfg says.
-    let size =
-        Fields(vision.unwrap_or(&empty)).get("image_size").map(|size| square_or_pair("image_size", size));
+    let vision = Fields::without_nulls(vision.unwrap_or(&empty));
+    let size = vision.get("image_size").map(|size| square_or_pair("image_size", size));
     let (height, width) = size.transpose()?.unwrap_or((224, 224));
     match fields.word("mode")? {
         None | Some("RGB") => {}
@@ -86,6 +86,9 @@ mod tests {
         let normalize = Some(Normalize { mean: [0.5; 3], std: [0.5; 3] });
         assert_eq!(found, ProcessorConfig { normalize, ..want.clone() });
         assert_eq!(parse("", "336").expect("a processor"), want);
+        let nulls =
+            r#""mean": null, "std": null, "interpolation": null, "resize_mode": null, "fill_color": null"#;
+        assert_eq!(parse(nulls, "336").expect("a processor"), want);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `preprocessor_config.json`, old and new spellings, to settled values.
 //!
-//! Absent fields (and nulls) take the defaults of the transformers class that the config names (see [`ProcessorKind`]); fields that
-//! it ignores are ignored here too; a value that cannot be honoured is refused by the name of its field.
+//! Absent fields take the defaults of the transformers class that the config names (see [`ProcessorKind`]), and a null stands for
+//! itself; fields that it ignores are ignored here too; a value that cannot be honoured is refused by the name of its field.
 
+use pillow_exact::Filter;
 use serde_json::Value;
 
 use super::backend::Backend;
@@ -36,7 +37,7 @@ impl ProcessorConfig {
         match value {
             Value::Object(object) if object.contains_key("model_cfg") => open_clip::config(&object),
             Value::Object(object) if object.contains_key("architecture") => timm::config(&object),
-            Value::Object(object) => Self::from_object(&Fields(&object), unnamed),
+            Value::Object(object) => Self::from_object(&Fields(object), unnamed),
             other => Err(ConfigError::Json(format!("found {}", excerpt(&other.to_string())))),
         }
     }
@@ -44,8 +45,10 @@ impl ProcessorConfig {
     fn from_object(fields: &Fields, unnamed: ProcessorKind) -> Result<Self, ConfigError> {
         let kind = fields.kind()?.unwrap_or(unnamed);
         let default = kind.defaults();
-        if !fields.flag("do_convert_rgb", true)? {
-            return Err(fields.wrong("do_convert_rgb", "true (the towers see RGB)"));
+        match fields.get("do_convert_rgb") {
+            // DINOv3's checkpoints have a null. Pictures in RGB are the same with it, and the others are nothing that a tower sees.
+            None | Some(Value::Null | Value::Bool(true)) => {}
+            Some(_) => return Err(fields.wrong("do_convert_rgb", "true (the towers see RGB)")),
         }
         let pads = fields.flag("do_pad", false)?;
         // Where tiles are cut, it fills up a batch of pictures, and none of their pixels.
@@ -63,10 +66,13 @@ impl ProcessorConfig {
             _ => (fields.resize(default.resize, kind)?, fields.crop(default.crop)?),
         };
         let normalize = default.normalize.unwrap_or_default();
-        let mean = fields.channels("image_mean")?.unwrap_or(normalize.mean);
         let settings = Self {
             resize,
-            resample: fields.filter("resample")?.unwrap_or(default.resample),
+            resample: match fields.get("resample") {
+                // NaFlex's class does not ask for a filter, nor another that only resizes to cut tiles: without one it is bilinear.
+                Some(Value::Null) if resize.is_none() || kind == ProcessorKind::Siglip2 => Filter::Bilinear,
+                _ => fields.filter("resample")?.unwrap_or(default.resample),
+            },
             crop,
             rescale: if fields.flag("do_rescale", true)? {
                 fields.number("rescale_factor")?.or(default.rescale)
@@ -74,12 +80,18 @@ impl ProcessorConfig {
                 None
             },
             normalize: if fields.flag("do_normalize", true)? {
-                let std = fields.deviations("image_std")?.unwrap_or(normalize.std);
-                Some(Normalize { mean, std })
+                Some(Normalize {
+                    mean: fields.channels("image_mean")?.unwrap_or(normalize.mean),
+                    std: fields.deviations("image_std")?.unwrap_or(normalize.std),
+                })
             } else {
                 None
             },
-            pad: (pads && kind == ProcessorKind::Llava).then(|| pad_colour(mean)),
+            pad: if pads && kind == ProcessorKind::Llava {
+                Some(pad_colour(fields.channels("image_mean")?.unwrap_or(normalize.mean)))
+            } else {
+                None
+            },
             fill: [0; 3],
             tiling: None,
             rescale_first: default.rescale_first,
@@ -103,7 +115,11 @@ impl ProcessorConfig {
             _ => return Err(fields.wrong("size", "a number, shortest_edge, or height and width")),
         };
         // The crop's size counts whether or not it is cropped to.
-        let crop = fields.get("crop_size").map(crop_size).transpose()?.or(default.crop);
+        let crop = match fields.get("crop_size") {
+            None => default.crop,
+            Some(Value::Null) => None,
+            Some(value) => Some(crop_size(value)?),
+        };
         let tiling = Tiling {
             pinpoints: match fields.get("image_grid_pinpoints") {
                 Some(value) => pinpoints(value)?,
@@ -116,10 +132,12 @@ impl ProcessorConfig {
     }
 }
 
-impl Fields<'_> {
+impl Fields {
     fn resize(&self, default: Option<Size>, kind: ProcessorKind) -> Result<Option<Size>, ConfigError> {
-        let size = self.size(kind)?;
-        Ok(if self.flag("do_resize", true)? { size.or(default) } else { None })
+        if !self.flag("do_resize", true)? {
+            return Ok(None);
+        }
+        Ok(self.size(kind)?.or(default))
     }
 
     /// The config's own size.
@@ -172,7 +190,59 @@ mod tests {
         assert_eq!(parse(old), ProcessorConfig::clip(224));
         assert_eq!(parse(new), ProcessorConfig::clip(224));
         assert_eq!(parse("{}"), ProcessorConfig::clip(224));
-        assert_eq!(parse(r#"{"size": null, "resample": null}"#), ProcessorConfig::clip(224));
+        assert_eq!(
+            parse(r#"{"image_processor_type": null, "feature_extractor_type": null}"#),
+            ProcessorConfig::clip(224)
+        );
+    }
+
+    #[test]
+    fn a_null_switches_a_step_off() {
+        let off = ProcessorConfig {
+            resize: None,
+            crop: None,
+            rescale: None,
+            normalize: None,
+            ..ProcessorConfig::clip(224)
+        };
+        // What a step that is off would need is not asked for.
+        let found = parse(
+            r#"{"do_resize": null, "do_center_crop": null, "do_rescale": null, "do_normalize": null, "do_pad": null,
+            "size": null, "resample": null, "crop_size": null, "rescale_factor": null, "image_mean": null, "image_std": null}"#,
+        );
+        assert_eq!(found, ProcessorConfig { resample: Filter::Bilinear, ..off });
+        // But pictures are converted to RGB.
+        assert_eq!(parse(r#"{"do_convert_rgb": null}"#), ProcessorConfig::clip(224));
+        let gemma3 = parse(
+            r#"{"image_processor_type": "Gemma3ImageProcessor", "size": 9, "default_to_square": null}"#,
+        );
+        assert_eq!(gemma3.resize, Some(Size::ShortestEdge { edge: 9, longest: None }));
+    }
+
+    #[test]
+    fn a_null_is_refused_where_a_step_needs_a_value() {
+        for (class, field) in [
+            ("CLIP", "size"),
+            ("CLIP", "resample"),
+            ("CLIP", "crop_size"),
+            ("CLIP", "rescale_factor"),
+            ("CLIP", "image_mean"),
+            ("CLIP", "image_std"),
+            ("Siglip", "size"),
+            ("DINOv3ViT", "resample"),
+            ("Siglip2", "patch_size"),
+            ("Siglip2", "max_num_patches"),
+            ("LlavaNext", "image_grid_pinpoints"),
+        ] {
+            let text = format!(r#"{{"image_processor_type": "{class}ImageProcessor", "{field}": null}}"#);
+            let error = ProcessorConfig::from_json(&text).expect_err(&text).to_string();
+            assert!(error.starts_with(&format!("{field} is null, but must be ")), "{text}: {error}");
+        }
+        let naflex = r#"{"image_processor_type": "Siglip2ImageProcessor", "resample": null}"#;
+        assert_eq!(parse(naflex), ProcessorConfig::siglip2(16));
+        // Tiles are as large as the size then.
+        let onevision = r#"{"image_processor_type": "LlavaNextImageProcessor", "size": 9, "do_center_crop": false, "crop_size": null}"#;
+        assert_eq!(parse(onevision).tiling.expect("tiles").edge, 9);
     }
 
     #[test]

@@ -17,8 +17,9 @@ pub(super) fn config(root: &Map<String, Value>) -> Result<ProcessorConfig, Confi
     let empty = Map::new();
     let section = |name: &str| root.get(name).and_then(Value::as_object);
     // Older files have its fields at the root.
-    let fields = Fields(section("pretrained_cfg").unwrap_or(root));
-    let (height, width) = input_size(&fields, &Fields(section("model_args").unwrap_or(&empty)))?;
+    let fields = Fields::without_nulls(section("pretrained_cfg").unwrap_or(root));
+    let arguments = Fields::without_nulls(section("model_args").unwrap_or(&empty));
+    let (height, width) = input_size(&fields, &arguments)?;
     let crop_pct = fields.number("crop_pct")?.filter(|&share| share != 0.0).unwrap_or(0.875);
     let scaled = |edge: u32| match (f64::from(edge) / crop_pct).floor() {
         scaled if (1.0..=MAX_EDGE as f64).contains(&scaled) => Ok(scaled as u32),
@@ -123,6 +124,12 @@ mod tests {
         let found =
             parse(r#""input_size": [3, 224, 224], "crop_pct": 0.9142857142857143"#).expect("a processor");
         assert_eq!(found.resize, Some(Size::ShortestEdge { edge: 245, longest: None }));
+    }
+
+    #[test]
+    fn a_null_is_an_absent_field() {
+        let nulls = r#""input_size": null, "crop_pct": null, "mean": null, "std": null, "interpolation": null, "crop_mode": null"#;
+        assert_eq!(parse(nulls).expect("a processor"), parse("").expect("a processor"));
     }
 
     #[test]
