@@ -52,6 +52,16 @@ impl ProcessorKind {
         }
     }
 
+    /// Whether a size that is one number is a square's, where the config does not say.
+    pub(super) fn defaults_to_square(self) -> bool {
+        matches!(self, Self::Dinov3 | Self::Gemma3 | Self::GotOcr2)
+    }
+
+    /// Whether it crops where the config says so.
+    pub(super) fn crops(self) -> bool {
+        !matches!(self, Self::Siglip2 | Self::Gemma3 | Self::GotOcr2)
+    }
+
     /// Whether it cuts tiles beside the whole picture.
     pub(super) fn cuts_tiles(self) -> bool {
         matches!(self, Self::LlavaNext | Self::LlavaOnevision)
@@ -161,7 +171,7 @@ mod tests {
         assert_eq!(parse("{}"), ProcessorConfig::siglip2(16));
         // A size or a crop means nothing to this class.
         let text = r#"{"image_processor_type": "Siglip2ImageProcessor", "patch_size": 14, "max_num_patches": 1024,
-            "size": {"height": 7}, "do_center_crop": true}"#;
+            "size": {"height": 7}, "do_center_crop": true, "crop_size": 7}"#;
         let found = parse(text);
         assert_eq!(found.resize, Some(Size::MaxNumPatches { patch_size: 14, max_num_patches: 1024 }));
         assert_eq!((found.crop, found.resample), (None, Filter::Bilinear));

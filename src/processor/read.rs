@@ -58,12 +58,12 @@ impl ProcessorConfig {
         if fields.flag("do_pan_and_scan", false)? {
             return Err(fields.wrong("do_pan_and_scan", "false"));
         }
-        let (resize, crop) = match default.resize {
-            // This class knows no other sizes, and crops nothing.
+        let resize = match default.resize {
+            // This class knows no other sizes.
             Some(Size::MaxNumPatches { patch_size, max_num_patches }) => {
-                (Some(fields.patches(patch_size, max_num_patches)?), None)
+                Some(fields.patches(patch_size, max_num_patches)?)
             }
-            _ => (fields.resize(default.resize, kind)?, fields.crop(default.crop)?),
+            _ => fields.resize(default.resize, kind)?,
         };
         let normalize = default.normalize.unwrap_or_default();
         let settings = Self {
@@ -73,7 +73,8 @@ impl ProcessorConfig {
                 Some(Value::Null) if resize.is_none() || kind == ProcessorKind::Siglip2 => Filter::Bilinear,
                 _ => fields.filter("resample")?.unwrap_or(default.resample),
             },
-            crop,
+            // The size of a crop is asked for even where nothing is cropped.
+            crop: fields.crop(default.crop)?.filter(|_| kind.crops()),
             rescale: if fields.flag("do_rescale", true)? {
                 fields.number("rescale_factor")?.or(default.rescale)
             } else {
@@ -142,9 +143,8 @@ impl Fields {
 
     /// The config's own size.
     fn size(&self, kind: ProcessorKind) -> Result<Option<Size>, ConfigError> {
-        let is_square = matches!(kind, ProcessorKind::Dinov3 | ProcessorKind::Gemma3);
-        let square = self.flag("default_to_square", is_square)?;
-        if self.flag("use_square_size", false)? {
+        let square = self.flag("default_to_square", kind.defaults_to_square())?;
+        if kind == ProcessorKind::Clip && self.flag("use_square_size", false)? {
             return Ok(Some(Size::Exact { height: 224, width: 224 }));
         }
         self.get("size").map(|value| size(value, square)).transpose()
@@ -246,6 +246,32 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_a_square_for_some_classes() {
+        for (class, is_square) in
+            [("CLIP", false), ("Siglip", false), ("DINOv3ViT", true), ("Gemma3", true), ("GotOcr2", true)]
+        {
+            let found =
+                parse(&format!(r#"{{"image_processor_type": "{class}ImageProcessor", "size": 364}}"#));
+            let square = Size::Exact { height: 364, width: 364 };
+            assert_eq!(found.resize == Some(square), is_square, "{class}");
+        }
+    }
+
+    #[test]
+    fn what_a_class_ignores_changes_nothing() {
+        let parse =
+            |class: &str, fields: &str| parse(&format!(r#"{{"image_processor_type": "{class}"{fields}}}"#));
+        for (class, fields) in [
+            ("SiglipImageProcessor", r#", "use_square_size": true"#),
+            ("BitImageProcessor", r#", "use_square_size": true"#),
+            ("Gemma3ImageProcessor", r#", "do_center_crop": true, "crop_size": 100"#),
+            ("GotOcr2ImageProcessor", r#", "do_center_crop": true, "crop_size": 100"#),
+        ] {
+            assert_eq!(parse(class, fields), parse(class, ""), "{class}{fields}");
+        }
+    }
+
+    #[test]
     fn sizes_in_every_spelling() {
         let size = |text: &str| parse(&format!(r#"{{"size": {text}}}"#)).resize.expect("resizes");
         assert_eq!(size("336"), Size::ShortestEdge { edge: 336, longest: None });
@@ -305,6 +331,8 @@ mod tests {
             (r#"{"image_processor_type": "Siglip2ImageProcessor", "max_num_patches": 0}"#, "max_num_patches"),
             (r#"{"image_processor_type": "Siglip2ImageProcessor", "patch_size": "16"}"#, "patch_size"),
             (r#"{"image_processor_type": "SiglipImageProcessor", "do_center_crop": true}"#, "crop_size"),
+            (r#"{"image_processor_type": "Gemma3ImageProcessor", "do_center_crop": true}"#, "crop_size"),
+            (r#"{"image_processor_type": "Siglip2ImageProcessor", "do_center_crop": true}"#, "crop_size"),
             (r#"{"feature_extractor_type": "ViTFeatureExtractor"}"#, "ViTFeatureExtractor"),
             (r#"{"image_processor_type": 3}"#, "image_processor_type"),
             ("[1]", "JSON object"),
