@@ -25,6 +25,7 @@ mod geometry;
 mod image_size;
 mod kind;
 mod open_clip;
+mod pad;
 mod patches;
 mod pixel_values;
 mod read;

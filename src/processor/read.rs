@@ -10,7 +10,6 @@ use super::backend::Backend;
 use super::config::{Normalize, ProcessorConfig};
 use super::error::ConfigError;
 use super::fields::Fields;
-use super::fit::pad_colour;
 use super::kind::ProcessorKind;
 use super::size::{Size, crop_size, edge, pinpoints, size};
 use super::tiles::Tiling;
@@ -50,11 +49,6 @@ impl ProcessorConfig {
             None | Some(Value::Null | Value::Bool(true)) => {}
             Some(_) => return Err(fields.wrong("do_convert_rgb", "true (the towers see RGB)")),
         }
-        let pads = fields.flag("do_pad", false)?;
-        // Where tiles are cut, it fills up a batch of pictures, and none of their pixels.
-        if pads && !(kind == ProcessorKind::Llava || kind.cuts_tiles()) {
-            return Err(fields.wrong("do_pad", "false"));
-        }
         if fields.flag("do_pan_and_scan", false)? {
             return Err(fields.wrong("do_pan_and_scan", "false"));
         }
@@ -88,11 +82,7 @@ impl ProcessorConfig {
             } else {
                 None
             },
-            pad: if pads && kind == ProcessorKind::Llava {
-                Some(pad_colour(fields.channels("image_mean")?.unwrap_or(normalize.mean)))
-            } else {
-                None
-            },
+            pad: fields.pad(kind, normalize.mean)?,
             fill: [0; 3],
             tiling: None,
             rescale_first: default.rescale_first,
@@ -311,7 +301,6 @@ mod tests {
     fn what_cannot_be_honoured_is_refused_by_name() {
         for (text, name) in [
             (r#"{"do_convert_rgb": false}"#, "do_convert_rgb"),
-            (r#"{"do_pad": true, "pad_size": {"height": 300, "width": 300}}"#, "do_pad"),
             (r#"{"do_resize": 1}"#, "do_resize"),
             (r#"{"resample": 6}"#, "resample"),
             (r#"{"resample": "bicubic"}"#, "resample"),
