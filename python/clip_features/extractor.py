@@ -125,18 +125,28 @@ class Extractor:
         inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         output: str | os.PathLike[str],
         *,
+        format: str | None = None,
+        shard_size: int | str | None = None,
+        keep_extension: bool = False,
+        overwrite: bool = False,
+        keep: str | Iterable[str] | None = None,
+        image_key: str | Iterable[str] | None = None,
+        shard: str | None = None,
+        failures: str | os.PathLike[str] | None = None,
+        fail_fast: bool = False,
+        max_failures: int | None = None,
         progress: Callable[[dict[str, Any]], None] | None = None,
-        **options: Any,
     ) -> dict[str, int]:
         """The command's job: files, directories and tars into a directory or an archive, resumed where it was cut short.
 
-        options: format, shard_size, keep_extension, overwrite, keep, image_key, shard, failures, fail_fast, max_failures.
-        progress is called with each record that `--json` prints, as a dict.
+        Options of the model and the image are those that the extractor was made with; progress is called with each record that
+        `--json` prints, as a dict; all else is the command's option of the same name.
 
         Gives the counts `done`, `skipped` and `failed`, and whether it is `complete`. Ctrl-C ends it after the images in flight.
         """
+        options = {name: value for name, value in locals().items() if name not in ("self", "inputs", "progress")}
         paths = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-        job = words({**self._arguments, **options, "output": output})
+        job = words({**self._arguments, **options})
         on = None if progress is None else lambda line: progress(json.loads(line))
         return run_job(["clip_features", *job, "--", *map(os.fspath, paths)], on)
 

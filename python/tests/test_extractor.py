@@ -1,6 +1,7 @@
 """The extractor: the command's numbers, and Python's ways."""
 
 import gc
+import inspect
 import io
 import os
 import pickle
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -77,15 +79,24 @@ def test_arguments_are_the_commands(model, pictures):
     assert (pixels != preprocess([picture, picture], model)).any()
 
 
-def test_every_option_of_the_model_and_the_image_is_an_argument():
+def test_every_option_is_an_argument():
     text = command("--help").stdout.decode()
-    import inspect
 
-    names = set(inspect.signature(Extractor).parameters)
-    for heading in ("Model", "What", "Image", "Compute"):
-        section = re.search(rf"^{heading}:\n(.*?)(?=^\S)", text, re.M | re.S)[1]
-        options = {option.replace("-", "_") for option in re.findall(r"^ +(?:-\w, )?--([a-z-]+)", section, re.M)}
-        assert options and options - {"heatmap", "query", "pca"} <= names, (heading, options - names)
+    def options(*headings: str) -> set[str]:
+        found = set()
+        for heading in headings:
+            section = re.search(rf"^{heading}:\n(.*?)(?=^\S|\Z)", text, re.M | re.S)[1]
+            found |= {option.replace("-", "_") for option in re.findall(r"^ +(?:-\w, )?--([a-z-]+)", section, re.M)}
+        return found
+
+    def arguments(function: Callable) -> set[str]:
+        return set(inspect.signature(function).parameters)
+
+    ours = options("Model", "What", "Image", "Compute") - {"heatmap", "query", "pca"} | {"dtype"}
+    assert arguments(Extractor) == ours | {"column"}
+    of_a_terminal = {"files_from", "null", "json", "quiet", "dry_run"}
+    its = options("Inputs", "Output", "Batch") - of_a_terminal - {"dtype"}
+    assert arguments(Extractor.extract_folder) == its | {"self", "inputs"}
 
 
 def test_bfloat16_is_a_type_of_ml_dtypes(model, pictures):
@@ -195,6 +206,13 @@ def test_a_folder_is_the_commands_job(model, pictures, tmp_path):
 
     with pytest.raises(KeyError, match="enough"):
         extractor.extract_folder(source, tmp_path / "out", progress=stop, overwrite=True)
+
+
+@pytest.mark.parametrize("option", ["dry_run", "quiet", "json", "files_from", "heatmap", "layer", "batch_size", "bogus"])
+def test_an_option_that_is_not_the_folders_is_refused(model, pictures, tmp_path, option):
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{option}'"):
+        Extractor(model).extract_folder(pictures[0], tmp_path / "out", **{option: True})
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_is_the_command(model, pictures):
