@@ -189,9 +189,10 @@ def preprocess(images: Iterable[Any], model: str | os.PathLike[str] | None = Non
 
     options: those of Extractor that are of the image or the model. No weights are loaded.
     """
-    return _preprocessor(model, tuple(sorted(options.items())))(images)
+    return _preprocessor(model, tuple(sorted(options.items())), os.getpid())(images)
 
 
+# For each process its own, as an extractor is of no use after a fork. Those from before stay: to drop one may wait for its threads.
 @lru_cache(maxsize=8)
-def _preprocessor(model: Any, options: tuple[tuple[str, Any], ...]) -> Extractor:
+def _preprocessor(model: Any, options: tuple[tuple[str, Any], ...], process: int) -> Extractor:
     return Extractor(model, tensor="pixel_values", **dict(options))

@@ -3,6 +3,7 @@
 import gc
 import inspect
 import io
+import multiprocessing
 import os
 import pickle
 import re
@@ -237,6 +238,14 @@ def test_a_fork_is_refused_in_words(model, pictures):
     os.waitpid(child, 0)
     assert b"made before a fork" in os.read(read, 1000)
     assert extractor(pictures[:1]).shape == (1, 26, 36)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_preprocess_works_after_a_fork(model, pictures):
+    expected = preprocess(pictures[:1], model)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        found = pool.apply_async(preprocess, (pictures[:1], model)).get(timeout=60)
+    assert (found == expected).all()
 
 
 def test_two_threads_share_it_without_growth(model, pictures):
