@@ -10,8 +10,8 @@ import numpy as np
 
 from ._clip_features import Core, ImageError, run_job
 from .adapter import add_features
-from .pictures import pixels
-from .words import words
+from .pictures import is_picture, pixels
+from .words import listed, words
 
 
 class Extractor:
@@ -36,7 +36,7 @@ class Extractor:
     refused at the first call.
 
     Raises FileNotFoundError for a model that is not there, ValueError for arguments and models that do not fit, OSError for
-    what the system refuses.
+    what the system refuses. Messages name options as the command does: --image-size is image_size here.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Extractor:
         dtype: str = "float32",
         column: str | None = None,
     ) -> None:
-        arguments = {name: value for name, value in locals().items() if name != "self"}
+        arguments = {name: listed(value) for name, value in locals().items() if name != "self"}
         # 0 is a seed, not False.
         if random_weights is not None and random_weights is not False:
             arguments["random_weights"] = True if random_weights is True else str(int(random_weights))
@@ -94,8 +94,7 @@ class Extractor:
             if self._arguments["tiles"]:
                 raise ValueError("pictures differ in their number of tiles, which are no column: use stream()")
             return add_features(self._extract, self._empty(), images, self._column)
-        if isinstance(images, (str, bytes, os.PathLike)):
-            raise TypeError("expected a list of images; for one, give [image]")
+        _refuse_one(images)
         tensors, reasons = self._extract(images)
         for index, reason in enumerate(reasons):
             if reason is not None:
@@ -109,6 +108,7 @@ class Extractor:
 
         Images are read ahead, a bounded number. A bad image's features are an ImageError, as a value.
         """
+        _refuse_one(images)
         given: list[Any] = []
 
         def noted() -> Iterator[Any]:
@@ -131,7 +131,7 @@ class Extractor:
         overwrite: bool = False,
         keep: str | Iterable[str] | None = None,
         image_key: str | Iterable[str] | None = None,
-        shard: str | None = None,
+        shard: str | tuple[int, int] | None = None,
         failures: str | os.PathLike[str] | None = None,
         fail_fast: bool = False,
         max_failures: int | None = None,
@@ -140,12 +140,14 @@ class Extractor:
         """The command's job: files, directories and tars into a directory or an archive, resumed where it was cut short.
 
         Options of the model and the image are those that the extractor was made with; progress is called with each record that
-        `--json` prints, as a dict; all else is the command's option of the same name.
+        `--json` prints, as a dict; all else is the command's option of the same name; shard is (0, 8) or "0/8".
 
         Gives the counts `done`, `skipped` and `failed`, and whether it is `complete`. Ctrl-C ends it after the images in flight.
         """
         options = {name: value for name, value in locals().items() if name not in ("self", "inputs", "progress")}
-        paths = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+        paths = [inputs] if isinstance(inputs, (str, bytes, os.PathLike)) else list(inputs)
+        if any(isinstance(path, bytes) for path in paths):
+            raise TypeError("inputs are paths, and bytes are an image: give a list of them to the extractor itself, or to stream()")
         job = words({**self._arguments, **options})
         on = None if progress is None else lambda line: progress(json.loads(line))
         return run_job(["clip_features", *job, "--", *map(os.fspath, paths)], on)
@@ -177,6 +179,11 @@ class Extractor:
 
     def _result(self, tensors: dict[str, np.ndarray]) -> Any:
         return tensors if len(tensors) > 1 else next(iter(tensors.values()))
+
+
+def _refuse_one(images: Any) -> None:
+    if isinstance(images, (str, bytes, os.PathLike)) or is_picture(images):
+        raise TypeError("expected a list of images; for one, give [image]")
 
 
 def _rebuild(arguments: dict[str, Any]) -> Extractor:

@@ -5,9 +5,14 @@ from typing import Any
 import numpy as np
 
 
+def is_picture(image: Any) -> bool:
+    """Whether it is a PIL image, told without importing PIL."""
+    return hasattr(image, "convert") and hasattr(image, "getexif")
+
+
 def pixels(image: Any, alpha: str, exif_orientation: str) -> Any:
     """A PIL image as uint8 [height, width, 3]; anything else as it is."""
-    if not (hasattr(image, "convert") and hasattr(image, "getexif")):
+    if not is_picture(image):
         return image
     from PIL import Image, ImageOps
 

@@ -1,29 +1,51 @@
 """Arguments as the command's words, so that both are read by one parser."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # NumPy's names for what the command calls shorter.
 DTYPES = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
+# What stands between the values of an option that takes several, where it is no comma.
+JOINTS = {"image_size": "x", "shard": "/"}
+
+# Options that need no value. To any other, True and False are given as a value, which the parser refuses.
+FLAGS = {"offline", "random_weights", "grid", "pad", "tiles", "keep_extension", "overwrite", "fail_fast"}
+
+
+def listed(value: Any) -> Any:
+    """What can be iterated as a list, which can be read again and pickled; anything else, and text, as it is."""
+    is_one = isinstance(value, (str, bytes, os.PathLike)) or not isinstance(value, Iterable)
+    return value if is_one else list(value)
+
 
 def words(arguments: Mapping[str, Any]) -> list[str]:
-    """`{"layer": -2, "grid": True}` → `["--layer=-2", "--grid"]`; None and False are left out."""
+    """`{"layer": -2, "grid": True}` → `["--layer=-2", "--grid"]`; None and flags that are False are left out."""
     found = []
     for name, value in arguments.items():
-        option = "--" + name.replace("_", "-")
-        if value is None or value is False:
+        option, value = "--" + name.replace("_", "-"), listed(value)
+        if value is None or (value is False and name in FLAGS):
             continue
-        if value is True:
+        if value is True and name in FLAGS:
             found.append(option)
-        elif name == "tensor" and not isinstance(value, str):
-            found += [f"{option}={tensor}" for tensor in value]
-        elif name == "image_size" and isinstance(value, (list, tuple)):
-            found.append(f"{option}={'x'.join(map(str, value))}")
-        elif isinstance(value, (list, tuple)):
-            found.append(f"{option}={','.join(map(str, value))}")
+        elif isinstance(value, list) and name == "tensor":
+            found += [f"{option}={_word(name, tensor)}" for tensor in value]
+        elif isinstance(value, list):
+            found.append(f"{option}={JOINTS.get(name, ',').join(_word(name, one) for one in value)}")
         else:
-            text = os.fspath(value) if isinstance(value, os.PathLike) else str(value)
-            found.append(f"{option}={DTYPES.get(text, text) if name == 'dtype' else text}")
+            found.append(f"{option}={_word(name, value)}")
     return found
+
+
+def _word(name: str, value: Any) -> str:
+    if isinstance(value, bytes):
+        raise TypeError(f"{name} is bytes, expected text or a path")
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if name != "dtype":
+        return str(value)
+    short = DTYPES.get(str(value), str(value))
+    if short not in DTYPES.values():
+        raise ValueError(f"dtype is {value!r}, expected one of {', '.join(DTYPES)}")
+    return short

@@ -80,6 +80,17 @@ def test_arguments_are_the_commands(model, pictures):
     assert (pixels != preprocess([picture, picture], model)).any()
 
 
+def test_several_values_come_in_any_iterable(model, pictures):
+    expected = Extractor(model, tensor="hidden_states", layer=[0, 1])(pictures[:1])
+    assert list(expected) == ["hidden_states.0", "hidden_states.1"]
+    for layer in (range(2), (0, 1), {0, 1}, np.arange(2), (layer for layer in range(2))):
+        extractor = Extractor(model, tensor="hidden_states", layer=layer)
+        for one in (extractor, pickle.loads(pickle.dumps(extractor))):
+            found = one(pictures[:1])
+            assert list(found) == list(expected)
+            assert all((found[name] == expected[name]).all() for name in found)
+
+
 def test_every_option_is_an_argument():
     text = command("--help").stdout.decode()
 
@@ -151,10 +162,23 @@ def test_errors_are_pythons(model, pictures, bad):
     for wrong in ({"layer": 99}, {"tokens": "some"}, {"tensor": "nothing"}, {"grid": True, "tokens": "cls"}):
         with pytest.raises(ValueError):
             Extractor(model, **wrong)
+    for wrong, message in (
+        ({"layer": True}, "invalid value 'True' for '--layer <N>'"),
+        ({"layer": False}, "invalid value 'False' for '--layer <N>'"),
+        ({"dtype": "float64"}, "dtype is 'float64', expected one of float32, float16, bfloat16"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Extractor(model, **wrong)
+    with pytest.raises(TypeError, match="tokens is bytes, expected text"):
+        Extractor(model, tokens=b"patch")
     extractor = Extractor(model)
-    for wrong in ([3], [np.zeros((4, 4), np.uint8)], [np.zeros((4, 4, 4), np.uint8)], [np.zeros((4, 4, 3))], "photo.jpg"):
+    for wrong in ([3], [np.zeros((4, 4), np.uint8)], [np.zeros((4, 4, 4), np.uint8)], [np.zeros((4, 4, 3))]):
         with pytest.raises(TypeError):
             extractor(wrong)
+    for one in ("photo.jpg", b"photo", pictures[0], Image.open(pictures[0])):
+        for call in (extractor, lambda images: list(extractor.stream(images))):
+            with pytest.raises(TypeError, match=r"for one, give \[image\]"):
+                call(one)
     with pytest.raises(ValueError, match="at least one"):
         extractor([])
 
@@ -214,6 +238,17 @@ def test_an_option_that_is_not_the_folders_is_refused(model, pictures, tmp_path,
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{option}'"):
         Extractor(model).extract_folder(pictures[0], tmp_path / "out", **{option: True})
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_is_done_in_parts_and_named_by_a_path(model, pictures, tmp_path):
+    extractor = Extractor(model)
+    for part, images in (((0, 2), pictures[::2]), ("1/2", pictures[1::2])):
+        assert extractor.extract_folder(pictures, tmp_path / "out", shard=part)["done"] == len(images)
+    for wrong in (b"dir", [b"dir"]):
+        with pytest.raises(TypeError, match="inputs are paths, and bytes are an image"):
+            extractor.extract_folder(wrong, tmp_path / "out")
+    with pytest.raises(TypeError, match="output is bytes, expected text or a path"):
+        extractor.extract_folder(pictures, b"out")
 
 
 def test_the_command_is_the_command(model, pictures):
