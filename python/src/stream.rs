@@ -43,7 +43,11 @@ impl Stream {
         let (batches_in, batches) = sync_channel(1);
         let (outcomes_in, outcomes) = sync_channel(2 * batch);
         let reader = extractor.clone();
-        thread::spawn(move || read(&images, &reader, batch, &batches_in));
+        thread::spawn(move || {
+            read(&images, &reader, batch, &batches_in);
+            // Without the interpreter's lock it would be let go of only when something else takes the lock.
+            Python::try_attach(|_| drop(images))
+        });
         thread::spawn(move || encode(&extractor, &batches, &outcomes_in));
         Self { outcomes: Mutex::new(outcomes), dtype }
     }

@@ -136,6 +136,22 @@ def test_a_stream_is_in_order_and_a_bad_image_is_a_value(model, pictures, bad):
             assert (result == extractor([image])).all()
 
 
+def test_a_closed_stream_lets_go_of_its_images(model, pictures):
+    closed = threading.Event()
+
+    def endless():
+        try:
+            while True:
+                yield pictures[0]
+        finally:
+            closed.set()
+
+    stream = Extractor(model, batch_size=2).stream(endless())
+    next(stream)
+    stream.close()
+    assert closed.wait(timeout=30)
+
+
 def test_a_stream_reads_a_bounded_number_ahead(model, pictures):
     taken = 0
 
