@@ -8,7 +8,7 @@ use clip_features::{
     processor::PixelValues,
 };
 use image::RgbImage;
-use numpy::{PyReadonlyArray3, PyUntypedArrayMethods};
+use numpy::{PyReadonlyArray3, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyBytes};
 use rayon::prelude::*;
 
@@ -29,16 +29,18 @@ impl Image {
         if let Ok(bytes) = object.cast::<PyBytes>() {
             return Ok(Self::Bytes(bytes.as_bytes().to_vec()));
         }
-        if let Ok(pixels) = object.extract::<PyReadonlyArray3<'_, u8>>() {
-            let shape = pixels.shape();
+        if let Ok(array) = object.cast::<PyUntypedArray>() {
+            let shape = array.shape();
+            let wrong = || {
+                PyTypeError::new_err(format!(
+                    "an array of {} {shape:?} is no picture, expected uint8 [height, width, 3]",
+                    array.dtype()
+                ))
+            };
+            let pixels = object.extract::<PyReadonlyArray3<'_, u8>>().map_err(|_| wrong())?;
             let (height, width) = (shape[0] as u32, shape[1] as u32);
             let values: Vec<u8> = pixels.as_array().iter().copied().collect();
             let picture = (shape[2] == 3).then(|| RgbImage::from_raw(width, height, values)).flatten();
-            let wrong = || {
-                PyTypeError::new_err(format!(
-                    "an array of shape {shape:?} is no picture, expected [height, width, 3]"
-                ))
-            };
             return picture.map(Self::Pixels).ok_or_else(wrong);
         }
         object.extract::<PathBuf>().map(Self::Path).map_err(|_| {

@@ -188,9 +188,14 @@ def test_errors_are_pythons(model, pictures, bad):
     with pytest.raises(TypeError, match="tokens is bytes, expected text"):
         Extractor(model, tokens=b"patch")
     extractor = Extractor(model)
-    for wrong in ([3], [np.zeros((4, 4), np.uint8)], [np.zeros((4, 4, 4), np.uint8)], [np.zeros((4, 4, 3))]):
-        with pytest.raises(TypeError):
-            extractor(wrong)
+    for wrong, message in (
+        (3, "int is no image"),
+        (np.zeros((4, 4), np.uint8), r"an array of uint8 \[4, 4\] is no picture, expected uint8 \[height, width, 3\]"),
+        (np.zeros((4, 4, 4), np.uint8), r"an array of uint8 \[4, 4, 4\]"),
+        (np.zeros((4, 4, 3)), r"an array of float64 \[4, 4, 3\]"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            extractor([wrong])
     for one in ("photo.jpg", b"photo", pictures[0], Image.open(pictures[0])):
         for call in (extractor, lambda images: list(extractor.stream(images))):
             with pytest.raises(TypeError, match=r"for one, give \[image\]"):
