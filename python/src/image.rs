@@ -12,13 +12,15 @@ use numpy::{PyReadonlyArray3, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyBytes};
 use rayon::prelude::*;
 
-use crate::errors::{is_of_image, reason};
+use crate::errors::{ImageError, is_of_image, reason};
 
 /// An image, owned, so that it can be read without the interpreter's lock.
 pub(crate) enum Image {
     Path(PathBuf),
     Bytes(Vec<u8>),
     Pixels(RgbImage),
+    /// What Python could not make pixels of, and why.
+    Broken(String),
 }
 
 /// The tower's input, or why there is none.
@@ -28,6 +30,9 @@ impl Image {
     pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(bytes) = object.cast::<PyBytes>() {
             return Ok(Self::Bytes(bytes.as_bytes().to_vec()));
+        }
+        if object.is_instance_of::<ImageError>() {
+            return Ok(Self::Broken(object.str()?.to_string()));
         }
         if let Ok(array) = object.cast::<PyUntypedArray>() {
             let shape = array.shape();
@@ -66,6 +71,7 @@ impl Image {
             Self::Bytes(bytes) if bytes.is_empty() => return Ok(Err("is empty".into())),
             Self::Bytes(bytes) => (None, opened.preprocess(bytes, false).map(|ready| ready.pixel_values)),
             Self::Pixels(picture) => (None, opened.preprocess_rgb(picture)),
+            Self::Broken(reason) => return Ok(Err(reason.clone())),
         };
         match prepared {
             Ok(values) => Ok(Ok(values)),

@@ -136,6 +136,31 @@ def test_a_stream_is_in_order_and_a_bad_image_is_a_value(model, pictures, bad):
             assert (result == extractor([image])).all()
 
 
+def test_a_broken_pil_image_costs_itself_alone(model, pictures, bad):
+    extractor = Extractor(model, batch_size=2)
+    images = [Image.open(pictures[0]), Image.open(bad), Image.open(pictures[1])]
+    (_, first), (given, error), (_, last) = extractor.stream(images)
+    assert given is images[1] and isinstance(error, ImageError) and "truncated" in str(error)
+    expected = extractor(pictures[:2])
+    assert (first == expected[:1]).all() and (last == expected[1:]).all()
+    found = extractor({"image": images})
+    assert found["error"][1] == str(error) and found["error"][0] is found["error"][2] is None
+    assert (found["features"][[0, 2]] == expected).all() and np.isnan(found["features"][1]).all()
+    with pytest.raises(ImageError, match="image 1: .*truncated"):
+        extractor(images)
+
+
+def test_exceptions_of_an_iterable_are_its_own(model, pictures):
+    def failing():
+        yield pictures[0]
+        raise OSError("the disk is gone")
+
+    extractor = Extractor(model, batch_size=1)
+    for call in (extractor, lambda images: list(extractor.stream(images))):
+        with pytest.raises(OSError, match="the disk is gone"):
+            call(failing())
+
+
 def test_a_closed_stream_lets_go_of_its_images(model, pictures):
     closed = threading.Event()
 
