@@ -65,6 +65,17 @@ impl Default for Fields {
     }
 }
 
+/// Reads the config of a CLIPModel, in which `tower` are the fields of its tower.
+pub(super) fn whole(root: &Value, mut tower: Value) -> std::result::Result<VisionConfig, String> {
+    const WIDTH: &str = "projection_dim";
+    // The projection is as wide as the outer config says, or by default, whatever the tower's says.
+    if let Some(tower) = tower.as_object_mut() {
+        tower.remove(WIDTH);
+        tower.extend(root.get(WIDTH).map(|width| (WIDTH.to_owned(), width.clone())));
+    }
+    config(tower)
+}
+
 pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String> {
     let fields: Fields = fields::fields(fields)?;
     check_channels(fields.num_channels)?;

@@ -62,14 +62,14 @@ fn config(mut root: Value) -> Result<VisionConfig, String> {
         None if vision_config(&root).is_none() => {
             Err("has neither model_type nor vision_config, so it is no config of a vision tower".into())
         }
-        None | Some("clip") => clip::config(nested(root, "clip_vision_model")?),
+        None | Some("clip") => clip::whole(&root, nested(&root, "clip_vision_model")?),
         Some("clip_vision_model") => clip::config(root),
-        Some("siglip") => siglip::config(nested(root, "siglip_vision_model")?),
+        Some("siglip") => siglip::config(nested(&root, "siglip_vision_model")?),
         Some("siglip_vision_model") => siglip::config(root),
         Some("dinov2") => dinov2::config(root, Family::Dinov2),
         Some("dinov2_with_registers") => dinov2::config(root, Family::Dinov2WithRegisters),
         Some("dinov3_vit") => dinov3::config(root),
-        Some("siglip2") => siglip2::config(nested(root, "siglip2_vision_model")?),
+        Some("siglip2") => siglip2::config(nested(&root, "siglip2_vision_model")?),
         Some("siglip2_vision_model") => siglip2::config(root),
         Some(other) => match LanguageModel::named(other) {
             Some(model) => inside(root, model),
@@ -121,8 +121,8 @@ fn vision_config(root: &Value) -> Option<&Value> {
 }
 
 /// The fields of the tower in a full model's config; without any, its class's defaults hold.
-fn nested(root: Value, expected: &str) -> Result<Value, String> {
-    let fields = vision_config(&root).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+fn nested(root: &Value, expected: &str) -> Result<Value, String> {
+    let fields = vision_config(root).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     // transformers reads one or the other, by the class that is loaded; where they agree, so do all classes.
     let older = root.get("vision_config_dict").and_then(Value::as_object);
     for (field, value) in older.into_iter().flatten() {
@@ -165,6 +165,20 @@ mod tests {
             reason.contains("patch_size is 14 in vision_config, but 16 in vision_config_dict"),
             "{reason}"
         );
+    }
+
+    /// As `CLIPModel` makes its projection: laion/CLIP-ViT-bigG-14 says 1280 outside and nothing inside.
+    #[test]
+    fn the_projection_is_as_wide_as_the_outer_config_says() {
+        let width = |text: &str| VisionConfig::from_json(text).unwrap().projection_dim;
+        for inner in ["", r#""projection_dim": 512"#] {
+            let text =
+                format!(r#"{{"model_type": "clip", "projection_dim": 1280, "vision_config": {{{inner}}}}}"#);
+            assert_eq!(width(&text), Some(1280));
+        }
+        let inner = r#"{"model_type": "clip", "vision_config": {"projection_dim": 20}}"#;
+        assert_eq!(width(inner), Some(512), "CLIPConfig's default");
+        assert_eq!(width(r#"{"model_type": "clip_vision_model", "projection_dim": 20}"#), Some(20));
     }
 
     #[test]
