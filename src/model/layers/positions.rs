@@ -41,10 +41,11 @@ pub(super) fn stretch(
     let width = own.len() / (grid * grid);
     assert_eq!(own.len(), grid * grid * width);
     let (mut vertical, horizontal) = (taps(grid, rows), taps(grid, columns));
-    if interpolation != Interpolation::Bicubic && columns == 1 && rows != grid {
+    if interpolation == Interpolation::BilinearAntialiased && columns == 1 && rows != grid {
         // torch 2.15.0 on a CPU takes an antialiased column's first weights for all of its rows: `basic_loop_aa_vertical`
         // (aten/src/ATen/native/cpu/UpSampleKernel.cpp) holds them for constant along what is a row's columns, but of one
-        // column the iterator makes its rows. It is what the reference gives, so that such a strip's patches have one place.
+        // column the iterator makes its rows. It is what NaFlex's class gives, so that such a strip's patches have one place.
+        // Whoever takes the cubic kernel permutes the embeddings first, and torch has a right one for channels that lie last.
         vertical = vec![vertical.swap_remove(0); rows];
     }
     // (grid, columns, width): each row stretched sideways
@@ -159,13 +160,14 @@ mod tests {
         }
     }
 
-    /// The same to (4, 1): where torch is antialiasing, the first row four times.
+    /// The same of nine to (4, 1). Antialiased, torch gives the first row four times, and a cubic kernel is taken by those alone who
+    /// permute: `interpolate(torch.stack([x, x], -1).permute(0, 3, 1, 2), …)`.
     #[test]
     fn a_single_column_is_torchs_too() {
         let own: Vec<f32> = (0..9u8).map(|value| f64::from(value).sin() as f32).collect();
         for (interpolation, expected) in ALL.into_iter().zip([
             [0.956190810, -0.336185658, -0.422932955, 0.758464625],
-            [0.666143480; 4],
+            [0.666143477, -0.186846986, -0.245758951, 0.526340246],
             [0.620429687; 4],
         ]) {
             for (found, expected) in stretch(&own, 3, 4, 1, interpolation).into_iter().zip(expected) {
