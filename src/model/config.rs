@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{
     error::ModelError,
     image_features::{ImageFeatures, NoImageFeatures},
-    traits::{FinalNorm, Pooling, PrefixPositions, Traits},
+    traits::{FinalNorm, Interpolation, Pooling, PrefixPositions, Traits},
 };
 use crate::kernels::Activation;
 
@@ -169,8 +169,11 @@ impl VisionConfig {
             },
             pools_prefix: false,
             prefix_positions: PrefixPositions::ClassToken,
-            // transformers interpolates the positions of the one DINOv2 with antialiasing, those of the other without.
-            antialias: self.family == Family::Dinov2WithRegisters,
+            interpolation: match self.family {
+                Family::Siglip2 => Interpolation::BilinearAntialiased,
+                Family::Dinov2WithRegisters => Interpolation::BicubicAntialiased,
+                _ => Interpolation::Bicubic,
+            },
         }
     }
 

@@ -31,5 +31,5 @@ pub use open::{Model, ModelSpec};
 pub use outputs::{Outputs, Wanted};
 pub(crate) use pickle::{by_torch, from_hub};
 pub use tower::VisionTower;
-pub use traits::{FinalNorm, Pooling, PrefixPositions, Traits};
+pub use traits::{FinalNorm, Interpolation, Pooling, PrefixPositions, Traits};
 pub use weights::{Checkpoint, RandomWeights, Scope, Weights, vision_shards};

@@ -18,8 +18,8 @@ pub struct Traits {
     pub pools_prefix: bool,
     /// Which tokens before the patches have position embeddings.
     pub prefix_positions: PrefixPositions,
-    /// Whether position embeddings are smoothed where they are stretched to fewer patches.
-    pub antialias: bool,
+    /// How position embeddings are stretched to another grid of patches.
+    pub interpolation: Interpolation,
 }
 
 /// What the norm after the last block is applied to.
@@ -64,4 +64,20 @@ pub enum PrefixPositions {
     All,
     /// None.
     Absent,
+}
+
+/// How `torch.nn.functional.interpolate` is called. Antialiased, the kernel widens when the grid shrinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interpolation {
+    /// `mode="bicubic"`: Keys's cubic with a = -0.75.
+    Bicubic,
+    /// `mode="bicubic", antialias=True`: with a = -0.5.
+    BicubicAntialiased,
+    /// `mode="bilinear"`.
+    Bilinear,
+    /// `mode="bilinear", align_corners=True`: the outermost positions stay where they are.
+    BilinearAligned,
+    /// `mode="bilinear", antialias=True`.
+    BilinearAntialiased,
 }

@@ -15,7 +15,6 @@ use crate::model::{
     layers::{
         block_names::BlockNames,
         embeddings::{Embeddings, PatchOrder},
-        positions::Interpolation,
     },
     weights::Source,
 };
@@ -109,7 +108,6 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let positions = source.get((1 + config.patches(), width), "position_embedding.weight")?;
     let (class, positions) = place_class_token(&class, &positions)?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embedding"), false)?;
-    let interpolation = Interpolation::bicubic(config.traits().antialias);
     let order = PatchOrder::ChannelsFirst;
-    Embeddings::new(config, patch_embedding, order, Some(class), positions, interpolation)
+    Embeddings::new(config, patch_embedding, order, Some(class), positions)
 }

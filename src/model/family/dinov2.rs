@@ -15,7 +15,6 @@ use crate::model::{
     layers::{
         block_names::BlockNames,
         embeddings::{Embeddings, PatchOrder},
-        positions::Interpolation,
     },
     weights::Source,
 };
@@ -129,7 +128,6 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let (class, positions) = place_class_token(&class, &positions)?;
     let prefix = with_registers(class, config, &source)?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embeddings.projection"), true)?;
-    let interpolation = Interpolation::bicubic(config.traits().antialias);
     let order = PatchOrder::ChannelsFirst;
-    Embeddings::new(config, patch_embedding, order, Some(prefix), positions, interpolation)
+    Embeddings::new(config, patch_embedding, order, Some(prefix), positions)
 }

@@ -11,7 +11,7 @@ use crate::kernels::Activation;
 use crate::model::{
     config::{Biases, Family, Mlp, VisionConfig},
     image_features::NoImageFeatures,
-    traits::{FinalNorm, Pooling, PrefixPositions, Traits},
+    traits::{FinalNorm, Interpolation, Pooling, PrefixPositions, Traits},
 };
 
 /// What is read of `model_cfg`; the rest is the text tower's and the loss's.
@@ -218,7 +218,7 @@ impl VisionCfg {
             pools_prefix: false,
             prefix_positions: PrefixPositions::ClassToken,
             // open_clip stretches them so where it loads a checkpoint at another size.
-            antialias: true,
+            interpolation: Interpolation::BicubicAntialiased,
         })
     }
 
@@ -268,7 +268,10 @@ mod tests {
         .unwrap();
         let class = VisionConfig::vit_large_patch14();
         assert_eq!(VisionConfig { traits: None, ..openai.clone() }, class);
-        assert_eq!(openai.traits(), Traits { antialias: true, ..class.traits() });
+        assert_eq!(
+            openai.traits(),
+            Traits { interpolation: Interpolation::BicubicAntialiased, ..class.traits() }
+        );
     }
 
     #[test]

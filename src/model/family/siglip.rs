@@ -12,10 +12,7 @@ use crate::kernels::Activation;
 use crate::model::{
     config::{Biases, Family, Mlp, VisionConfig},
     image_features::NoImageFeatures,
-    layers::{
-        embeddings::{Embeddings, PatchOrder},
-        positions::Interpolation,
-    },
+    layers::embeddings::{Embeddings, PatchOrder},
     weights::Source,
 };
 
@@ -94,6 +91,6 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let source = source.pp("embeddings");
     let positions = source.get((config.patches(), config.hidden_size), "position_embedding.weight")?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embedding"), true)?;
-    let (order, interpolation) = (PatchOrder::ChannelsFirst, Interpolation::Bicubic);
-    Embeddings::new(config, patch_embedding, order, None, positions, interpolation)
+    let order = PatchOrder::ChannelsFirst;
+    Embeddings::new(config, patch_embedding, order, None, positions)
 }

@@ -13,7 +13,6 @@ use crate::model::{
     layers::{
         embeddings::{Embeddings, PatchOrder},
         linear::Linear,
-        positions::Interpolation,
     },
     weights::Source,
 };
@@ -50,6 +49,6 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let source = source.pp("embeddings");
     let positions = source.get((config.patches(), width), "position_embedding.weight")?;
     let patch_embedding = Linear::load(3 * p * p, width, true, &source.pp("patch_embedding"))?;
-    let (order, interpolation) = (PatchOrder::ChannelsLast, Interpolation::BilinearAntialiased);
-    Embeddings::new(config, patch_embedding, order, None, positions, interpolation)
+    let order = PatchOrder::ChannelsLast;
+    Embeddings::new(config, patch_embedding, order, None, positions)
 }

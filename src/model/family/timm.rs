@@ -12,11 +12,8 @@ use crate::kernels::Activation;
 use crate::model::{
     config::{Biases, Family, Mlp, VisionConfig},
     image_features::NoImageFeatures,
-    layers::{
-        embeddings::{Embeddings, PatchOrder},
-        positions::Interpolation,
-    },
-    traits::{FinalNorm, Pooling, PrefixPositions, Traits},
+    layers::embeddings::{Embeddings, PatchOrder},
+    traits::{FinalNorm, Interpolation, Pooling, PrefixPositions, Traits},
     weights::Source,
 };
 
@@ -169,11 +166,17 @@ pub(super) fn named(
     }
     all.retain(|name, _| !PAST.contains(&name.as_str()));
     let arguments: Arguments = fields::fields(Value::Object(all))?;
-    arguments.config(image_size).map_err(|reason| format!("architecture {architecture:?}: {reason}"))
+    arguments
+        .config(image_size, interpolation(name))
+        .map_err(|reason| format!("architecture {architecture:?}: {reason}"))
 }
 
 impl Arguments {
-    fn config(self, image_size: Option<Edge>) -> std::result::Result<VisionConfig, String> {
+    fn config(
+        self,
+        image_size: Option<Edge>,
+        interpolation: Interpolation,
+    ) -> std::result::Result<VisionConfig, String> {
         check_channels(self.in_chans)?;
         if !self.proj_bias {
             return Err("proj_bias false is not supported".into());
@@ -183,7 +186,7 @@ impl Arguments {
         }
         let inner = (self.embed_dim as f64 * self.mlp_ratio).min(1e12) as usize;
         let (mlp, intermediate_size) = self.mlp(inner)?;
-        let traits = self.traits()?;
+        let traits = self.traits(interpolation)?;
         VisionConfig {
             family: Family::Timm,
             hidden_size: self.embed_dim,
@@ -228,7 +231,7 @@ impl Arguments {
         }
     }
 
-    fn traits(&self) -> std::result::Result<Traits, String> {
+    fn traits(&self, interpolation: Interpolation) -> std::result::Result<Traits, String> {
         let pooling = match self.global_pool.as_str() {
             "token" if self.class_token => Pooling::ClassToken,
             "avg" => Pooling::Mean,
@@ -261,8 +264,19 @@ impl Arguments {
             } else {
                 PrefixPositions::All
             },
-            antialias: true,
+            interpolation,
         })
+    }
+}
+
+/// How `create_model` stretches the position embeddings of an architecture: `_create_vision_transformer`.
+fn interpolation(name: &str) -> Interpolation {
+    let is_aligned =
+        ["base_patch16_radio_v3", "huge_patch16_radio_v3"].iter().any(|part| name.contains(part));
+    match name.contains("radio") || name.contains("flexi") {
+        true if is_aligned => Interpolation::BilinearAligned,
+        true => Interpolation::Bilinear,
+        false => Interpolation::BicubicAntialiased,
     }
 }
 
@@ -300,9 +314,8 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let positions = positions.narrow(0, with_positions, config.patches())?.contiguous()?; // (N, width)
     // A norm before the first block takes the bias's place.
     let patch_embedding = patch_embedding(config, &source.pp("patch_embedding"), !pre_norm)?;
-    let interpolation = Interpolation::bicubic(config.traits().antialias);
     let order = PatchOrder::ChannelsFirst;
-    Embeddings::new(config, patch_embedding, order, prefix, positions, interpolation)
+    Embeddings::new(config, patch_embedding, order, prefix, positions)
 }
 
 #[cfg(test)]
@@ -385,6 +398,22 @@ mod tests {
         ] {
             let reason = parse(&text).unwrap_err();
             assert!(reason.contains(part), "{text}: {reason}");
+        }
+    }
+
+    /// As timm 1.0.31's `_create_vision_transformer` calls `checkpoint_filter_fn`.
+    #[test]
+    fn a_name_says_how_position_embeddings_are_stretched() {
+        for (name, expected) in [
+            ("flexivit_base", Interpolation::Bilinear),
+            ("vit_base_patch16_radio_v3", Interpolation::BilinearAligned),
+            ("vit_huge_patch16_radio_v3", Interpolation::BilinearAligned),
+            ("vit_large_patch16_radio_v3", Interpolation::Bilinear),
+            ("vit_so400m_patch16_radio_v4.c_radio", Interpolation::Bilinear),
+            ("vit_base_patch16_224", Interpolation::BicubicAntialiased),
+        ] {
+            let found = named(name, Map::new(), None).unwrap().traits().interpolation;
+            assert_eq!(found, expected, "{name}");
         }
     }
 

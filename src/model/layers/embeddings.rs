@@ -4,12 +4,8 @@ use std::sync::Mutex;
 
 use candle_core::{Result, Tensor};
 
-use super::{
-    cpu,
-    linear::Linear,
-    positions::{self, Interpolation},
-};
-use crate::model::config::VisionConfig;
+use super::{cpu, linear::Linear, positions};
+use crate::model::{config::VisionConfig, traits::Interpolation};
 
 /// A tower's input layer.
 #[derive(Debug)]
@@ -41,8 +37,8 @@ impl Embeddings {
         order: PatchOrder,
         prefix: Option<Tensor>,
         positions: Tensor,
-        interpolation: Interpolation,
     ) -> Result<Self> {
+        let interpolation = config.traits().interpolation;
         let positions =
             Positions { own: positions, grid: config.grid(), interpolation, other: Mutex::default() };
         let patch_size = config.patch_size;

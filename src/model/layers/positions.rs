@@ -1,23 +1,6 @@
-//! Position embeddings for another grid of patches, as transformers makes them: torch's `interpolate` with
-//! `align_corners=False`.
+//! Position embeddings for another grid of patches, as the references make them: torch's `interpolate`.
 
-/// How `torch.nn.functional.interpolate` is called. Antialiased, the kernel widens when the grid shrinks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interpolation {
-    /// `mode="bicubic"`: Keys's cubic with a = -0.75.
-    Bicubic,
-    /// `mode="bicubic", antialias=True`: with a = -0.5.
-    BicubicAntialiased,
-    /// `mode="bilinear", antialias=True`.
-    BilinearAntialiased,
-}
-
-impl Interpolation {
-    /// Bicubic, smoothed where positions become fewer or not.
-    pub(crate) fn bicubic(antialias: bool) -> Self {
-        if antialias { Self::BicubicAntialiased } else { Self::Bicubic }
-    }
-}
+use crate::model::traits::Interpolation;
 
 /// One output position: weights on neighbouring inputs, `(index, weight)`.
 type Taps = Vec<(usize, f64)>;
@@ -34,7 +17,9 @@ pub(super) fn stretch(
     interpolation: Interpolation,
 ) -> Vec<f32> {
     let taps = |input, output| match interpolation {
-        Interpolation::Bicubic => plain_taps(input, output),
+        Interpolation::Bicubic => plain_taps(input, output, false, |x| cubic(x, -0.75)),
+        Interpolation::Bilinear => plain_taps(input, output, false, triangle),
+        Interpolation::BilinearAligned => plain_taps(input, output, true, triangle),
         Interpolation::BicubicAntialiased => antialiased_taps(input, output, 2.0, |x| cubic(x, -0.5)),
         Interpolation::BilinearAntialiased => antialiased_taps(input, output, 1.0, triangle),
     };
@@ -74,18 +59,21 @@ pub(super) fn stretch(
     stretched
 }
 
-/// Four taps around the centre; those outside count as the edge's own value.
-fn plain_taps(input: usize, output: usize) -> Vec<Taps> {
+/// Four taps around the centre; those outside count as the edge's own value. `align_corners` puts the outermost centres on the
+/// outermost positions.
+fn plain_taps(input: usize, output: usize, align_corners: bool, kernel: fn(f64) -> f64) -> Vec<Taps> {
     let scale = input as f64 / output as f64;
+    let aligned = (input - 1) as f64 / (output - 1).max(1) as f64;
     (0..output)
         .map(|index| {
-            let centre = (index as f64 + 0.5) * scale - 0.5;
+            let index = index as f64;
+            let centre = if align_corners { index * aligned } else { (index + 0.5) * scale - 0.5 };
             let first = centre.floor();
             (-1..=2)
                 .map(|step| {
                     let position = first + f64::from(step);
                     let inside = position.clamp(0.0, (input - 1) as f64) as usize;
-                    (inside, cubic(position - centre, -0.75))
+                    (inside, kernel(position - centre))
                 })
                 .collect()
         })
@@ -130,8 +118,13 @@ fn cubic(x: f64, a: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const ALL: [Interpolation; 3] =
-        [Interpolation::Bicubic, Interpolation::BicubicAntialiased, Interpolation::BilinearAntialiased];
+    const ALL: [Interpolation; 5] = [
+        Interpolation::Bicubic,
+        Interpolation::BicubicAntialiased,
+        Interpolation::Bilinear,
+        Interpolation::BilinearAligned,
+        Interpolation::BilinearAntialiased,
+    ];
 
     #[test]
     fn the_same_grid_stays_and_a_flat_one_stays_flat() {
@@ -149,11 +142,13 @@ mod tests {
     }
 
     /// `torch.nn.functional.interpolate(torch.arange(16.).sin().view(1, 1, 4, 4), (2, 3), mode="bicubic")`, and
-    /// the same with `antialias=True`, and with `mode="bilinear"`.
+    /// the same in the other ways.
     #[test]
     fn values_are_torchs() {
         let own: Vec<f32> = (0..16u8).map(|value| f64::from(value).sin() as f32).collect();
-        for (interpolation, expected) in ALL.into_iter().zip([BICUBIC, ANTIALIASED, BILINEAR]) {
+        for (interpolation, expected) in
+            ALL.into_iter().zip([BICUBIC, ANTIALIASED, BILINEAR, ALIGNED, BILINEAR_ANTIALIASED])
+        {
             for (found, expected) in stretch(&own, 4, 2, 3, interpolation).into_iter().zip(expected) {
                 assert!((f64::from(found) - expected).abs() < 1e-6, "{found} for {expected}");
             }
@@ -168,6 +163,8 @@ mod tests {
         for (interpolation, expected) in ALL.into_iter().zip([
             [0.956190810, -0.336185658, -0.422932955, 0.758464625],
             [0.666143477, -0.186846986, -0.245758951, 0.526340246],
+            [0.841470957, -0.157449961, -0.226631597, 0.656986594],
+            [0.0, 0.094080001, 0.000941487, -0.279415488],
             [0.620429687; 4],
         ]) {
             for (found, expected) in stretch(&own, 3, 4, 1, interpolation).into_iter().zip(expected) {
@@ -180,5 +177,8 @@ mod tests {
     const ANTIALIASED: [f64; 6] =
         [-0.173869481, 0.088780312, 0.225204071, 0.151897097, 0.198615678, -0.037053455];
     const BILINEAR: [f64; 6] =
+        [-0.325122148, 0.128107160, 0.385034591, 0.258017689, 0.319717944, -0.108493865];
+    const ALIGNED: [f64; 6] = [0.0, 0.875384212, 0.141120002, -0.536572933, 0.705387235, 0.650287867];
+    const BILINEAR_ANTIALIASED: [f64; 6] =
         [-0.125543840, 0.100384521, 0.197102590, 0.126066733, 0.185591109, 0.006231232];
 }
