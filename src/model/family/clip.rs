@@ -1,8 +1,8 @@
 //! CLIP: a class token, a norm before the first block, none on `last_hidden_state`.
 
 use candle_core::Result;
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{
     fields::{self, Edge, check_channels, square},
@@ -32,7 +32,7 @@ pub(super) const SCALED_BLOCK: BlockNames =
     BlockNames { layer_scales: Some(["layer_scale1.lambda1", "layer_scale2.lambda1"]), ..BLOCK };
 
 /// transformers' `CLIPVisionConfig`, its defaults those of ViT-B/32.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct Fields {
     hidden_size: usize,
@@ -67,6 +67,19 @@ impl Default for Fields {
 /// Reads the config of a CLIPModel, in which `tower` are the fields of its tower.
 pub(super) fn whole(root: &Value, mut tower: Value) -> std::result::Result<VisionConfig, String> {
     const WIDTH: &str = "projection_dim";
+    if let Some(older) = root.get("vision_config_dict").filter(|older| older.is_object()) {
+        // CLIPConfig takes the older spelling, what it is silent on by default, and CLIPVisionConfig the newer one.
+        let read = |fields: &Value| fields::fields::<Fields>(fields.clone()).map(|fields| json!(fields));
+        let (newer, older) = (read(&tower)?, read(older)?);
+        for (field, newer) in newer.as_object().into_iter().flatten().filter(|(field, _)| *field != WIDTH) {
+            let older = &older[field];
+            if older != newer {
+                return Err(format!(
+                    "{field} is {newer} in vision_config, but {older} by vision_config_dict, where absent fields have defaults"
+                ));
+            }
+        }
+    }
     // The projection is as wide as the outer config says, or by default, whatever the tower's says.
     if let Some(tower) = tower.as_object_mut() {
         tower.remove(WIDTH);

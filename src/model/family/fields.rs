@@ -1,6 +1,6 @@
 //! The fields of a `config.json`, as every family spells them.
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
@@ -64,7 +64,7 @@ fn plain<'a>(expected: &'a str, found: Option<&Value>) -> &'a str {
 }
 
 /// An edge length: transformers accepts an integer or a pair.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(untagged, expecting = "expected a whole number, or a pair of them")]
 pub(super) enum Edge {
     Square(usize),

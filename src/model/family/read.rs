@@ -167,6 +167,25 @@ mod tests {
         );
     }
 
+    /// `CLIPConfig` fills the older spelling up with defaults and takes it, `CLIPVisionConfig` takes the newer.
+    #[test]
+    fn an_older_spelling_that_is_silent_means_the_defaults() {
+        let parse = |newer: &str, older: &str| {
+            VisionConfig::from_json(&format!(
+                r#"{{"model_type": "clip", "vision_config": {{{newer}}}, "vision_config_dict": {{{older}}}}}"#
+            ))
+        };
+        let same = r#""hidden_act": "quick_gelu", "patch_size": 32, "projection_dim": 768"#;
+        assert_eq!(parse(same, r#""hidden_size": 768"#).unwrap().patch_size, 32);
+        for (newer, older, expected) in [
+            (r#""hidden_act": "gelu""#, "", r#"hidden_act is "gelu" in vision_config, but "quick_gelu" by"#),
+            ("", r#""patch_size": 14"#, "patch_size is 32 in vision_config, but 14 by vision_config_dict"),
+        ] {
+            let reason = parse(newer, older).unwrap_err();
+            assert!(reason.contains(expected), "{reason}");
+        }
+    }
+
     /// As `CLIPModel` makes its projection: laion/CLIP-ViT-bigG-14 says 1280 outside and nothing inside.
     #[test]
     fn the_projection_is_as_wide_as_the_outer_config_says() {
