@@ -178,7 +178,11 @@ fn original_llava(directory: &Path, unfrozen: bool, settings: serde_json::Value)
     std::fs::write(directory.join("config.json"), own.to_string()).unwrap();
     let bytes = std::fs::read(llava.join("model.safetensors")).unwrap();
     let (mut inside, mut beside) = (Vec::new(), Vec::new());
+    let is_projected = own["mm_projector_type"] != "identity";
     for (name, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
+        if name.starts_with("multi_modal_projector") && !is_projected {
+            continue;
+        }
         let renamed = name
             .replace("multi_modal_projector.linear_1", "model.mm_projector.0")
             .replace("multi_modal_projector.linear_2", "model.mm_projector.2");
@@ -217,6 +221,20 @@ fn an_original_llava_is_the_converted_one() {
         assert_eq!(flat(&found.image_features.unwrap()), flat(&converted.image_features.unwrap()));
         assert_eq!(flat(&found.last_hidden_state.unwrap()), flat(&converted.last_hidden_state.unwrap()));
     }
+}
+
+/// Then no tensor tells it from a class that is only a tower.
+#[test]
+fn an_original_llava_can_be_without_a_projector() {
+    let pixels = pixels(&golden("../language/llava/golden.safetensors")["pixel_values"]);
+    let directory = tempfile::tempdir().unwrap();
+    let settings = serde_json::json!({"mm_projector_type": "identity", "mm_vision_select_feature": "cls_patch",
+        "mm_vision_select_layer": -1, "hidden_size": 12});
+    original_llava(directory.path(), false, settings);
+    let model = Model::open(&obtained(directory.path()).unwrap()).unwrap();
+    let found =
+        model.tower(&BOTH, Compute::default(), &Device::Cpu).unwrap().outputs(&pixels, &BOTH).unwrap();
+    assert_eq!(flat(&found.image_features.unwrap()), flat(&found.last_hidden_state.unwrap()));
 }
 
 #[test]

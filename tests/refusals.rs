@@ -246,7 +246,8 @@ fn configs_headers_and_indices_of_unreasonable_size_are_not_read() {
     large("model.safetensors.index.json");
     refused("is larger than 67108864 bytes");
     let map = |entries: usize, shard: &dyn Fn(usize) -> usize| {
-        let entries: Vec<String> = (0..entries).map(|i| format!("\"{i}\":\"{}\"", shard(i))).collect();
+        let entries: Vec<String> =
+            (0..entries).map(|i| format!("\"embeddings.{i}\":\"{}\"", shard(i))).collect();
         fs::write(
             path("model.safetensors.index.json"),
             format!("{{\"weight_map\":{{{}}}}}", entries.join(",")),

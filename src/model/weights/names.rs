@@ -12,6 +12,9 @@ const VISION: &str = "vision_model.";
 /// classifier, of vision-language models. Of Video-LLaVA's two towers it is the images' that is meant.
 const TOWERS: [&str; 5] = ["vision_model", "vision_tower", "image_tower", "dinov2", "dinov2_with_registers"];
 
+/// The module that every tower begins with; a language model has none of this name at its root.
+const FIRST: &str = "embeddings.";
+
 /// Modules between a vision tower and a language model.
 const PROJECTORS: [&str; 2] = ["multi_modal_projector", "mm_projector"];
 
@@ -66,8 +69,7 @@ impl Names {
 /// Which modules of transformers' classes hold what is in the scope.
 #[derive(Clone, Debug)]
 pub(super) struct Modules {
-    /// What a checkpoint has in the place of [`VISION`]; empty for a class that is only the tower, none where there is no tower beside
-    /// a projector.
+    /// What a checkpoint has in the place of [`VISION`]; empty for a class that is only the tower, none where there is no tower.
     tower: Option<String>,
     /// What stands before the projector's name.
     base: String,
@@ -76,12 +78,13 @@ pub(super) struct Modules {
 
 impl Modules {
     fn of<'a>(names: impl Iterator<Item = &'a String>, scope: Scope) -> Self {
-        let (mut tower, mut base) = (None, None);
+        let (mut tower, mut base, mut is_tower) = (None, None, false);
         for name in names {
             tower = tower.or_else(|| tower_prefix(name));
             base = base.or_else(|| projector_base(name));
+            is_tower |= name.starts_with(FIRST);
         }
-        let tower = tower.or(base.is_none().then_some(""));
+        let tower = tower.or(is_tower.then_some(""));
         Self { tower: tower.map(str::to_owned), base: base.unwrap_or_default().to_owned(), scope }
     }
 
@@ -160,7 +163,7 @@ mod tests {
             "model.vision_model.",
             "model.vision_tower.vision_tower.vision_model.",
         ] {
-            let (name, here) = (format!("{prefix}encoder.a"), "vision_model.encoder.a");
+            let (name, here) = (format!("{prefix}embeddings.a"), "vision_model.embeddings.a");
             let names = names(&["lm_head.weight", "model.layers.0.a", "model.video_tower.encoder.a", &name]);
             assert_eq!(names.canonical(&name).as_deref(), Some(here), "{name}");
             assert!(is_of_the_tower(here));
@@ -177,6 +180,8 @@ mod tests {
         assert_eq!(all.spell(here), list[1]);
         let without = names(&["model.layers.0.a", list[1]]);
         assert_eq!(without.canonical("model.layers.0.a"), None, "the tower is elsewhere");
+        // The same where what is between them has no weights.
+        assert_eq!(names(&["model.layers.0.a", "lm_head.weight"]).canonical("lm_head.weight"), None);
         let tower = Modules { scope: Scope::Tower, ..all };
         assert_eq!(tower.canonical(list[1]), None);
         assert_eq!(tower.canonical(PROJECTION).as_deref(), Some(PROJECTION));
