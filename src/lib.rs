@@ -27,6 +27,7 @@ pub mod processor;
 pub mod kernels;
 
 mod bounded;
+mod json;
 
 pub use extractor::{Extractor, Request, Tokens};
 /// Bytes to pixels, and pixels to another size, as Pillow has them: its types are part of the interface here.

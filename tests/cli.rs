@@ -185,6 +185,7 @@ fn a_bad_model_is_named_and_code_2() {
 
     model(&write("config.json", br#"{"model_type": "vit"}"#)).failed(2, "config.json: model_type \"vit\"");
     model(&write("config.json", b"{")).failed(2, "config.json: not valid JSON");
+    model(&write("preprocessor_config.json", b"")).failed(2, "preprocessor_config.json: is empty");
     model(&write("preprocessor_config.json", br#"{"resample": 9}"#))
         .failed(2, "preprocessor_config.json: resample");
     model(&write("model.safetensors", b"\xff\xff\xff\xff\xff\xff\xff\xffgarbage")).failed(2, "damaged");

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::Deserialize;
 
 use super::error::ModelError;
-use crate::bounded;
+use crate::{bounded, json};
 
 /// The index of the largest models, of 90,000 tensors, takes 9 MB.
 pub(crate) const LARGEST_INDEX: u64 = 64 << 20;
@@ -36,7 +36,32 @@ pub(super) fn weight_map(path: &Path) -> Result<BTreeMap<String, String>, ModelE
         .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
     check_count(&text, 1).map_err(corrupt)?;
-    let index: Index =
-        serde_json::from_slice(&text).map_err(|error| corrupt(format!("not an index of shards: {error}")))?;
+    let index: Index = serde_json::from_slice(&text).map_err(|error| {
+        corrupt(match error.is_data() {
+            true => format!("not an index of shards, which has a weight_map from tensors to files: {error}"),
+            false => json::reason(&text, &error),
+        })
+    })?;
     Ok(index.weight_map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_index_is_told_plainly() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model.safetensors.index.json");
+        for (text, part) in [
+            ("", "is empty"),
+            ("{\"weight_map\": ", "not valid JSON"),
+            ("{\"metadata\": {}}", "which has a weight_map from tensors to files: missing field"),
+            ("{\"weight_map\": {\"a\": 3}}", "which has a weight_map from tensors to files: invalid type"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = weight_map(&path).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
 }

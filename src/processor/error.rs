@@ -9,7 +9,7 @@ use crate::bounded::excerpt;
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The text is not JSON, or not a JSON object.
-    #[error("not a JSON object: {0}")]
+    #[error("{0}")]
     Json(String),
     /// The config belongs to another model's processor.
     #[error(

@@ -14,7 +14,7 @@ use super::kind::ProcessorKind;
 use super::size::{Size, crop_size, edge, pinpoints, size};
 use super::tiles::Tiling;
 use super::{open_clip, timm};
-use crate::bounded::excerpt;
+use crate::{bounded::excerpt, json};
 
 impl ProcessorConfig {
     /// Parses the text of a `preprocessor_config.json` (or of the object `image_processor` in a `processor_config.json`), of an
@@ -31,13 +31,13 @@ impl ProcessorConfig {
     /// # Errors
     /// As [`ProcessorConfig::from_json`].
     pub fn from_json_of(text: &str, unnamed: ProcessorKind) -> Result<Self, ConfigError> {
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| ConfigError::Json(error.to_string()))?;
+        let value: Value = serde_json::from_str(text)
+            .map_err(|error| ConfigError::Json(json::reason(text.as_bytes(), &error)))?;
         match value {
             Value::Object(object) if object.contains_key("model_cfg") => open_clip::config(&object),
             Value::Object(object) if object.contains_key("architecture") => timm::config(&object),
             Value::Object(object) => Self::from_object(&Fields(object), unnamed),
-            other => Err(ConfigError::Json(format!("found {}", excerpt(&other.to_string())))),
+            other => Err(ConfigError::Json(format!("not a JSON object: {}", excerpt(&other.to_string())))),
         }
     }
 
@@ -325,7 +325,7 @@ mod tests {
             (r#"{"feature_extractor_type": "ViTFeatureExtractor"}"#, "ViTFeatureExtractor"),
             (r#"{"image_processor_type": 3}"#, "image_processor_type"),
             ("[1]", "JSON object"),
-            ("{", "JSON object"),
+            ("{", "not valid JSON"),
         ] {
             let error = ProcessorConfig::from_json(text).expect_err(text).to_string();
             assert!(error.contains(name), "{text}: {error}");

@@ -13,7 +13,7 @@ use super::{
     siglip, siglip2, timm,
 };
 use crate::{
-    bounded,
+    bounded, json,
     model::{
         config::{Family, VisionConfig},
         error::ModelError,
@@ -37,7 +37,7 @@ impl VisionConfig {
 
     /// Parses the text of a `config.json`; the error is the reason alone.
     pub(crate) fn from_json(text: &str) -> Result<Self, String> {
-        config(serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}"))?)
+        config(serde_json::from_str(text).map_err(|error| json::reason(text.as_bytes(), &error))?)
     }
 }
 
