@@ -191,6 +191,12 @@ fn a_bad_model_is_named_and_code_2() {
     model(&write("model.safetensors", b"\xff\xff\xff\xff\xff\xff\xff\xffgarbage")).failed(2, "damaged");
     model(&write("model.safetensors", b"\x08\0\0\0\0\0\0\0notjson!")).failed(2, "corrupt safetensors header");
     model(&write("model.safetensors", b"short")).failed(2, "too few");
+    let wrapped = |path: &Path| {
+        let tensors = SafeTensors::deserialize(&weights).unwrap().tensors();
+        let tensors = tensors.into_iter().map(|(name, view)| (format!("module.{name}"), view));
+        safetensors::serialize_to_file(tensors, None, &path.join("model.safetensors")).unwrap();
+    };
+    model(&wrapped).failed(2, "their names begin with \"module.");
     model(&cut).failed(2, "model.safetensors: truncated safetensors file");
     model(&remove("config.json")).failed(2, "has no config.json");
     model(&remove("preprocessor_config.json")).failed(2, "has no preprocessor_config.json");
@@ -209,6 +215,13 @@ fn a_bad_model_is_named_and_code_2() {
         fs::write(path.join("config.json"), config.to_string()).unwrap();
     };
     model(&deeper).failed(2, "tensor encoder.layers.3.layer_norm1.weight is missing, expected shape [36]");
+    let without_a_shard = |path: &Path| {
+        fs::remove_file(path.join("model.safetensors")).unwrap();
+        let map = r#"{"weight_map": {"embeddings.class_embedding": "a.safetensors"}}"#;
+        fs::write(path.join("model.safetensors.index.json"), map).unwrap();
+    };
+    let reason = "model.safetensors.index.json: says that tensors are in a.safetensors, which is not there";
+    model(&without_a_shard).failed(2, reason);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -66,6 +66,20 @@ pub enum ModelError {
         /// The shape that the config asks for.
         expected: Vec<usize>,
     },
+    /// A checkpoint none of whose names is a vision tower's.
+    #[error(
+        "{}: none of its tensors is a vision tower's, such as {tensor}; their names begin with {names:?}\n\
+         hint: save the model itself: it is the `module` of a DataParallel, and what merge_and_unload() of PEFT gives",
+        path.display()
+    )]
+    NoTower {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The full name of a tensor that the tower needs.
+        tensor: String,
+        /// What all names begin with, or the first of them.
+        names: String,
+    },
     /// A tensor whose shape is not what the config says.
     #[error("{}: tensor {tensor} has shape {found:?}, expected {expected:?} by the config", path.display())]
     TensorShape {

@@ -12,19 +12,19 @@ use std::{
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
-use safetensors::{Dtype, tensor::Metadata};
+use safetensors::Dtype;
 
 use super::{
     entry::{Entry, Part, Stored},
+    header::read_header,
     names::{Names, Scope, is_of_the_tower},
+    read_at::read_exact_at,
+    shards::shards_of,
     spelling::{Form, transpose},
 };
 use crate::{
-    bounded,
-    model::{
-        error::ModelError,
-        index::{check_count, weight_map},
-    },
+    bounded::{self, excerpt},
+    model::{error::ModelError, index::weight_map},
 };
 
 /// The opened files of a checkpoint and the place of each vision tensor in them.
@@ -39,6 +39,8 @@ pub struct Checkpoint {
     names: Names,
     /// Of a tower that is another checkpoint: what was opened, and how it spells names.
     tower: Option<(PathBuf, Names)>,
+    /// Where none of the names is the tower's, how they begin.
+    strange: Option<String>,
 }
 
 impl Checkpoint {
@@ -50,15 +52,27 @@ impl Checkpoint {
     /// A file is missing, its header is corrupt, or it is shorter than its header says.
     pub fn open(path: &Path, scope: Scope) -> Result<Self, ModelError> {
         let (files, names) = (Vec::new(), Names::of(std::iter::empty(), scope));
-        let mut checkpoint =
-            Self { path: path.to_owned(), files, tensors: BTreeMap::new(), names, tower: None };
+        let mut checkpoint = Self {
+            path: path.to_owned(),
+            files,
+            tensors: BTreeMap::new(),
+            names,
+            tower: None,
+            strange: None,
+        };
         let mut tensors = BTreeMap::new();
         if path.extension().is_some_and(|extension| extension == "json") {
-            for shard in vision_shards(path, scope)? {
+            let map = weight_map(path)?;
+            for shard in shards_of(path, &map, scope)? {
+                if !shard.exists() {
+                    return Err(no_shard(path, &shard));
+                }
                 checkpoint.add_file(shard, &mut tensors)?;
             }
+            checkpoint.strange = common_beginning(map.keys());
         } else {
             checkpoint.add_file(path.to_owned(), &mut tensors)?;
+            checkpoint.strange = common_beginning(tensors.keys());
         }
         checkpoint.names = Names::of(tensors.keys(), scope);
         for (name, stored) in tensors {
@@ -69,6 +83,9 @@ impl Checkpoint {
                     btree_map::Entry::Occupied(mut place) => place.get_mut().join(entry),
                 }
             }
+        }
+        if checkpoint.has_tower() {
+            checkpoint.strange = None;
         }
         Ok(checkpoint)
     }
@@ -81,7 +98,7 @@ impl Checkpoint {
         mut self,
         open: impl FnOnce() -> Result<Self, ModelError>,
     ) -> Result<Self, ModelError> {
-        if self.tensors.keys().any(|name| is_of_the_tower(name)) {
+        if self.has_tower() {
             return Ok(self);
         }
         let other = open()?;
@@ -91,7 +108,12 @@ impl Checkpoint {
         }
         self.files.extend(other.files);
         self.tower = Some((other.path, other.names));
+        self.strange = other.strange;
         Ok(self)
+    }
+
+    fn has_tower(&self) -> bool {
+        self.tensors.keys().any(|name| is_of_the_tower(name))
     }
 
     /// What was opened for a tensor, and how it spells names.
@@ -133,7 +155,13 @@ impl Checkpoint {
         for (tensor, form) in names.in_files(name) {
             let expected = form.in_file(expected);
             let Some(Part { stored, .. }) = entry.and_then(|entry| entry.part(form)) else {
-                return Err(ModelError::MissingTensor { path: path.to_owned(), tensor, expected });
+                let path = path.to_owned();
+                return Err(match &self.strange {
+                    Some(names) if is_of_the_tower(name) => {
+                        ModelError::NoTower { path, tensor, names: names.clone() }
+                    }
+                    _ => ModelError::MissingTensor { path, tensor, expected },
+                });
             };
             let path = || self.files[stored.file].0.clone();
             if stored.shape != expected {
@@ -247,96 +275,24 @@ impl Checkpoint {
     }
 }
 
-/// The format allows 100 MB. Of the checkpoints there are, none comes near: 1000 tensors take 0.1 MB.
-const LARGEST_HEADER: u64 = 25 << 20;
-
-/// More than any checkpoint has.
-const MOST_SHARDS: usize = 1000;
-
-/// The header and the offset at which the tensors begin.
-fn read_header(file: &File, path: &Path) -> Result<(Metadata, u64), ModelError> {
-    let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
-    let io_error = |source: io::Error| match source.kind() {
-        io::ErrorKind::UnexpectedEof => corrupt("was cut short while its header was read".into()),
-        _ => ModelError::Io { path: path.to_owned(), source },
-    };
-    let kind = file.metadata().map_err(io_error)?;
-    if !kind.is_file() {
-        return Err(corrupt("not a regular file".into()));
+fn no_shard(index: &Path, shard: &Path) -> ModelError {
+    let name = shard.file_name().unwrap_or_default().to_string_lossy();
+    ModelError::NotACheckpoint {
+        path: index.to_owned(),
+        reason: format!("says that tensors are in {name}, which is not there"),
+        hint: "put it beside the index, where all of its shards belong".into(),
     }
-    let file_len = kind.len();
-    let mut len = [0u8; 8];
-    if file_len < 8 {
-        return Err(corrupt(format!("{file_len} bytes are too few for a safetensors file")));
-    }
-    read_exact_at(file, &mut len, 0).map_err(io_error)?;
-    let len = u64::from_le_bytes(len);
-    if len <= file_len - 8 && len > LARGEST_HEADER {
-        return Err(corrupt(format!("has a header of {len} bytes, expected at most {LARGEST_HEADER}")));
-    }
-    if len > file_len - 8 {
-        return Err(corrupt(format!(
-            "not a safetensors file, or a damaged one: it announces a header of {len} bytes"
-        )));
-    }
-    let mut header = vec![0u8; len as usize];
-    read_exact_at(file, &mut header, 8).map_err(io_error)?;
-    // The name's, and those of dtype, shape and data_offsets.
-    check_count(&header, 4).map_err(corrupt)?;
-    // Deserializing checks that offsets are contiguous and fit the shapes.
-    let metadata: Metadata = serde_json::from_slice(&header)
-        .map_err(|error| corrupt(format!("corrupt safetensors header: {error}")))?;
-    let expected = 8 + len + metadata.data_len() as u64;
-    if expected != file_len {
-        return Err(corrupt(format!(
-            "{} safetensors file: {file_len} bytes, its header says {expected}",
-            if file_len < expected { "truncated" } else { "overlong" }
-        )));
-    }
-    Ok((metadata, 8 + len))
 }
 
-/// The shards of an index (`model.safetensors.index.json`) that hold tensors in `scope`, in order.
-///
-/// # Errors
-/// The index cannot be read, or names files that do not lie beside it.
-pub fn vision_shards(path: &Path, scope: Scope) -> Result<Vec<PathBuf>, ModelError> {
-    let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
-    let map = weight_map(path)?;
-    let spelling = Names::of(map.keys(), scope);
-    let mut names: Vec<&String> =
-        map.iter().filter(|(name, _)| !spelling.in_tower(name).is_empty()).map(|(_, file)| file).collect();
-    names.sort_unstable();
-    names.dedup();
-    if names.len() > MOST_SHARDS {
-        return Err(corrupt(format!("names {} shards, expected at most {MOST_SHARDS}", names.len())));
-    }
-    let directory = path.parent().unwrap_or(Path::new(""));
-    names
-        .into_iter()
-        .map(|name| match Path::new(name).file_name() {
-            // Shards lie beside their index; a name with a directory in it would read elsewhere.
-            Some(file_name) if file_name == name.as_str() => Ok(directory.join(name)),
-            _ => Err(corrupt(format!("shard name {name:?} is not a plain file name"))),
-        })
-        .collect()
-}
-
-#[cfg(unix)]
-fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
-}
-
-#[cfg(windows)]
-fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !buffer.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, buffer, offset)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => {
-                buffer = &mut buffer[read..];
-                offset += read as u64;
-            }
+/// The modules that all names begin with, or the first name where there are none; nothing where there are no names.
+fn common_beginning<'a>(mut names: impl Iterator<Item = &'a String>) -> Option<String> {
+    let first = names.next()?;
+    let modules = |name: &str| name.rfind('.').map_or(0, |end| end + 1);
+    let mut shared = &first[..modules(first)];
+    for name in names {
+        while !name.starts_with(shared) {
+            shared = &shared[..modules(&shared[..shared.len() - 1])];
         }
     }
-    Ok(())
+    Some(excerpt(if shared.is_empty() { first } else { shared }))
 }

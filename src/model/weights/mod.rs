@@ -5,9 +5,12 @@
 mod checkpoint;
 mod entry;
 mod fingerprint;
+mod header;
 mod names;
 mod random;
+mod read_at;
 mod rows;
+mod shards;
 mod source;
 mod spelling;
 mod streamed;
@@ -18,11 +21,12 @@ use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::{Init, var_builder::SimpleBackend};
 
 use super::error::ModelError;
-pub use checkpoint::{Checkpoint, vision_shards};
+pub use checkpoint::Checkpoint;
 pub(super) use names::PROJECTION;
 pub use names::Scope;
 pub use random::RandomWeights;
 pub(super) use rows::Rows;
+pub use shards::vision_shards;
 pub(super) use source::Source;
 pub(super) use streamed::{Loaded, Spares, Streamed, pack};
 
