@@ -215,3 +215,26 @@ fn what_failed_in_a_repeated_tar_is_tried_and_told_of_again() {
     assert_eq!(extract(&[]), (Some(0), [4, 0, 0], 0));
     assert_eq!(held().0, bytes);
 }
+
+#[test]
+fn what_is_finished_of_a_damaged_tar_stays_where_less_can_be_read_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let [a, b] = pictures().map(|path| fs::read(path).unwrap());
+    let extract = |output: &str| {
+        let mut command = command();
+        let command = command.current_dir(directory.path()).arg("-q").arg("-m").arg(tiny());
+        Outcome::from(command.args(["in.tar", "-o", output]).output().unwrap()).code
+    };
+    let whole = tar(&[("a.jpg", &a), ("b.png", &b), ("c.png", &b)]);
+    fs::write(at("in.tar"), &whole[..whole.len() - 1500]).unwrap();
+    assert_eq!(extract("out/"), Some(1));
+    let before = fs::read(at("out/in.tar")).unwrap();
+    // As a run leaves it that is killed after its first sample.
+    fs::write(at("in.tar"), tar(&[("a.jpg", &a)])).unwrap();
+    assert_eq!(extract("less/"), Some(0));
+    fs::copy(at("less/in.tar"), at("out/.in.tar.partial")).unwrap();
+    fs::write(at("in.tar"), "").unwrap();
+    assert_eq!(extract("out/"), Some(1));
+    assert!(fs::read(at("out/in.tar")).unwrap() == before);
+}

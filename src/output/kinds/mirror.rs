@@ -210,10 +210,13 @@ impl Opened {
             && self.mirror.kept(shard, &self.contents.settings).is_some()
     }
 
-    /// Whether a killed run left samples of a shard that is not finished.
+    /// Whether a killed run left samples of a shard, and what is finished of it has no more.
     fn has_begun(&self, target: &Path) -> bool {
-        let begun = || begun(target, &self.contents.settings).ok().flatten();
-        !self.contents.overwrite && begun().is_some_and(|keys| !keys.is_empty())
+        let settings = &self.contents.settings;
+        let left = begun(target, settings).ok().flatten().map_or(0, |keys| keys.len());
+        // What is finished holds more where its input could be read further.
+        let finished = || made_here(target, settings).ok().flatten().map_or(0, |keys| keys.len());
+        !self.contents.overwrite && left > 0 && finished() <= left
     }
 
     fn shard(&mut self, shard: &Path) -> Result<&mut Growing, OutputError> {
@@ -224,13 +227,14 @@ impl Opened {
                 make_directories(&self.mirror.root, &target)?;
                 // Before anything is asked of it: what another process finishes from now on is noticed.
                 let before = seen(&target);
-                let growing = match self.rests(shard) {
+                let rests = self.rests(shard);
+                let growing = match rests {
                     true => Growing::reopen(&target, &self.contents, before.as_ref())?,
                     false => Growing::open(&target, &self.contents, before.as_ref())?,
                 };
                 if !self.contents.overwrite && self.mirror.is_done(shard, &self.contents.settings) {
-                    // Another process has finished it since, with samples that were passed over here.
-                    if growing.keys().is_empty() {
+                    // Another process has finished it since, with samples that were passed over here. A copy of it is of no use.
+                    if rests || growing.keys().is_empty() {
                         growing.discard()?;
                     }
                     return Err(OutputError::Busy { path: target });
