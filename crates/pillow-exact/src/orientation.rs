@@ -1,5 +1,7 @@
 //! The orientation in a picture's metadata, found and applied as `PIL.ImageOps.exif_transpose` does.
 
+use std::collections::HashSet;
+
 use ::image::{RgbImage, imageops};
 
 use crate::raster::Metadata;
@@ -94,10 +96,14 @@ fn in_exif(exif: &[u8]) -> Option<u32> {
     let directory = tiff.uint(4, 4)? as usize;
     let count = tiff.uint(directory, 2)? as usize;
     let mut outside = 0;
+    let mut found = HashSet::new();
     // Reading ends at an entry, or at values outside of one, that are cut off.
     for entry in (0..count).map(|index| directory + 2 + index * 12) {
         let field = tiff.slice(entry, 12)?;
         let (tag, kind) = (tiff.number(&field[..2]), tiff.number(&field[2..4]));
+        if found.contains(&tag) {
+            continue;
+        }
         let Some(size) = size(kind) else { continue };
         let length = tiff.number(&field[4..8]) * size as u64;
         let values = if length <= 4 {
@@ -109,7 +115,11 @@ fn in_exif(exif: &[u8]) -> Option<u32> {
             }
             tiff.slice(tiff.number(&field[8..]) as usize, length as usize)?
         };
-        if tag == ORIENTATION && !values.is_empty() {
+        if values.is_empty() {
+            continue;
+        }
+        found.insert(tag);
+        if tag == ORIENTATION {
             // The first of several counts, and a number of any type that equals an orientation.
             let value = tiff.value(kind, values);
             return Some((2..=8).find(|&orientation| value == Some(orientation.into())).unwrap_or(1));
@@ -233,6 +243,8 @@ mod tests {
         assert_eq!(after((0x0112, 3, 40_000, vec![8])), Some(6), "more than the block has");
         assert_eq!(after((0x0112, 1, 1, vec![3])), Some(1), "this one has one");
         assert_eq!(after((0x010f, 3, 4, vec![60])), None, "reading ends where values are cut off");
+        let again = [(0x010f, 2, 2, vec![65, 0]), (0x010f, 3, 4, vec![60]), orientation.clone()];
+        assert_eq!(in_exif(&exif(false, &again)), Some(6), "not at those of a tag that has one");
     }
 
     #[test]
