@@ -10,7 +10,7 @@ DTYPES = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 # What stands between the values of an option that takes several, where it is no comma.
 JOINTS = {"image_size": "x", "shard": "/"}
 
-# Options that need no value. To any other, True and False are given as a value, which the parser refuses.
+# Options that need no value. Any other refuses True and False.
 FLAGS = {"offline", "random_weights", "grid", "pad", "tiles", "keep_extension", "overwrite", "fail_fast"}
 
 
@@ -25,10 +25,12 @@ def words(arguments: Mapping[str, Any]) -> list[str]:
     found = []
     for name, value in arguments.items():
         option, value = "--" + name.replace("_", "-"), listed(value)
-        if value is None or (value is False and name in FLAGS):
+        if value is None:
             continue
-        if value is True and name in FLAGS:
-            found.append(option)
+        if isinstance(value, bool):
+            if name not in FLAGS:
+                raise ValueError(f"{name} is {value}, expected a value")
+            found += [option] if value else []
         elif isinstance(value, list) and name == "tensor":
             found += [f"{option}={_word(name, tensor)}" for tensor in value]
         elif isinstance(value, list):

@@ -204,8 +204,9 @@ def test_errors_are_pythons(model, pictures, bad):
         with pytest.raises(ValueError):
             Extractor(model, **wrong)
     for wrong, message in (
-        ({"layer": True}, "invalid value 'True' for '--layer <N>'"),
-        ({"layer": False}, "invalid value 'False' for '--layer <N>'"),
+        ({"layer": True}, "layer is True, expected a value"),
+        ({"layer": False}, "layer is False, expected a value"),
+        ({"cache_dir": False}, "cache_dir is False, expected a value"),
         ({"dtype": "float64"}, "dtype is 'float64', expected one of float32, float16, bfloat16"),
     ):
         with pytest.raises(ValueError, match=message):
