@@ -36,8 +36,7 @@ pub(crate) fn is_tar(start: &[u8]) -> bool {
     if start.starts_with(&GZIP) {
         return true;
     }
-    // Nothing but the mark of its end is an empty one, and no image.
-    start.get(..512).is_some_and(|block| is_header(block) || block == [0; 512])
+    start.get(..512).is_some_and(is_header)
 }
 
 /// Whether a block is a header, by its checksum.
