@@ -194,6 +194,11 @@ fn what_a_temporary_name_leads_to_stays() {
         run(["-q", &at(inputs), "-o", &at(output)]).done();
         assert!(fs::read(at("in/b.png")).unwrap() == image, "{link}");
     }
+    fs::create_dir(at("elsewhere")).unwrap();
+    fs::write(at("elsewhere/journal.jsonl"), "precious").unwrap();
+    symlink(at("elsewhere"), at(".d.npy.parts")).unwrap();
+    run(["-q", &at("in"), "-o", &at("d.npy")]).failed(2, "is in the way");
+    assert_eq!(fs::read(at("elsewhere/journal.jsonl")).unwrap(), b"precious");
 }
 
 /// Runs in a directory, in which all paths are.
@@ -243,7 +248,11 @@ fn failures_replace_nothing_but_failures() {
     ] {
         run(&["in", "-o", output, "--failures", failures]).failed(2, "more than one thing");
     }
-    // Older failures are.
+    // Nor a report, though it begins with one; older failures are replaced, where the last one was cut off too.
+    let report = run(&["nosuch.png", "in", "--json"]);
+    fs::write(directory.path().join("report.jsonl"), report.stdout).unwrap();
+    run(&["in", "--failures", "report.jsonl"]).failed(2, "is no list of failures");
+    fs::write(directory.path().join("f.jsonl"), r#"{"path":"a.png","status":"fai"#).unwrap();
     run(&["in", "nosuch.png", "--failures", "f.jsonl"]).failed(1, "nosuch.png");
     assert_eq!(read("f.jsonl").lines().count(), 1);
     run(&["in", "--failures", "f.jsonl"]).done();
@@ -281,6 +290,18 @@ fn a_list_and_redirected_input_are_not_written_over() {
     fs::write(&list, "in/a.png\nin/b.png\n").unwrap();
     let mut arguments = vec!["--files-from", "list.npy", "-o", "list.npy", "--overwrite"];
     run_in(directory.path(), &arguments).failed(2, "list.npy, which is an input");
+    for drawn in ["--heatmap", "--pca"] {
+        fs::create_dir_all(directory.path().join("drawn")).unwrap();
+        fs::copy(&list, directory.path().join("drawn/manifest.jsonl")).unwrap();
+        run_in(directory.path(), &["--files-from", "drawn/manifest.jsonl", drawn, "drawn/"])
+            .failed(2, "which is an input");
+        run_in(directory.path(), &["in", drawn, "drawn/", "--failures", "drawn/manifest.jsonl"])
+            .failed(2, "more than one thing");
+        assert_eq!(
+            fs::read(directory.path().join("drawn/manifest.jsonl")).unwrap(),
+            fs::read(&list).unwrap()
+        );
+    }
     if cfg!(target_os = "linux") {
         arguments[1] = "-";
         let mut command = command();

@@ -49,6 +49,14 @@ impl Drawing {
         }
     }
 
+    /// What is written beside the pictures of a directory.
+    pub(super) fn beside(&self) -> Vec<PathBuf> {
+        match &self.place {
+            DrawingPlace::Directory(directory) => directory.beside(),
+            DrawingPlace::File(_) | DrawingPlace::Stdout => Vec::new(),
+        }
+    }
+
     /// The directory, if it is one.
     pub(super) fn root(&self) -> Option<&Path> {
         match &self.place {

@@ -65,7 +65,9 @@ impl Overlap {
         read: &[PathBuf],
     ) -> Result<Self, JobError> {
         let drawn = job.drawings.iter().filter_map(|drawing| drawing.path().map(Path::to_owned));
-        let written: Vec<PathBuf> = job.destination.replaced(contents).into_iter().chain(drawn).collect();
+        let beside = job.drawings.iter().flat_map(Drawing::beside);
+        let written: Vec<PathBuf> =
+            job.destination.replaced(contents).into_iter().chain(drawn).chain(beside).collect();
         if let Some(path) = &job.failures
             && written.iter().any(|written| place_of(written) == place_of(path))
         {
@@ -189,8 +191,7 @@ fn file_name(path: PathBuf) -> Option<OsString> {
     path.file_name().map(OsStr::to_owned)
 }
 
-/// Refuses to empty a file for failures that was something else, by its first line: a list of images is not read beforehand, and may
-/// name it.
+/// Refuses to empty a file for failures that holds something else: a list of images is not read beforehand, and may name it.
 ///
 /// # Errors
 /// As said.
@@ -208,9 +209,16 @@ pub(super) fn check_failures(path: &Path) -> Result<(), JobError> {
     if !path.is_file() {
         return Ok(());
     }
-    let first = File::open(path).and_then(|file| read_piece(&mut BufReader::new(file), b'\n', LONGEST_LINE));
     // What cannot be read is told when it is opened.
-    let is_other = first
-        .is_ok_and(|first| first.is_some_and(|first| serde_json::from_slice::<Line>(&first.bytes).is_err()));
-    if is_other { Err(JobError::NoFailures { path: path.to_owned() }) } else { Ok(()) }
+    let Ok(file) = File::open(path) else { return Ok(()) };
+    let mut file = BufReader::new(file);
+    while let Ok(Some(line)) = read_piece(&mut file, b'\n', LONGEST_LINE) {
+        let is_failure = serde_json::from_slice::<Line>(&line.bytes).is_ok();
+        // A full disk may have cut the last one off.
+        let is_cut = || !line.bytes.ends_with(b"\n") && line.bytes.starts_with(br#"{"path":""#);
+        if !is_failure && !is_cut() {
+            return Err(JobError::NoFailures { path: path.to_owned() });
+        }
+    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ mod space;
 mod whole;
 
 pub(super) use directories::make_directories;
-pub(super) use own::{open_locked, open_own};
+pub(super) use own::{make_own_directory, open_locked, open_own};
 pub(super) use probe::{probe_sibling, probe_tree};
 pub use space::{free_space, readable_size};
 pub use whole::OutputFile;

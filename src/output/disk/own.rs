@@ -55,9 +55,20 @@ pub(in crate::output) fn open_locked(path: &Path, target: &Path) -> Result<File,
     }
 }
 
+/// Makes a directory of ours where there is none.
+///
+/// # Errors
+/// A link is there, or something else, or the system refuses.
+pub(in crate::output) fn make_own_directory(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_dir() => Err(in_the_way(path)),
+        _ => fs::create_dir_all(path),
+    }
+}
+
 fn in_the_way(path: &Path) -> io::Error {
     let path = path.display();
-    io::Error::other(format!("{path} is in the way: a link, or no regular file\nhint: remove it"))
+    io::Error::other(format!("{path} is in the way: a link, or no file of ours\nhint: remove it"))
 }
 
 #[cfg(unix)]
@@ -110,6 +121,12 @@ mod tests {
         }
         assert!(!at("missing").exists());
 
+        symlink("directory", at("elsewhere")).unwrap();
+        for name in ["elsewhere", "victim"] {
+            assert!(make_own_directory(&at(name)).unwrap_err().to_string().contains("is in the way"));
+        }
+        make_own_directory(&at("directory")).unwrap();
+
         fs::hard_link(at("victim"), at("other")).unwrap();
         let mut file = open_locked(&at("other"), &at("target")).unwrap();
         assert!(matches!(open_locked(&at("other"), &at("target")), Err(OutputError::Busy { .. })));
@@ -117,6 +134,10 @@ mod tests {
         file.write_all(b"ours").unwrap();
         assert_eq!(fs::read(at("other")).unwrap(), b"ours");
         assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 6);
+        // What another process writes keeps its names.
+        fs::hard_link(at("other"), at("linked")).unwrap();
+        assert!(matches!(open_locked(&at("linked"), &at("target")), Err(OutputError::Busy { .. })));
+        assert!(Handle::from_path(at("linked")).unwrap() == Handle::from_path(at("other")).unwrap());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 8);
     }
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::output::{
     Array, Complete, Contents, Described, OutputError, Sink,
-    disk::{journal::Journal, parent, sync_directory},
+    disk::{journal::Journal, make_own_directory, parent, sync_directory},
     format::safetensors::Entry,
     key,
 };
@@ -68,7 +68,7 @@ impl Growing {
             return Ok(Self { names, layout, contents, keys, state: None, room });
         }
         let io_error = |source| OutputError::Io { path: names.path.clone(), source };
-        fs::create_dir_all(&directory).map_err(io_error)?;
+        make_own_directory(&directory).map_err(io_error)?;
         let (mut journal, lines) =
             Journal::open::<Line>(&names.journal()).map_err(|error| error.at(&names.path))?;
         if lines.is_empty()

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::output::{
     Contents, OutputError,
-    disk::{hidden_sibling, journal::Journal, parent, sync_directory},
+    disk::{hidden_sibling, journal::Journal, make_own_directory, parent, sync_directory},
 };
 
 /// Puts an unfinished archive of the same images in the finished one's place beside it; gives its journal, open, and its state. A
@@ -37,7 +37,7 @@ pub(super) fn reopen(
 ) -> Result<(Journal, Resumed), OutputError> {
     let io_error = |source| OutputError::Io { path: names.path.clone(), source };
     let directory = hidden_sibling(&names.path, ".reopened");
-    fs::create_dir_all(&directory).map_err(io_error)?;
+    make_own_directory(&directory).map_err(io_error)?;
     let (mut journal, _) =
         Journal::open::<Line>(&directory.join(JOURNAL)).map_err(|error| error.at(&names.path))?;
     let before = files_of(names, layout)?;
