@@ -206,7 +206,10 @@ mod tests {
             [expect("d/a", "d/a.jpg", 1), expect("etc/b", "etc/b", 0), expect("e", "e.seg.png", 0)]
         );
         assert_eq!(end, End::default());
-        assert!(is_tar(&bytes) && is_tar(&[0; 512]) && !is_tar(PNG) && !is_tar(&[0; 511]));
+        assert!(
+            is_tar(&bytes) && !is_tar(PNG) && !is_tar(&[0; 512]),
+            "a picture that was overwritten is none"
+        );
     }
 
     #[test]
