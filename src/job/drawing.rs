@@ -49,28 +49,26 @@ impl Drawing {
         }
     }
 
+    fn directory(&self) -> Option<&Directory> {
+        match &self.place {
+            DrawingPlace::File(_) | DrawingPlace::Stdout => None,
+            DrawingPlace::Directory(directory) => Some(directory),
+        }
+    }
+
     /// What is written beside the pictures of a directory.
     pub(super) fn beside(&self) -> Vec<PathBuf> {
-        match &self.place {
-            DrawingPlace::Directory(directory) => directory.beside(),
-            DrawingPlace::File(_) | DrawingPlace::Stdout => Vec::new(),
-        }
+        self.directory().map(Directory::beside).unwrap_or_default()
     }
 
     /// The directory, if it is one.
     pub(super) fn root(&self) -> Option<&Path> {
-        match &self.place {
-            DrawingPlace::File(_) | DrawingPlace::Stdout => None,
-            DrawingPlace::Directory(directory) => Some(&directory.root),
-        }
+        self.directory().map(|directory| directory.root.as_path())
     }
 
     /// The file of an image that no other may have, where there is one for each.
     pub(super) fn file(&self, name: &Path) -> Option<PathBuf> {
-        match &self.place {
-            DrawingPlace::File(_) | DrawingPlace::Stdout => None,
-            DrawingPlace::Directory(directory) => Some(directory.files(name).swap_remove(0)),
-        }
+        self.directory().map(|directory| directory.files(name).swap_remove(0))
     }
 
     /// Sees that its query is a patch, as far as that does not depend on the image, and which pictures there are already.

@@ -68,10 +68,11 @@ impl Overlap {
         let beside = job.drawings.iter().flat_map(Drawing::beside);
         let written: Vec<PathBuf> =
             job.destination.replaced(contents).into_iter().chain(drawn).chain(beside).collect();
-        if let Some(path) = &job.failures
-            && written.iter().any(|written| place_of(written) == place_of(path))
-        {
-            return Err(JobError::SamePlace { path: path.clone() });
+        if let Some(path) = &job.failures {
+            let place = place_of(path);
+            if written.iter().any(|written| place_of(written) == place) {
+                return Err(JobError::SamePlace { path: path.clone() });
+            }
         }
         let replaced = written.into_iter().chain(job.failures.clone());
         let outputs: HashMap<Identity, PathBuf> =

@@ -80,11 +80,11 @@ impl Layout for Stack {
     }
 
     fn beside(&self, names: &Names) -> Vec<PathBuf> {
-        vec![names.index(), manifest(names)]
+        vec![names.index(), names.manifest()]
     }
 
     fn check_beside(&self, names: &Names) -> Result<(), OutputError> {
-        Manifest::read(&manifest(names)).map(drop)
+        Manifest::read(&names.manifest()).map(drop)
     }
 
     fn write_index(
@@ -107,7 +107,7 @@ impl Layout for Stack {
             }
             Ok(())
         })?;
-        let manifest = Manifest { settings: contents.settings.clone() }.prepare(&manifest(names))?;
+        let manifest = Manifest { settings: contents.settings.clone() }.prepare(&names.manifest())?;
         Ok(vec![index, manifest])
     }
 
@@ -146,7 +146,7 @@ impl Layout for Stack {
         contents: &Contents,
     ) -> Result<HashSet<String>, OutputError> {
         let unknown = |reason: String| OutputError::Taken { path: names.path.clone(), reason };
-        let manifest = Manifest::read(&manifest(names))?
+        let manifest = Manifest::read(&names.manifest())?
             .ok_or_else(|| unknown("exists, and no manifest beside it says how it was made".into()))?;
         manifest.check(&contents.settings, &names.path)?;
         let mut keys = HashSet::new();
@@ -166,11 +166,6 @@ impl Layout for Stack {
         }
         Ok(keys)
     }
-}
-
-/// What the stack was made with, for which its format has no room.
-fn manifest(names: &Names) -> PathBuf {
-    names.sibling(".manifest.json")
 }
 
 fn read_index(path: &Path) -> Result<Vec<Row>, OutputError> {

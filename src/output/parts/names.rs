@@ -38,6 +38,11 @@ impl Names {
         })
     }
 
+    /// What a stack was made with, for which its format has no room: `x.manifest.json`.
+    pub(in crate::output) fn manifest(&self) -> PathBuf {
+        self.sibling(".manifest.json")
+    }
+
     /// The journal in that directory.
     pub(super) fn journal(&self) -> PathBuf {
         self.unfinished().join(JOURNAL)
@@ -98,7 +103,7 @@ impl Names {
     }
 
     /// The target with its extension replaced by an ending.
-    pub(in crate::output) fn sibling(&self, ending: &str) -> PathBuf {
+    fn sibling(&self, ending: &str) -> PathBuf {
         let has_extension = self.path.extension() == Some(OsStr::new(self.format.name()));
         let stem = if has_extension { self.path.file_stem() } else { self.path.file_name() };
         let mut name = stem.unwrap_or_default().to_owned();
@@ -111,8 +116,7 @@ impl Names {
 pub(in crate::output) fn sign_of_many(path: &Path) -> bool {
     let names = |format| Names { path: path.to_owned(), format, shard_size: None };
     let names = Format::of_path(path).map(names);
-    let has_manifest =
-        |names: &Names| matches!(Manifest::read(&names.sibling(".manifest.json")), Ok(Some(_)));
+    let has_manifest = |names: &Names| matches!(Manifest::read(&names.manifest()), Ok(Some(_)));
     names.is_some_and(|names| {
         names.index().exists()
             || names.unfinished().exists()
@@ -144,6 +148,6 @@ mod tests {
     fn a_stack_has_an_index_and_a_manifest() {
         let names = Names { path: "x.npy".into(), format: Format::Npy, shard_size: None };
         assert_eq!(names.index(), Path::new("x.index.jsonl"));
-        assert_eq!(names.sibling(".manifest.json"), Path::new("x.manifest.json"));
+        assert_eq!(names.manifest(), Path::new("x.manifest.json"));
     }
 }
