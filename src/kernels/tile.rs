@@ -41,8 +41,39 @@ pub(super) struct Operands {
     pub(super) x_ahead_step: usize,
 }
 
+/// A part of a tile's depth: `count` times [`UNROLL`] steps, at least one time, of operands as in [`Operands`]. Each time it asks
+/// for the cache line that is `ahead` and the one that is `x_ahead`, and goes on by so many bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Steps {
+    pub(super) x: *const f32,
+    pub(super) weights: *const f32,
+    pub(super) count: usize,
+    pub(super) ahead: *const f32,
+    pub(super) ahead_step: usize,
+    pub(super) x_ahead: *const f32,
+    pub(super) x_ahead_step: usize,
+}
+
+impl Steps {
+    /// What is left after the first `count` times.
+    #[inline(always)]
+    fn after<S: Simd>(self, count: usize) -> Self {
+        Self {
+            x: self.x.wrapping_add(count * UNROLL),
+            weights: self.weights.wrapping_add(count * UNROLL * 2 * S::LANES),
+            count: self.count - count,
+            ahead: self.ahead.wrapping_byte_add(count * self.ahead_step),
+            x_ahead: self.x_ahead.wrapping_byte_add(count * self.x_ahead_step),
+            ..self
+        }
+    }
+}
+
 /// How two words of operands are multiplied.
 pub(super) trait Dot: 'static {
+    /// Whether words are float32, which [`Simd::add_steps`] multiplies.
+    const FLOAT32: bool;
+
     /// `sum + x · weights`.
     unsafe fn add<S: Simd>(x: S::V, weights: S::V, sum: S::V) -> S::V;
 }
@@ -51,6 +82,8 @@ pub(super) trait Dot: 'static {
 pub(super) struct Float32;
 
 impl Dot for Float32 {
+    const FLOAT32: bool = true;
+
     #[inline(always)]
     unsafe fn add<S: Simd>(x: S::V, weights: S::V, sum: S::V) -> S::V {
         // SAFETY: the caller's.
@@ -62,6 +95,8 @@ impl Dot for Float32 {
 pub(super) struct Pairs;
 
 impl Dot for Pairs {
+    const FLOAT32: bool = false;
+
     #[inline(always)]
     unsafe fn add<S: Simd>(x: S::V, weights: S::V, sum: S::V) -> S::V {
         // SAFETY: the caller's.
@@ -71,6 +106,9 @@ impl Dot for Pairs {
 
 /// What becomes of sums while they are in registers.
 pub(super) trait Finish: Copy {
+    /// Whether there is anything to ask for.
+    const ASKS: bool = true;
+
     /// Asks for the cache line of a row's result from a column on: stores to memory that has to be fetched first cost a
     /// product of one image 4 percent.
     unsafe fn ask<S: Simd>(self, row: usize, column: usize);
@@ -87,6 +125,8 @@ pub(super) trait Finish: Copy {
 pub(super) struct Keep;
 
 impl Finish for Keep {
+    const ASKS: bool = false;
+
     #[inline(always)]
     unsafe fn ask<S: Simd>(self, _: usize, _: usize) {}
 
@@ -105,6 +145,8 @@ impl Finish for Keep {
 pub(super) struct KeepFor<F>(pub(super) F);
 
 impl<F: Finish> Finish for KeepFor<F> {
+    const ASKS: bool = F::ASKS;
+
     #[inline(always)]
     unsafe fn ask<S: Simd>(self, row: usize, column: usize) {
         // SAFETY: by contract.
@@ -159,7 +201,7 @@ struct Tiles<const ROWS: usize, const VECTORS: usize, D, F> {
 
 /// Depth steps between two prefetches. With twice as many LLVM loads weights so early that AVX2's full tile has an
 /// accumulator too few, which costs that instruction set 9 percent.
-const UNROLL: usize = 4;
+pub(super) const UNROLL: usize = 4;
 
 /// Cache lines that a full depth block can ask for ahead.
 pub(super) const PREFETCHES: usize = DEPTH / UNROLL;
@@ -176,30 +218,46 @@ impl<const ROWS: usize, const VECTORS: usize, D: Dot, F: Finish> Kernel for Tile
         let Operands { mut x, weights, depth, mut sums, sums_stride, accumulate, .. } = operands;
         let Operands { mut ahead, ahead_lines, mut x_ahead, x_ahead_lines, x_ahead_step, .. } = operands;
         let lines = (VECTORS * S::LANES).div_ceil(LINE);
+        let steps = depth / UNROLL;
+        // By hand the lines are asked for all along, by the compiler's loop in its first steps.
+        let spread = |lines: usize| (lines * LINE * size_of::<f32>()).div_ceil(steps.max(1));
+        let (ahead_step, x_step) = (spread(ahead_lines), spread(x_ahead_lines));
         // SAFETY: all offsets lie within what `Operands` describes; a prefetch may go anywhere.
         unsafe {
             for first in (0..tiles).map(|tile| tile * ROWS) {
                 let mut tile = [[S::splat(0.0); VECTORS]; ROWS];
-                let steps = depth / UNROLL;
-                for step in 0..steps {
-                    if step < ahead_lines {
-                        S::prefetch(ahead.wrapping_add(step * LINE));
-                    }
-                    if step < x_ahead_lines {
-                        S::prefetch(x_ahead.wrapping_add(step * LINE));
-                    }
-                    // Early, so that they have come when the tile is complete.
-                    for line in [2 * step, 2 * step + 1] {
-                        if line < ROWS * lines {
-                            finish.ask::<S>(first + line / lines, line % lines * LINE);
+                if D::FLOAT32 && S::has_steps(ROWS, VECTORS) && steps > 0 {
+                    let mut left =
+                        Steps { x, weights, count: steps, ahead, ahead_step, x_ahead, x_ahead_step: x_step };
+                    if F::ASKS {
+                        for row in 0..ROWS.min(steps - 1) {
+                            (0..lines).for_each(|line| finish.ask::<S>(first + row, line * LINE));
+                            S::add_steps(&mut tile, Steps { count: 1, ..left });
+                            left = left.after::<S>(1);
                         }
                     }
-                    for k in step * UNROLL..step * UNROLL + UNROLL {
-                        add_products::<S, D, ROWS, VECTORS>(
-                            &mut tile,
-                            x.add(k),
-                            weights.add(k * 2 * S::LANES),
-                        );
+                    S::add_steps(&mut tile, left);
+                } else {
+                    for step in 0..steps {
+                        if step < ahead_lines {
+                            S::prefetch(ahead.wrapping_add(step * LINE));
+                        }
+                        if step < x_ahead_lines {
+                            S::prefetch(x_ahead.wrapping_add(step * LINE));
+                        }
+                        // Early, so that they have come when the tile is complete.
+                        for line in [2 * step, 2 * step + 1] {
+                            if line < ROWS * lines {
+                                finish.ask::<S>(first + line / lines, line % lines * LINE);
+                            }
+                        }
+                        for k in step * UNROLL..step * UNROLL + UNROLL {
+                            add_products::<S, D, ROWS, VECTORS>(
+                                &mut tile,
+                                x.add(k),
+                                weights.add(k * 2 * S::LANES),
+                            );
+                        }
                     }
                 }
                 for k in steps * UNROLL..depth {

@@ -10,6 +10,8 @@ mod neon;
 mod portable;
 mod several;
 #[cfg(target_arch = "x86_64")]
+mod steps;
+#[cfg(target_arch = "x86_64")]
 mod x86;
 
 #[cfg(target_arch = "aarch64")]
@@ -18,6 +20,8 @@ pub(super) use portable::Portable;
 pub(super) use several::Several;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{Avx2, Avx512};
+
+use super::tile::Steps;
 
 /// The widest vector of any instruction set here, in f32 lanes.
 pub(super) const MAX_LANES: usize = 16;
@@ -85,6 +89,21 @@ pub(super) trait Simd: Lanes {
     unsafe fn prefetch_second_level(address: *const f32);
     /// Asks for the cache line at `address`, which need not be valid, to write to it.
     unsafe fn prefetch_write(address: *const f32);
+
+    /// Whether there is a faster way than the compiler's to sum a tile of so many rows and vectors, [`Simd::add_steps`].
+    #[inline(always)]
+    fn has_steps(_rows: usize, _vectors: usize) -> bool {
+        false
+    }
+
+    /// Adds to a tile the products of some depth steps, in their order.
+    #[inline(always)]
+    unsafe fn add_steps<const ROWS: usize, const VECTORS: usize>(
+        _tile: &mut [[Self::V; VECTORS]; ROWS],
+        _steps: Steps,
+    ) {
+        unreachable!("steps of a tile of {ROWS} x {VECTORS}")
+    }
 
     /// Writes 8 rows of 8 elements, `from_stride` apart, as columns of rows `to_stride` apart.
     #[inline(always)]

@@ -2,7 +2,8 @@
 
 use std::{arch::x86_64::*, mem::transmute};
 
-use super::{Kernel, Lanes, Simd};
+use super::{Kernel, Lanes, Simd, steps};
+use crate::kernels::tile::Steps;
 
 /// 8 lanes, 16 registers.
 pub(in crate::kernels) struct Avx2;
@@ -206,6 +207,19 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     #[inline(always)]
     unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
         unsafe { if BF16 { Self::enter_bf16(kernel) } else { Self::enter_foundation(kernel) } }
+    }
+
+    #[inline(always)]
+    fn has_steps(rows: usize, vectors: usize) -> bool {
+        steps::has(rows, vectors)
+    }
+
+    #[inline(always)]
+    unsafe fn add_steps<const ROWS: usize, const VECTORS: usize>(
+        tile: &mut [[__m512; VECTORS]; ROWS],
+        steps: Steps,
+    ) {
+        unsafe { steps::add(tile, steps) }
     }
 
     #[inline(always)]
