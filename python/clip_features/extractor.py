@@ -196,7 +196,11 @@ def preprocess(images: Iterable[Any], model: str | os.PathLike[str] | None = Non
 
     options: those of Extractor that are of the image or the model. No weights are loaded.
     """
-    return _preprocessor(model, tuple(sorted(options.items())), os.getpid())(images)
+    # What a cache is asked for must be hashable.
+    asked = {
+        name: tuple(found) if isinstance(found := listed(value), list) else found for name, value in options.items()
+    }
+    return _preprocessor(model, tuple(sorted(asked.items())), os.getpid())(images)
 
 
 # For each process its own, as an extractor is of no use after a fork. Those from before stay: to drop one may wait for its threads.

@@ -1,6 +1,6 @@
 //! The library's errors as Python's exceptions, with the messages that the command prints.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use clip_features::{
     cli::{Refusal, told},
@@ -25,7 +25,7 @@ pub(crate) fn refused(refusal: Refusal) -> PyErr {
 
 pub(crate) fn of_model(error: &ModelError) -> PyErr {
     match error {
-        ModelError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+        ModelError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
             PyFileNotFoundError::new_err(told(error))
         }
         ModelError::NotACheckpoint { path, .. } if !path.exists() => {
@@ -36,10 +36,14 @@ pub(crate) fn of_model(error: &ModelError) -> PyErr {
     }
 }
 
+pub(crate) fn of_thread(error: io::Error) -> PyErr {
+    of_job(&JobError::Thread(error))
+}
+
 pub(crate) fn of_job(error: &JobError) -> PyErr {
     match error {
         JobError::Model(error) => of_model(error),
-        JobError::Output(_) | JobError::Drawing { .. } | JobError::NoSpace { .. } => {
+        JobError::Output(_) | JobError::Drawing { .. } | JobError::NoSpace { .. } | JobError::Thread(_) => {
             PyOSError::new_err(told(error))
         }
         _ => PyValueError::new_err(told(error)),

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{RecvTimeoutError, sync_channel},
     },
-    thread,
+    thread::Builder,
     time::Duration,
 };
 
@@ -23,7 +23,7 @@ use pyo3::{
 };
 
 use crate::{
-    errors::{failed, of_model, refused},
+    errors::{failed, of_model, of_thread, refused},
     image::{Image, prepare},
     stream::Stream,
     tensors::{stack, to_python},
@@ -105,7 +105,7 @@ impl Core {
     /// An iterator over `(dict of [1, …], reason)`, one of which is None, for each image of an iterator, in order.
     fn stream(&self, images: Bound<'_, PyAny>) -> PyResult<Stream> {
         self.check_process()?;
-        Ok(Stream::new(self.extractor.clone(), self.batch, self.dtype, images.unbind()))
+        Stream::new(self.extractor.clone(), self.batch, self.dtype, images.unbind())
     }
 }
 
@@ -134,7 +134,7 @@ fn while_interruptible<T: Send + 'static>(
 ) -> PyResult<T> {
     const PATIENCE: Duration = Duration::from_millis(50);
     let (out, done) = sync_channel(1);
-    thread::spawn(move || out.send(work()));
+    Builder::new().spawn(move || out.send(work())).map_err(of_thread)?;
     let done = Mutex::new(done);
     loop {
         let found = py.detach(|| done.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(PATIENCE));

@@ -8,7 +8,7 @@ use clip_features::{
 };
 use pyo3::{prelude::*, types::PyDict};
 
-use crate::errors::{of_job, refused};
+use crate::errors::{of_job, of_thread, refused};
 
 /// Runs the job that the command's words ask for. `on` is given each record as JSON; an exception of it, or Ctrl-C, ends the run
 /// after the images in flight. Gives the counts and how it ended.
@@ -25,7 +25,7 @@ pub(crate) fn run_job<'py>(
     })?;
     let stop = Stop::new();
     let handle = stop.clone();
-    let worker = thread::spawn(move || {
+    let work = move || {
         let mut raised = None;
         let ran = prepared.run(&handle, &mut |event| {
             let (Event::Image { records, .. }, Some(on)) = (event, &on) else {
@@ -45,7 +45,8 @@ pub(crate) fn run_job<'py>(
             }
         });
         (ran, raised)
-    });
+    };
+    let worker = thread::Builder::new().spawn(work).map_err(of_thread)?;
     let mut interrupted = None;
     while !worker.is_finished() {
         py.detach(|| thread::sleep(Duration::from_millis(20)));

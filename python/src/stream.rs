@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
-    thread,
+    thread::Builder,
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use clip_features::{
 use pyo3::{prelude::*, types::PyDict};
 
 use crate::{
-    errors::{failed, of_model},
+    errors::{failed, of_model, of_thread},
     image::{Image, prepare},
     tensors::to_python,
 };
@@ -39,17 +39,23 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(extractor: Arc<Extractor>, batch: usize, dtype: Dtype, images: Py<PyAny>) -> Self {
+    pub(crate) fn new(
+        extractor: Arc<Extractor>,
+        batch: usize,
+        dtype: Dtype,
+        images: Py<PyAny>,
+    ) -> PyResult<Self> {
         let (batches_in, batches) = sync_channel(1);
         let (outcomes_in, outcomes) = sync_channel(2 * batch);
         let reader = extractor.clone();
-        thread::spawn(move || {
+        let reading = move || {
             read(&images, &reader, batch, &batches_in);
             // Without the interpreter's lock it would be let go of only when something else takes the lock.
             Python::try_attach(|_| drop(images))
-        });
-        thread::spawn(move || encode(&extractor, &batches, &outcomes_in));
-        Self { outcomes: Mutex::new(outcomes), dtype }
+        };
+        Builder::new().spawn(reading).map_err(of_thread)?;
+        Builder::new().spawn(move || encode(&extractor, &batches, &outcomes_in)).map_err(of_thread)?;
+        Ok(Self { outcomes: Mutex::new(outcomes), dtype })
     }
 }
 

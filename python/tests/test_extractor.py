@@ -78,6 +78,8 @@ def test_arguments_are_the_commands(model, pictures):
     pixels = preprocess([picture, picture], model, processor="torchvision")
     assert (pixels[0] == by_command(model, picture, "--tensor", "pixel_values", "--processor", "torchvision")).all()
     assert (pixels != preprocess([picture, picture], model)).any()
+    sizes = [preprocess([picture], model, image_size=size) for size in ([24, 36], (24, 36), "24x36")]
+    assert all(one.shape == (1, 3, 24, 36) and (one == sizes[0]).all() for one in sizes)
 
 
 def test_several_values_come_in_any_iterable(model, pictures):
