@@ -41,57 +41,39 @@ pub(super) const fn has(rows: usize, vectors: usize) -> bool {
 
 /// One row of a depth step: its value times two vectors of weights. A `folded` one is read twice, by the multiply-adds. Two of
 /// three rows are: with all of them, two loads a cycle would not suffice.
+#[rustfmt::skip]
 macro_rules! row {
-    ($k:literal shared $row:literal $a:ident $b:ident) => {
+    ($k:literal shared $row:literal $a:tt $b:tt) => {
         concat!(
-            "vbroadcastss {value}, dword ptr [{x} + {stride}*",
-            $row,
-            " + 4*",
-            $k,
-            "]\n",
-            "vfmadd231ps {",
-            stringify!($a),
-            "}, {left}, {value}\n",
-            "vfmadd231ps {",
-            stringify!($b),
-            "}, {right}, {value}\n",
+            "vbroadcastss zmm30, dword ptr [{x} + {stride}*", $row, " + 4*", $k, "]\n",
+            "vfmadd231ps ", $a, ", zmm28, zmm30\n",
+            "vfmadd231ps ", $b, ", zmm29, zmm30\n",
         )
     };
-    ($k:literal folded $row:literal $a:ident $b:ident) => {
+    ($k:literal folded $row:literal $a:tt $b:tt) => {
         concat!(
-            "vfmadd231ps {",
-            stringify!($a),
-            "}, {left}, dword ptr [{x} + {stride}*",
-            $row,
-            " + 4*",
-            $k,
-            "]{{1to16}}\n",
-            "vfmadd231ps {",
-            stringify!($b),
-            "}, {right}, dword ptr [{x} + {stride}*",
-            $row,
-            " + 4*",
-            $k,
-            "]{{1to16}}\n",
+            "vfmadd231ps ", $a, ", zmm28, dword ptr [{x} + {stride}*", $row, " + 4*", $k, "]{{1to16}}\n",
+            "vfmadd231ps ", $b, ", zmm29, dword ptr [{x} + {stride}*", $row, " + 4*", $k, "]{{1to16}}\n",
         )
     };
 }
 
 /// One depth step.
 macro_rules! step {
-    ($k:literal $([$how:ident $row:literal $a:ident $b:ident])*) => {
+    ($k:literal $([$how:ident $row:literal $a:tt $b:tt])*) => {
         concat!(
-            "vmovups {left}, [{weights} + 128*", $k, "]\n",
-            "vmovups {right}, [{weights} + 128*", $k, " + 64]\n",
+            "vmovups zmm28, [{weights} + 128*", $k, "]\n",
+            "vmovups zmm29, [{weights} + 128*", $k, " + 64]\n",
             $(row!($k $how $row $a $b),)*
         )
     };
 }
 
-/// A function for tiles of one height: of each row how it is read, its number, and names of its two sums.
+/// A function for tiles of one height: of each row how it is read, its number, and the registers of its two sums. They are named, as
+/// a compiler that does not optimise, as for a crate that depends on this one, finds too few where it may choose.
 macro_rules! add {
     ($name:ident $height:literal $($rows:tt)*) => { add!(@ $name $height [$($rows)*] $($rows)*); };
-    (@ $name:ident $height:literal [$($rows:tt)*] $([$how:ident $row:literal $a:ident $b:ident])*) => {
+    (@ $name:ident $height:literal [$($rows:tt)*] $([$how:ident $row:literal $a:tt $b:tt])*) => {
         #[inline]
         #[target_feature(enable = "avx512f")]
         unsafe fn $name(tile: &mut [[__m512; 2]; $height], steps: Steps) {
@@ -113,10 +95,10 @@ macro_rules! add {
                     "add {weights}, 4*128",
                     "dec {count}",
                     "jnz 2b",
-                    $($a = inout(zmm_reg) tile[$row][0], $b = inout(zmm_reg) tile[$row][1],)*
-                    left = out(zmm_reg) _,
-                    right = out(zmm_reg) _,
-                    value = out(zmm_reg) _,
+                    $(inout($a) tile[$row][0], inout($b) tile[$row][1],)*
+                    out("zmm28") _,
+                    out("zmm29") _,
+                    out("zmm30") _,
                     x = inout(reg) steps.x => _,
                     weights = inout(reg) steps.weights => _,
                     count = inout(reg) steps.count => _,
@@ -133,24 +115,24 @@ macro_rules! add {
 }
 
 add!(add_12 12
-    [shared 0 a0 b0] [folded 1 a1 b1] [folded 2 a2 b2]
-    [shared 3 a3 b3] [folded 4 a4 b4] [folded 5 a5 b5]
-    [shared 6 a6 b6] [folded 7 a7 b7] [folded 8 a8 b8]
-    [shared 9 a9 b9] [folded 10 a10 b10] [folded 11 a11 b11]
+    [shared 0 "zmm0" "zmm1"] [folded 1 "zmm2" "zmm3"] [folded 2 "zmm4" "zmm5"]
+    [shared 3 "zmm6" "zmm7"] [folded 4 "zmm8" "zmm9"] [folded 5 "zmm10" "zmm11"]
+    [shared 6 "zmm12" "zmm13"] [folded 7 "zmm14" "zmm15"] [folded 8 "zmm16" "zmm17"]
+    [shared 9 "zmm18" "zmm19"] [folded 10 "zmm20" "zmm21"] [folded 11 "zmm22" "zmm23"]
 );
 add!(add_13 13
-    [shared 0 a0 b0] [folded 1 a1 b1] [folded 2 a2 b2]
-    [shared 3 a3 b3] [folded 4 a4 b4] [folded 5 a5 b5]
-    [shared 6 a6 b6] [folded 7 a7 b7] [folded 8 a8 b8]
-    [shared 9 a9 b9] [folded 10 a10 b10] [folded 11 a11 b11]
-    [shared 12 a12 b12]
+    [shared 0 "zmm0" "zmm1"] [folded 1 "zmm2" "zmm3"] [folded 2 "zmm4" "zmm5"]
+    [shared 3 "zmm6" "zmm7"] [folded 4 "zmm8" "zmm9"] [folded 5 "zmm10" "zmm11"]
+    [shared 6 "zmm12" "zmm13"] [folded 7 "zmm14" "zmm15"] [folded 8 "zmm16" "zmm17"]
+    [shared 9 "zmm18" "zmm19"] [folded 10 "zmm20" "zmm21"] [folded 11 "zmm22" "zmm23"]
+    [shared 12 "zmm24" "zmm25"]
 );
 add!(add_14 14
-    [shared 0 a0 b0] [folded 1 a1 b1] [folded 2 a2 b2]
-    [shared 3 a3 b3] [folded 4 a4 b4] [folded 5 a5 b5]
-    [shared 6 a6 b6] [folded 7 a7 b7] [folded 8 a8 b8]
-    [shared 9 a9 b9] [folded 10 a10 b10] [folded 11 a11 b11]
-    [shared 12 a12 b12] [folded 13 a13 b13]
+    [shared 0 "zmm0" "zmm1"] [folded 1 "zmm2" "zmm3"] [folded 2 "zmm4" "zmm5"]
+    [shared 3 "zmm6" "zmm7"] [folded 4 "zmm8" "zmm9"] [folded 5 "zmm10" "zmm11"]
+    [shared 6 "zmm12" "zmm13"] [folded 7 "zmm14" "zmm15"] [folded 8 "zmm16" "zmm17"]
+    [shared 9 "zmm18" "zmm19"] [folded 10 "zmm20" "zmm21"] [folded 11 "zmm22" "zmm23"]
+    [shared 12 "zmm24" "zmm25"] [folded 13 "zmm26" "zmm27"]
 );
 
 #[cfg(test)]
