@@ -4,7 +4,7 @@
 //! second load where the row has two vectors. LLVM never does that to a value with two uses, and it keeps so little of what
 //! surrounds the loop in registers that it reads pointers again within it. Alone on a core neither matters much, 1 percent of
 //! a product. But where another thread is busy on the same core, which a virtual machine does not see, the two share the
-//! operations that the core can begin in a cycle: with a quarter fewer of them a tower was 6 to 10 percent faster there.
+//! operations that the core can begin in a cycle: with a fifth fewer of them a tower was some 6 percent faster there.
 
 use std::{
     arch::{asm, x86_64::__m512},
