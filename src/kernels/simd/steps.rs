@@ -3,8 +3,8 @@
 //! A multiply-add can read one value for all lanes from memory itself, which saves an operation for each row of a tile, but a
 //! second load where the row has two vectors. LLVM never does that to a value with two uses, and it keeps so little of what
 //! surrounds the loop in registers that it reads pointers again within it. Alone on a core neither matters much, 1 percent of
-//! a product. But where another thread is busy on the same core, which a virtual machine does not see, the two share the
-//! operations that the core can begin in a cycle: with a fifth fewer of them a tower was some 6 percent faster there.
+//! a product. But where another thread is busy on the same core, which a virtual machine does not see, the two share what
+//! the core can begin in a cycle: with a fifth fewer operations a tower was some 6 percent faster there.
 
 use std::{
     arch::{asm, x86_64::__m512},
