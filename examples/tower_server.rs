@@ -15,7 +15,7 @@ use clap::Parser;
 use clip_features::{
     kernels::{Compute, Isa, MatmulPrecision, fma_peak},
     model::{Model, ModelSpec, VisionTower, Wanted},
-    output::{Array, Dtype, Format, Metadata},
+    output::{Array, Content, Dtype, Format, Metadata},
 };
 
 #[derive(Parser)]
@@ -73,7 +73,12 @@ fn answer(command: &str, tower: &VisionTower, pixel_values: &Tensor) -> anyhow::
             let name = "last_hidden_state".to_owned();
             let array =
                 Array { name, shape: features.dims().to_vec(), values: features.flatten_all()?.to_vec1()? };
-            Format::Npy.write(&mut File::create(path)?, &[array], Dtype::F32, &Metadata::new())?;
+            Format::Npy.write(
+                &mut File::create(path)?,
+                Content::Tensors(&[array]),
+                Dtype::F32,
+                &Metadata::new(),
+            )?;
             Ok("saved".into())
         }
         ("peak", _) => {

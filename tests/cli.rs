@@ -299,7 +299,7 @@ fn a_pipe_that_is_named_takes_a_tensor_and_a_terminal_takes_none() {
     for (target, told) in [
         ("-o /dev/tty --format npy", "error: /dev/tty: is a terminal, and the tensor is binary"),
         ("-o /dev/stdout --format npy", "error: /dev/stdout: is a terminal, and the tensor is binary"),
-        ("--pca /dev/tty", "error: --pca /dev/tty: is a terminal, and pictures are binary"),
+        ("--draw pca -o /dev/tty", "error: /dev/tty: is a terminal, and the tensor is binary"),
     ] {
         let Ok(output) = on_terminal(&format!("'{}' {target}", picture())) else { return };
         let shown = String::from_utf8(output.stdout).expect("nothing binary");

@@ -84,7 +84,7 @@ fn bash_loads_its_script_and_completes() {
         "clip-features --ima",
         "clip-features --processor ",
         "clip-features --tensor last",
-        "clip-features --heatmap ",
+        "clip-features --output ",
     ];
     let lines: Vec<String> = asked.into_iter().map(str::to_owned).collect();
     let file = format!("clip-features --failures {start}");
@@ -98,7 +98,7 @@ fn bash_loads_its_script_and_completes() {
         let Some(answer) = shell("bash", &["--norc"], &(script.clone() + "\n" + &ask(line))) else { return };
         assert_offers(&answer, &expected);
     }
-    for number in ["--shard", "--threads", "--layer", "--max-pixels", "--query", "--shard-size"] {
+    for number in ["--part", "--threads", "--layer", "--max-pixels", "--draw", "--shard-size"] {
         let line = format!("clip-features {number} {start}");
         let Some(answer) = shell("bash", &["--norc"], &(script.clone() + "\n" + &ask(&line))) else { return };
         assert!(!answer.contains("photo"), "{number}: {answer}");

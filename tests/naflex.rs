@@ -166,8 +166,8 @@ fn outputs_say_what_became_of_the_picture() {
     assert_eq!(report("--tensor pooler_output")["shape"], json!([1, 36]));
 
     // The picture of norms is the same with and without padding.
-    report("--heatmap OUT/a.png --query 3,5");
-    report("--heatmap OUT/b.png --query 3,5 --pad");
+    report("--draw 3,5 -o OUT/a.png");
+    report("--draw 3,5 -o OUT/b.png --pad");
     assert_eq!(fs::read(out.path().join("a.png")).unwrap(), fs::read(out.path().join("b.png")).unwrap());
 }
 
@@ -227,7 +227,7 @@ fn what_does_not_fit_naflex_is_refused_and_so_is_naflex_elsewhere() {
     refused("siglip2-headless", "--tensor pooler_output", "vision_use_head false");
     refused("siglip2-vision", "--tensor pooler_output --pad", "--pad pads tokens");
     // The grid is the picture's own, and so is the failure.
-    extract("siglip2-vision", &["coffee.png"], "--heatmap OUT/x.png --query 4,0", out.path())
+    extract("siglip2-vision", &["coffee.png"], "--draw 4,0 -o OUT/x.png", out.path())
         .failed(1, "4 rows and 6 columns");
     refused("vision", "--pad", "no number of patches to pad to");
     refused("vision", "--max-num-patches 64", "max_num_patches is not in use");

@@ -39,12 +39,12 @@ fn an_option_that_would_say_nothing_is_refused() {
         ("a.png --tensor pixel_values --matmul-precision high", "--matmul-precision is of the tower"),
         ("a.png --failures -", "--failures - names no file"),
         ("a.png --overwrite", "--overwrite replaces files"),
-        ("a.png --tokens cls --pca x.png", "--pca draws patches"),
+        ("a.png --tokens cls --draw pca -o x.png", "--draw draws patches"),
     ] {
         let refused = with(line, at).failed(2, part);
         assert!(refused.stderr.contains("\nhint: "), "{line}: {refused:?}");
     }
-    let refused = with("a.png --tokens cls --pca x.png", at);
+    let refused = with("a.png --tokens cls --draw pca -o x.png", at);
     assert!(refused.stderr.contains("hint: --tokens all, or patch"), "{refused:?}");
     // Where tars are among the inputs, or may be, it says something.
     fs::write(at.join("photos/c.tar"), [0; 1024]).unwrap();
@@ -73,20 +73,20 @@ fn a_missing_input_is_told_by_the_part_that_takes_it_before_a_model_is_looked_fo
         command.env("HF_HUB_CACHE", directory.path()).env("HF_ENDPOINT", "http://127.0.0.1:9");
         Outcome::from(command.current_dir(directory.path()).args(line.split(' ')).output().unwrap())
     };
-    fresh("nosuch.png --shard 0/2 -q").failed(1, "error: nosuch.png: No such file");
-    fresh("nosuch.png --shard 0/2 -q --dry-run --failures f").failed(1, "error: nosuch.png: No such file");
+    fresh("nosuch.png --part 0/2 -q").failed(1, "error: nosuch.png: No such file");
+    fresh("nosuch.png --part 0/2 -q --dry-run --failures f").failed(1, "error: nosuch.png: No such file");
     assert!(!directory.path().join("f").exists(), "a dry run writes nothing");
-    fresh("c.png nosuch.png --shard 1/2 -q").failed(1, "error: nosuch.png: No such file");
-    fresh("c.png nosuch.png --shard 0/2").failed(2, "127.0.0.1");
-    fresh("--files-from nosuch.txt --shard 0/2").failed(2, "error: nosuch.txt: No such file");
+    fresh("c.png nosuch.png --part 1/2 -q").failed(1, "error: nosuch.png: No such file");
+    fresh("c.png nosuch.png --part 0/2").failed(2, "127.0.0.1");
+    fresh("--files-from nosuch.txt --part 0/2").failed(2, "error: nosuch.txt: No such file");
     // Its place is after those of a directory.
     for (part, is_told) in [("0/3", false), ("1/3", false), ("2/3", true)] {
-        let outcome = fresh(&format!("photos nosuch.png c.png --shard {part}"));
+        let outcome = fresh(&format!("photos nosuch.png c.png --part {part}"));
         assert_eq!(outcome.stderr.contains("nosuch.png"), is_told, "{part}: {outcome:?}");
         assert_eq!(outcome.code, Some(if is_told { 1 } else { 2 }), "{part}: {outcome:?}");
     }
     let told = |part: &str| {
-        let line = format!("c.png nosuch.png --shard {part} -q --json");
+        let line = format!("c.png nosuch.png --part {part} -q --json");
         let outcome = with(&line, directory.path());
         (outcome.code, outcome.text().matches("nosuch.png").count())
     };
@@ -100,7 +100,7 @@ fn the_smallest_size_that_is_told_does() {
     for name in ["photos/a.png", "photos/b.png"] {
         fs::copy(picture(), directory.path().join(name)).unwrap();
     }
-    for name in ["x.safetensors", "x.npy", "x.tar"] {
+    for name in ["x.safetensors", "y.npy", "z.tar"] {
         let refused =
             with(&format!("photos -o {name} --shard-size 1KB"), directory.path()).failed(2, "shard-size");
         let least: u64 = refused.stderr.trim_end().rsplit(' ').next().unwrap().parse().unwrap();

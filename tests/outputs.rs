@@ -105,7 +105,7 @@ fn several_tensors_are_several_npy_files() {
         assert_close(&found, &expected[name].values);
         assert_eq!(npy(&out.path().join(format!("coffee.{name}.npy"))).1, found);
     }
-    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2 * names.len() + 2, "and manifest and ledger");
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2 * names.len() + 1, "and the manifest");
 }
 
 #[test]
@@ -282,14 +282,14 @@ fn another_shape_has_rows_and_columns() {
         assert_eq!(patches, found[found.len() - patches.len()..], "{kind} {asked}");
     }
     // Rows and columns are not mistaken for each other.
-    let heatmap = |query: &str| {
-        extract("vision", &format!("--image-size 36x24 --heatmap OUT/x.png --query {query}"), out.path())
+    let heatmap = |patch: &str| {
+        extract("vision", &format!("--image-size 36x24 --draw {patch} -o OUT/x.png"), out.path())
     };
     heatmap("5,3").done();
     heatmap("3,5").failed(2, "6 rows and 4 columns of patches");
-    extract("vision", "--fit keep --heatmap OUT/x.png --query 4,6", out.path()).done();
+    extract("vision", "--fit keep --draw 4,6 -o OUT/x.png", out.path()).done();
     // A grid that depends on the picture is known with it, and the failure is that picture's alone.
-    extract("vision", "--fit keep --heatmap OUT/x.png --query 4,7", out.path())
+    extract("vision", "--fit keep --draw 4,7 -o OUT/x.png", out.path())
         .failed(1, "5 rows and 7 columns of patches");
 }
 

@@ -23,9 +23,7 @@ fn an_output_over_an_input_is_refused_and_the_picture_stays() {
     fs::write(path("other.png"), &bytes).unwrap();
     let folder = directory.path().to_str().unwrap().to_owned();
     let mut all: Vec<Vec<&str>> = vec![
-        vec![&input, "--heatmap", &input],
-        vec![&input, "--pca", &input],
-        vec![&input, "-o", &input, "--format", "npy"],
+        vec![&input, "--draw", "norm", "-o", &input],
         vec![&input, "--failures", &input],
         vec![&folder, "--failures", &input],
     ];
@@ -33,8 +31,8 @@ fn an_output_over_an_input_is_refused_and_the_picture_stays() {
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink(&input, &link).unwrap();
-        all.push(vec![&input, "--heatmap", &link]);
-        all.push(vec![&link, "--heatmap", &input]);
+        all.push(vec![&input, "--draw", "norm", "-o", &link]);
+        all.push(vec![&link, "--draw", "norm", "-o", &input]);
     }
     for arguments in &all {
         run(arguments).failed(2, "which is an input");
@@ -79,10 +77,9 @@ fn an_output_over_a_listed_input_is_refused_too() {
         run(&failures).failed(2, "is no list of failures");
         // Each picture would be drawn over itself.
         let root = at("");
-        let relative: Vec<&str> =
-            vec!["--files-from", "-", "--heatmap", "./", "--overwrite", "-q", "-o", "out/"];
+        let relative = ["--files-from", "-", "--draw", "norm", "-o", "./", "--overwrite", "-q"];
         let mut command = command();
-        let drawn = feed(command.current_dir(&root).arg("-m").arg(tiny()).args(&relative), b"in.png\n");
+        let drawn = feed(command.current_dir(&root).arg("-m").arg(tiny()).args(relative), b"in.png\n");
         drawn.failed(2, "which is an input");
         assert_eq!(fs::read(&names[1]).unwrap(), bytes);
     }
@@ -111,12 +108,12 @@ fn tars_are_not_repeated_over_themselves() {
         assert!(fs::read(at("in/a.tar")).unwrap() == bytes, "{arguments:?}");
     }
     // Nor is a set removed that is to be read.
-    fs::rename(at("in/a.tar"), at("in/x-000000.tar")).unwrap();
+    fs::rename(at("in/a.tar"), at("in/x-00000.tar")).unwrap();
     let target = at("in/x.tar");
     let set = ["-o", &target, "--shard-size", "60KB", "--overwrite", "-q"];
-    for input in [&[at("in").as_str()][..], &[&at("in/x-000000.tar")]] {
+    for input in [&[at("in").as_str()][..], &[&at("in/x-00000.tar")]] {
         run([input, &set].concat()).failed(2, "which is an input");
-        assert!(fs::read(at("in/x-000000.tar")).unwrap() == bytes);
+        assert!(fs::read(at("in/x-00000.tar")).unwrap() == bytes);
     }
 }
 
@@ -173,32 +170,38 @@ fn what_a_temporary_name_leads_to_stays() {
     fs::copy(picture(), at("in/b.png")).unwrap();
     let image = fs::read(picture()).unwrap();
     fs::create_dir(at("out")).unwrap();
-    fs::create_dir(at(".s.npy.parts")).unwrap();
-    fs::create_dir(at(".t.npy.parts")).unwrap();
     fs::write(at("victim"), "precious").unwrap();
+    let long = "n".repeat(100);
     for (link, output, inputs) in [
         (".x.npy.partial", "x.npy", "in/a.png"),
-        (".x.tar.partial", "x.tar", "in"),
-        (".x.tar.probe", "x.tar", "in"),
-        ("out/.a.npy.partial", "out/", "in"),
-        (".s.npy.parts/journal.jsonl", "s.npy", "in"),
-        (".t.npy.parts/shard-00001", "t.npy", "in"),
+        (".y.tar.partial", "y.tar", "in"),
+        (".y.tar.probe", "y.tar", "in"),
+        (".s.npy.partial", "s.npy", "in"),
+        (".s.manifest.jsonl.partial", "s.npy", "in"),
+        (".s.manifest.jsonl.lock", "s.npy", "in"),
+        ("out/.manifest.jsonl.staged/0", "out/", "in"),
+        ("out/.manifest.jsonl.partial", "out/", "in"),
+        (&format!(".{long}.npy.partial"), &format!("{long}.npy"), "in"),
     ] {
-        symlink(at("victim"), at(link)).unwrap();
-        run(["-q", &at(inputs), "-o", &at(output)]).failed(2, "is in the way");
-        fs::remove_file(at(link)).unwrap();
+        let plant = |made: &dyn Fn()| {
+            fs::create_dir_all(Path::new(&at(link)).parent().unwrap()).unwrap();
+            made();
+            run(["-q", &at(inputs), "-o", &at(output), "--overwrite"]).done();
+            assert!(!Path::new(&at(link)).is_symlink() && !Path::new(&at(link)).exists(), "{link}");
+        };
+        // It is removed, and nothing is written through it.
+        plant(&|| symlink(at("victim"), at(link)).unwrap());
         assert_eq!(fs::read(at("victim")).unwrap(), b"precious", "{link}");
-
         // Another name of a file is given up for a file of its own.
-        fs::hard_link(at("in/b.png"), at(link)).unwrap();
-        run(["-q", &at(inputs), "-o", &at(output)]).done();
+        plant(&|| fs::hard_link(at("in/b.png"), at(link)).unwrap());
         assert!(fs::read(at("in/b.png")).unwrap() == image, "{link}");
     }
-    fs::create_dir(at("elsewhere")).unwrap();
-    fs::write(at("elsewhere/journal.jsonl"), "precious").unwrap();
-    symlink(at("elsewhere"), at(".d.npy.parts")).unwrap();
-    run(["-q", &at("in"), "-o", &at("d.npy")]).failed(2, "is in the way");
-    assert_eq!(fs::read(at("elsewhere/journal.jsonl")).unwrap(), b"precious");
+    // A manifest that has another name, as a backup made of links gives it, is written on as a file of its own.
+    fs::hard_link(at("s.manifest.jsonl"), at("backup")).unwrap();
+    let before = fs::read(at("backup")).unwrap();
+    fs::copy(picture(), at("in/c.png")).unwrap();
+    run(["-q", &at("in"), "-o", &at("s.npy")]).done();
+    assert!(fs::read(at("backup")).unwrap() == before && fs::read(at("s.manifest.jsonl")).unwrap() != before);
 }
 
 /// Runs in a directory, in which all paths are.
@@ -229,7 +232,7 @@ fn failures_replace_nothing_but_failures() {
     for (name, text) in [("package.json", "{\n \"name\": \"x\"\n}\n"), ("list.jsonl", records)] {
         fs::write(directory.path().join(name), text).unwrap();
     }
-    for other in ["package.json", "list.jsonl", "s.index.jsonl", "tree/manifest.jsonl"] {
+    for other in ["package.json", "list.jsonl", "s.manifest.jsonl", "tree/manifest.jsonl"] {
         let before = read(other);
         run(&["in/a.png", "--failures", other]).failed(2, "is no list of failures");
         // Before a model is looked for, beside what is said of the image.
@@ -241,10 +244,9 @@ fn failures_replace_nothing_but_failures() {
     fs::create_dir(directory.path().join("new")).unwrap();
     for (output, failures) in [
         ("new.npy", "new.npy"),
-        ("new.npy", "new.index.jsonl"),
-        ("new.npy", "new.manifest.json"),
+        ("new.npy", "new.manifest.jsonl"),
         ("new/", "new/manifest.jsonl"),
-        ("s.npy", "s.index.jsonl"),
+        ("s.npy", "s.manifest.jsonl"),
     ] {
         run(&["in", "-o", output, "--failures", failures]).failed(2, "more than one thing");
     }
@@ -265,11 +267,9 @@ fn what_lies_beside_an_output_is_not_written_over_an_input() {
     let at = |name: &str| directory.path().join(name);
     let bytes = fs::read(picture()).unwrap();
     for (image, output, more) in [
-        ("x.manifest.json", "x.npy", &[][..]),
-        ("x.index.jsonl", "x.npy", &[]),
+        ("x.manifest.jsonl", "x.npy", &[][..]),
         ("manifest.jsonl", "./", &[]),
-        ("manifest.json", "./", &[]),
-        ("x-00001-of-00002.safetensors", "x.safetensors", &["--shard-size", "150KB"]),
+        ("x-00000.safetensors", "x.safetensors", &["--shard-size", "150KB"]),
     ] {
         for name in [image, "b.png"] {
             fs::write(at(name), &bytes).unwrap();
@@ -290,18 +290,13 @@ fn a_list_and_redirected_input_are_not_written_over() {
     fs::write(&list, "in/a.png\nin/b.png\n").unwrap();
     let mut arguments = vec!["--files-from", "list.npy", "-o", "list.npy", "--overwrite"];
     run_in(directory.path(), &arguments).failed(2, "list.npy, which is an input");
-    for drawn in ["--heatmap", "--pca"] {
-        fs::create_dir_all(directory.path().join("drawn")).unwrap();
-        fs::copy(&list, directory.path().join("drawn/manifest.jsonl")).unwrap();
-        run_in(directory.path(), &["--files-from", "drawn/manifest.jsonl", drawn, "drawn/"])
-            .failed(2, "which is an input");
-        run_in(directory.path(), &["in", drawn, "drawn/", "--failures", "drawn/manifest.jsonl"])
-            .failed(2, "more than one thing");
-        assert_eq!(
-            fs::read(directory.path().join("drawn/manifest.jsonl")).unwrap(),
-            fs::read(&list).unwrap()
-        );
-    }
+    fs::create_dir_all(directory.path().join("drawn")).unwrap();
+    fs::copy(&list, directory.path().join("drawn/manifest.jsonl")).unwrap();
+    run_in(directory.path(), &["--files-from", "drawn/manifest.jsonl", "--draw", "norm", "-o", "drawn/"])
+        .failed(2, "which is an input");
+    run_in(directory.path(), &["in", "--draw", "pca", "-o", "drawn/", "--failures", "drawn/manifest.jsonl"])
+        .failed(2, "more than one thing");
+    assert_eq!(fs::read(directory.path().join("drawn/manifest.jsonl")).unwrap(), fs::read(&list).unwrap());
     if cfg!(target_os = "linux") {
         arguments[1] = "-";
         let mut command = command();
@@ -317,53 +312,72 @@ fn what_lies_beside_an_archive_and_is_anothers_stays() {
     let directory = two_images();
     let run = |arguments: &[&str]| run_in(directory.path(), arguments);
     let at = |name: &str| directory.path().join(name);
-    fs::copy(tiny().join("model.safetensors"), at("w-00001-of-00002.safetensors")).unwrap();
+    fs::copy(tiny().join("model.safetensors"), at("w-00000.safetensors")).unwrap();
     let shards = ["in", "-o", "w.safetensors", "--shard-size", "60KB"];
-    run(&shards).failed(2, "w-00001-of-00002.safetensors: exists");
-    run(&[&shards[..], &["--dry-run"]].concat()).failed(2, "w-00001-of-00002.safetensors: exists");
+    run(&shards).failed(2, "w-00000.safetensors: exists");
+    run(&[&shards[..], &["--dry-run"]].concat()).failed(2, "w-00000.safetensors: exists");
     assert!(
-        fs::read(at("w-00001-of-00002.safetensors")).unwrap()
-            == fs::read(tiny().join("model.safetensors")).unwrap()
+        fs::read(at("w-00000.safetensors")).unwrap() == fs::read(tiny().join("model.safetensors")).unwrap()
     );
     run(&[&shards[..], &["--overwrite"]].concat()).done();
 
-    for (beside, output) in
-        [("x.manifest.json", "x.npy"), ("x.index.jsonl", "x.npy"), ("t/manifest.json", "t/")]
-    {
+    for (beside, output) in [("x.manifest.jsonl", "x.npy"), ("t/manifest.jsonl", "t/")] {
         fs::create_dir_all(at("t")).unwrap();
         fs::write(at(beside), "mine\n").unwrap();
-        run(&["in", "-o", output]).failed(2, "of ours");
+        run(&["in", "-o", output]).failed(2, "is no manifest of ours");
         assert_eq!(fs::read(at(beside)).unwrap(), b"mine\n");
         // Which then starts anew as it says.
         run(&["in", "-o", output, "--overwrite"]).done();
         run(&["in", "-o", output]).done();
     }
-    for beside in ["y.manifest.json", "y.index.jsonl"] {
-        fs::create_dir(at(beside)).unwrap();
-        run(&["in", "-o", "y.npy"]).failed(2, "is a directory");
-        fs::remove_dir(at(beside)).unwrap();
-    }
+    fs::create_dir(at("y.manifest.jsonl")).unwrap();
+    run(&["in", "-o", "y.npy"]).failed(2, "y.manifest.jsonl");
     let long = format!("{}.npy", "n".repeat(245));
-    run(&["in", "-o", &long]).failed(2, "index.jsonl: cannot be written");
+    run(&["in", "-o", &long]).failed(2, "manifest.jsonl");
     assert!(!at(&long).exists());
 }
 
 #[test]
-fn a_stack_that_lost_its_index_is_not_replaced() {
+fn a_manifest_leads_nowhere_else() {
+    let directory = two_images();
+    let run = |arguments: &[&str]| run_in(directory.path(), arguments);
+    let at = |name: &str| directory.path().join(name);
+    run(&["in", "-o", "out/"]).done();
+    fs::write(at("victim"), "precious").unwrap();
+    fs::create_dir(at("elsewhere")).unwrap();
+    fs::write(at("elsewhere/victim"), "precious").unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(at("elsewhere"), at("out/link")).unwrap();
+    // Lines of somebody else, with checks that are right.
+    let manifest = fs::read_to_string(at("out/manifest.jsonl")).unwrap();
+    let line = manifest.lines().find(|line| line.starts_with("{\"entry\"")).unwrap();
+    let mut lines = manifest.clone();
+    for (number, file) in ["../victim", at("victim").to_str().unwrap(), "link/victim"].iter().enumerate() {
+        let body =
+            line.replace("\"a.npy\"", &format!("{file:?}")).replace("\"a.png\"", &format!("\"x{number}\""));
+        let body = format!("{}}}", body.rsplit_once(",\"crc32\":").unwrap().0);
+        let check = crc32fast::hash(body.as_bytes());
+        lines += &format!("{},\"crc32\":\"{check:08x}\"}}\n", &body[..body.len() - 1]);
+    }
+    fs::write(at("out/manifest.jsonl"), lines).unwrap();
+    run(&["in", "-o", "out/", "--overwrite"]).done();
+    assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
+    assert_eq!(fs::read(at("elsewhere/victim")).unwrap(), b"precious");
+}
+
+#[test]
+fn a_stack_that_lost_its_manifest_is_not_replaced() {
     let directory = two_images();
     let run = |arguments: &[&str]| run_in(directory.path(), arguments);
     let at = |name: &str| directory.path().join(name);
     run(&["in", "-o", "s.npy"]).done();
-    let rows = fs::read(at("s.npy")).unwrap();
+    run(&["in", "-o", "t.safetensors"]).done();
     fs::copy(at("in/a.png"), at("c.png")).unwrap();
-    let refused = |reason: &str| {
-        for input in ["in", "c.png"] {
-            run(&[input, "-o", "s.npy"]).failed(2, reason);
-            assert!(fs::read(at("s.npy")).unwrap() == rows, "{input}");
-        }
-    };
-    fs::write(at("s.index.jsonl"), "").unwrap();
-    refused("is not the stack that its index speaks of");
-    fs::remove_file(at("s.index.jsonl")).unwrap();
-    refused("s.index.jsonl: is missing");
+    for name in ["s.npy", "t.safetensors"] {
+        fs::remove_file(at(name).with_extension("manifest.jsonl")).unwrap();
+        let bytes = fs::read(at(name)).unwrap();
+        run(&["in", "-o", name]).failed(2, "beside it that says what it is");
+        run(&["c.png", "-o", name]).failed(2, "the manifest that speaks of them is not beside it");
+        assert!(fs::read(at(name)).unwrap() == bytes);
+    }
 }

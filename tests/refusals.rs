@@ -86,7 +86,7 @@ fn an_output_that_cannot_be_written_is_told_before_a_model_is_looked_for() {
         ),
         #[cfg(unix)]
         (
-            &["photos", "--pca", "link/"],
+            &["photos", "--draw", "pca", "-o", "link/"],
             "error: link/: is a link to nowhere, which is not there\nhint: create that",
         ),
         (&["photos", "-o", "file/x"], "error: file/x: file is not a directory\nhint: give another path"),
@@ -98,12 +98,15 @@ fn an_output_that_cannot_be_written_is_told_before_a_model_is_looked_for() {
         (&["photos", "-o", "file/a/x.tar"], "error: file/a/x.tar: file is not a directory\nhint: "),
         (&["photos/a.png", "-o", "file/x.npy"], "error: file/x.npy: file is not a directory\nhint: "),
         (
-            &["photos/a.png", "--heatmap", "file/a/h.png"],
+            &["photos/a.png", "--draw", "norm", "-o", "file/a/h.png"],
             "error: file/a/h.png: file is not a directory\nhint: ",
         ),
         (&["photos/a.png", "--failures", "file/f"], "error: file/f: file is not a directory\nhint: "),
         (&["photos/a.png", "--failures", "no/f"], "error: no/f: the directory no does not exist"),
-        (&["photos/a.png", "--heatmap", "no/h.png"], "error: no/h.png: the directory no does not exist"),
+        (
+            &["photos/a.png", "--draw", "norm", "-o", "no/h.png"],
+            "error: no/h.png: the directory no does not exist",
+        ),
         #[cfg(target_os = "linux")]
         (&["photos", "-o", "/proc/x.npy"], "error: /proc/x.npy: cannot be written"),
         #[cfg(target_os = "linux")]
@@ -146,7 +149,7 @@ fn what_is_no_list_of_paths_ends_the_run() {
         feed(&mut command, list)
     };
     let good = b"a.png\n".repeat(50);
-    for part in [&[][..], &["--shard", "0/2", "-o", "x/"], &["--shard", "1/2", "-o", "x/"]] {
+    for part in [&[][..], &["--part", "0/2", "-o", "x/"], &["--part", "1/2", "-o", "x/"]] {
         piped(part, &[&good, &b"b\0.png\n"[..]].concat()).failed(2, &format!("error: -: {nul}"));
     }
     piped(&["-0"], &[&b"a.png\0"[..], &vec![b'x'; 1 << 20]].concat())

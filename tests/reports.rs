@@ -97,7 +97,7 @@ fn all_that_a_program_is_told_is_json() {
 #[test]
 fn wrong_usage_is_an_error_record_too() {
     for words in [
-        &["--progress", "json", "x.png", "--hetmap", "y.png"][..],
+        &["--progress", "json", "x.png", "--ofline", "y.png"][..],
         &["--progress=json"],
         &["x.png", "--layer", "x", "--progress", "json"],
         &["x.png", "-0", "--progress", "json"],
@@ -109,8 +109,8 @@ fn wrong_usage_is_an_error_record_too() {
         let message = objects[0]["error"]["message"].as_str().unwrap();
         assert!(!message.contains('\n') && !message.starts_with("error"), "{message}");
     }
-    let refused = run(["--progress", "json", "x.png", "--hetmap", "y.png"]);
-    assert!(objects(&refused.stderr)[0]["error"]["hint"].as_str().unwrap().contains("--heatmap"));
+    let refused = run(["--progress", "json", "x.png", "--ofline", "y.png"]);
+    assert!(objects(&refused.stderr)[0]["error"]["hint"].as_str().unwrap().contains("--offline"));
 }
 
 #[test]
@@ -159,7 +159,10 @@ fn the_summary_is_last_whatever_ended_the_run() {
     assert_eq!(ends(&["--json", "-o", path], unread().into()), (Some(1), "complete".to_owned()));
     assert!(file.exists());
     let (drawn, path) = (directory.path().join("drawn"), directory.path().join("drawn/"));
-    assert_eq!(ends(&["--pca", path.to_str().unwrap()], unread().into()), (Some(1), "complete".to_owned()));
+    assert_eq!(
+        ends(&["--draw", "pca", "-o", path.to_str().unwrap()], unread().into()),
+        (Some(1), "complete".to_owned())
+    );
     let drawn = fs::read_dir(drawn).unwrap().map(|entry| entry.unwrap().path());
     assert_eq!(drawn.filter(|path| path.extension().is_some_and(|end| end == "png")).count(), 3);
 }

@@ -26,7 +26,7 @@ fn arguments(target: &Path) -> Vec<PathBuf> {
     pictures().into_iter().chain(options).chain([target.to_owned()]).collect()
 }
 
-const TARGETS: [&str; 3] = ["tree/", "x.safetensors", "x.npy"];
+const TARGETS: [&str; 3] = ["tree/", "x.safetensors", "y.npy"];
 
 #[test]
 fn other_settings_are_refused_in_a_dry_run_too() {
@@ -63,45 +63,69 @@ fn the_same_checkpoint_may_be_named_by_another_path() {
     }
 }
 
-/// All images are in the journal of an archive, but a power loss has kept the end of the last one from the disk.
+/// All images are in the manifest, but something has cut the end of the last one from the file that grows.
 #[test]
 fn an_image_that_is_not_whole_on_disk_is_made_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let (whole, torn) = (directory.path().join("whole.safetensors"), directory.path().join("x.safetensors"));
-    let names = ["jpeg-420.jpg", "png-rgb-8.png"];
-    let extract = |target: &Path| {
-        let mut command = command();
-        command.current_dir(fixture("images")).arg("--model").arg(tiny()).args(["-q", "-o"]).arg(target);
-        command
-    };
-    Outcome::from(extract(&whole).args(names).output().unwrap()).done();
+    for name in ["x.safetensors", "y.npy", "z.tar"] {
+        let directory = tempfile::tempdir().unwrap();
+        let (whole, torn) = (directory.path().join("whole"), directory.path().join("torn"));
+        [&whole, &torn].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+        let names = ["jpeg-420.jpg", "png-rgb-8.png"];
+        let extract = |target: &Path| {
+            let mut command = command();
+            command.current_dir(fixture("images")).arg("--model").arg(tiny()).args(["-q", "-o"]);
+            command.arg(target.join(name));
+            command
+        };
+        Outcome::from(extract(&whole).args(names).output().unwrap()).done();
 
-    // A list that does not end keeps the archive open.
-    let mut child = extract(&torn).args(["--files-from", "-"]).stdin(Stdio::piped()).spawn().unwrap();
-    let mut list = child.stdin.take().unwrap();
-    writeln!(list, "{}", names.join("\n")).unwrap();
-    let parts = directory.path().join(".x.safetensors.parts");
-    let journal = || fs::read_to_string(parts.join("journal.jsonl")).unwrap_or_default();
-    while journal().lines().count() < 3 {
-        assert!(child.try_wait().unwrap().is_none(), "it ended early");
-        std::thread::sleep(Duration::from_millis(5));
+        // A list that does not end keeps the file open.
+        let mut child = extract(&torn).args(["--files-from", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut list = child.stdin.take().unwrap();
+        writeln!(list, "{}", names.join("\n")).unwrap();
+        let manifest = torn.join(name).with_extension("manifest.jsonl");
+        let entries = || fs::read_to_string(&manifest).unwrap_or_default().matches("{\"entry\":").count();
+        while entries() < 2 {
+            assert!(child.try_wait().unwrap().is_none(), "it ended early");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!torn.join(name).exists(), "it has its name when it is whole");
+        let partial = torn.join(format!(".{name}.partial"));
+        let partial = fs::File::options().write(true).open(partial).unwrap();
+        partial.set_len(partial.metadata().unwrap().len() - 1).unwrap();
+
+        Outcome::from(
+            extract(&torn)
+                .args(["--files-from", "-"])
+                .args([] as [&str; 0])
+                .stdin(Stdio::null())
+                .output()
+                .unwrap(),
+        )
+        .done();
+        let mut again = extract(&torn);
+        let again = again.args(names).arg("--json").output().unwrap();
+        assert_eq!(
+            String::from_utf8(again.stdout).unwrap().matches("\"status\":\"done\"").count(),
+            1,
+            "{name}"
+        );
+        let read = |root: &Path| fs::read(root.join(name)).unwrap();
+        match name {
+            "x.safetensors" => {
+                let (whole, torn) = (read(&whole), read(&torn));
+                let tensors = |bytes: &[u8]| {
+                    let archive = SafeTensors::deserialize(bytes).unwrap();
+                    names.map(|name| archive.tensor(name).map(|tensor| tensor.data().to_vec()).unwrap())
+                };
+                assert_eq!(tensors(&torn), tensors(&whole));
+            }
+            _ => assert!(read(&whole) == read(&torn), "{name}"),
+        }
+        assert_eq!(fs::read_dir(&torn).unwrap().count(), 2, "{name}: nothing else is left");
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let files = fs::read_dir(&parts).unwrap().map(|entry| entry.unwrap().path());
-    let shard = files.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
-    let shard = fs::File::options().write(true).open(shard).unwrap();
-    shard.set_len(shard.metadata().unwrap().len() - 1).unwrap();
-
-    Outcome::from(extract(&torn).args(names).output().unwrap()).done();
-    let (whole, torn) = (fs::read(whole).unwrap(), fs::read(torn).unwrap());
-    let tensors = |bytes: &[u8]| {
-        let archive = SafeTensors::deserialize(bytes).unwrap();
-        names.map(|name| {
-            archive.tensor(name).map(|tensor| (tensor.shape().to_vec(), tensor.data().to_vec())).unwrap()
-        })
-    };
-    assert_eq!(tensors(&torn), tensors(&whole));
 }
 
 #[test]
@@ -113,28 +137,30 @@ fn an_image_that_is_named_alone_does_not_replace_the_output_of_a_directory() {
         fs::copy(fixture("images").join(name), at(at_name)).unwrap();
     }
     let both = ["--tensor", "hidden_states", "--tensor", "pooler_output"];
-    run([&at("photos"), "-o", &at("out/"), "--pca", &at("drawn/"), "-q"]).done();
+    run([&at("photos"), "-o", &at("out/"), "-q"]).done();
+    run([&at("photos"), "-o", &at("drawn/"), "--draw", "pca", "-q"]).done();
     run([at("photos"), "-o".into(), at("all/"), "-q".into()].into_iter().chain(both.map(str::to_owned)))
         .done();
     let one = at("photos/sub/c.png");
     fs::write(at("drawn/sub/c.npy"), "of somebody else, beside a picture").unwrap();
-    for (option, file) in [
-        ("-o", "out/a.b.npy"),
-        ("-o", "out/sub/c.npy"),
-        ("-o", "all/sub/c.hidden_states.2.npy"),
-        ("--heatmap", "drawn/a.b.png"),
-        ("--pca", "drawn/sub/c.png"),
+    for (options, file) in [
+        (&[][..], "out/a.b.npy"),
+        (&[], "out/sub/c.npy"),
+        (&[], "all/sub/c.hidden_states.2.npy"),
+        (&["--draw", "norm"], "drawn/a.b.png"),
+        (&["--draw", "pca"], "drawn/sub/c.png"),
     ] {
         let (path, before) = (at(file), fs::read(at(file)).unwrap());
-        let refused = run([&one, option, &path]).failed(2, "is an image's output in ");
+        let words = [&[one.as_str(), "-o", path.as_str()], options].concat();
+        let refused = run(&words).failed(2, "is an output of another run");
         assert!(refused.stderr.contains("hint: --overwrite starts anew"), "{refused:?}");
         assert!(fs::read(&path).unwrap() == before);
-        run([&one, option, &path, "--overwrite", "-q"]).done();
+        run([&words[..], &["--overwrite", "-q"]].concat()).done();
     }
     // Of several tensors each has its file.
     run([one.clone(), "-o".into(), at("all/sub/c.npy")].into_iter().chain(both.map(str::to_owned)))
-        .failed(2, "c.hidden_states.0.npy: is an image's output in ");
-    // What the journal does not speak of is replaced, as anywhere.
+        .failed(2, "c.hidden_states.0.npy: is an output of another run");
+    // What the manifest does not speak of is replaced, as anywhere.
     for _ in 0..2 {
         run([&one, "-o", &at("out/c.npy"), "-q"]).done();
         run([&one, "-o", &at("alone.npy"), "-q"]).done();
@@ -144,12 +170,12 @@ fn an_image_that_is_named_alone_does_not_replace_the_output_of_a_directory() {
     for dry in [&["--dry-run"][..], &[]] {
         let arguments = [one.clone(), "-o".into(), at("out/sub/c.npy")].into_iter();
         run(arguments.chain(dry.iter().map(|&option| option.to_owned())))
-            .failed(2, "is an image's output in ");
+            .failed(2, "is an output of another run");
     }
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink("out/sub/c.npy", at("link.npy")).unwrap();
-        run([&one, "-o", &at("link.npy")]).failed(2, "link.npy: is an image's output in ");
+        run([&one, "-o", &at("link.npy")]).failed(2, "link.npy: is an output of another run");
     }
     // Where images are named with their extension, a name without one is free.
     run([&at("photos"), "-o", &at("kept/"), "--keep-extension", "-q"]).done();
@@ -194,7 +220,7 @@ fn what_failed_in_a_repeated_tar_is_tried_and_told_of_again() {
     assert_eq!(extract(&["--fail-fast"]), (Some(1), [2, 0, 1], 1));
     assert_eq!(extract(&[]), (Some(1), [0, 2, 2], 2));
     let before = held();
-    assert_eq!(before.1, [".x.tar.failed", "manifest.json", "x.tar"]);
+    assert_eq!(before.1, ["manifest.jsonl", "x.tar"]);
     assert_eq!(extract(&[]), (Some(1), [0, 2, 2], 2));
     assert_eq!(held(), before);
 
@@ -207,7 +233,7 @@ fn what_failed_in_a_repeated_tar_is_tried_and_told_of_again() {
     fs::write(at("in/x.tar"), tar(&[("a.jpg", &a), ("b.png", &b), ("x.jpg", &b), ("y.jpg", &a)])).unwrap();
     assert_eq!(extract(&[]), (Some(0), [1, 3, 0], 0));
     let (bytes, names) = held();
-    assert_eq!(names, ["manifest.json", "x.tar"]);
+    assert_eq!(names, ["manifest.jsonl", "x.tar"]);
     assert_eq!(extract(&[]), (Some(0), [0, 1, 0], 0));
 
     // Which is what one run gives.

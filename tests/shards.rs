@@ -91,6 +91,15 @@ fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
+/// The same, but for what manifests say: a killed run says that it began.
+fn outputs(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let bytes = |(name, bytes): (String, Vec<u8>)| match name.ends_with(".jsonl") {
+        true => (name, Vec::new()),
+        false => (name, bytes),
+    };
+    files(root).into_iter().map(bytes).collect()
+}
+
 /// A directory with shards of ten samples each.
 fn shards(root: &Path, count: usize) {
     fs::create_dir_all(root.join("sub")).unwrap();
@@ -112,7 +121,7 @@ fn a_directory_repeats_its_shards_with_what_is_kept() {
     fs::write(input.join("00000.parquet"), "beside").unwrap();
     run([&text(&input), "-o", &text(&output), "--keep", "txt", "-q"]).done();
     let found = files(&output);
-    let expected = ["00000.tar", "00002.tar", "manifest.json", "sub/00001.tar"];
+    let expected = ["00000.tar", "00002.tar", "manifest.jsonl", "sub/00001.tar"];
     assert_eq!(found.keys().collect::<Vec<_>>(), expected);
     let members = members(&found["sub/00001.tar"]);
     assert_eq!(members.len(), 30);
@@ -178,13 +187,13 @@ fn one_tar_takes_images_from_anywhere() {
     assert_eq!(found.len(), 10);
     assert!(found[0] == "000000.npy" && found[8].ends_with("images/png-rgb-8.npy"), "{found:?}");
     // Every other destination takes them too.
-    run([&at("a.tar"), "-o", &at("x.safetensors"), "-q"]).done();
+    run([&at("a.tar"), "-o", &at("z.safetensors"), "-q"]).done();
     run([&at("a.tar"), "-o", &at("tree/"), "--format", "npy", "-q"]).done();
     let tree = files(&directory.path().join("tree"));
     assert_eq!(tree.keys().filter(|name| name.ends_with("/000003.npy")).count(), 1, "{:?}", tree.keys());
     // In files of a limited size; a sample never spans two.
     run([&at("a.tar"), "-o", &at("y.tar"), "--shard-size", "14KB", "-q"]).done();
-    let parts: Vec<_> = (0..).map_while(|index| fs::read(at(&format!("y-{index:06}.tar"))).ok()).collect();
+    let parts: Vec<_> = (0..).map_while(|index| fs::read(at(&format!("y-{index:05}.tar"))).ok()).collect();
     assert!((2..=4).contains(&parts.len()));
     assert!(parts.iter().all(|part| part.len() <= 14_000));
     let both: Vec<String> = parts.iter().flat_map(|part| names(part)).collect();
@@ -244,7 +253,7 @@ fn a_damaged_shard_keeps_what_came_before_and_is_done_again() {
     }
     fs::write(input.join("a.tar"), &good).unwrap();
     extract().done();
-    assert_eq!(files(&output).keys().collect::<Vec<_>>(), ["a.tar", "manifest.json"]);
+    assert_eq!(files(&output).keys().collect::<Vec<_>>(), ["a.tar", "manifest.jsonl"]);
     assert_eq!(names(&fs::read(output.join("a.tar")).unwrap()).len(), 20);
 }
 
@@ -272,7 +281,8 @@ fn hostile_names_stay_inside_and_doubled_keys_fail() {
     let mut found: Vec<_> =
         fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     found.sort();
-    assert_eq!(found, ["in.tar", "mirror", "out.tar", "x.safetensors"]);
+    let expected = ["in.tar", "mirror", "out.manifest.jsonl", "out.tar", "x.manifest.jsonl", "x.safetensors"];
+    assert_eq!(found, expected);
     for name in names(&fs::read(at("out.tar")).unwrap()) {
         assert!(!name.starts_with('/') && !name.contains(".."), "{name}");
     }
@@ -308,7 +318,7 @@ fn a_killed_run_goes_on_and_gives_the_same_bytes() {
             child.wait().unwrap();
         }
         assert!(start(&torn).wait().unwrap().success());
-        assert!(files(&torn) == files(&whole), "{target}: {:?}", files(&torn).keys());
+        assert!(outputs(&torn) == outputs(&whole), "{target}: {:?}", files(&torn).keys());
     }
 }
 
@@ -342,7 +352,7 @@ fn parts_at_once_hold_together_what_one_run_holds() {
             if target.contains("x.s") || target.contains("mirror") {
                 words.pop();
             }
-            words.extend(part.into_iter().flat_map(|part| ["--shard".into(), format!("{part}/3")]));
+            words.extend(part.into_iter().flat_map(|part| ["--part".into(), format!("{part}/3")]));
             words
         };
         run(arguments(&root("whole"), None)).done();
@@ -375,28 +385,34 @@ fn parts_at_once_hold_together_what_one_run_holds() {
         missing("");
         let (whole, found) = (files(&root("whole")), files(&parts));
         match target {
-            "mirror/" => assert_eq!(found, whole),
-            "tree/" => {
+            "mirror/" | "tree/" => {
                 let outputs = |files: &BTreeMap<String, Vec<u8>>| -> BTreeMap<String, Vec<u8>> {
                     files.clone().into_iter().filter(|(name, _)| !name.ends_with(".jsonl")).collect()
                 };
-                assert_eq!(outputs(&found), outputs(&whole));
+                assert!(outputs(&found) == outputs(&whole), "{target}");
+                if target == "mirror/" {
+                    continue;
+                }
                 // An undivided run knows the parts' outputs as its own.
                 let again = run(arguments(&parts, None).into_iter().chain(["--json".into()])).done();
                 assert!(again.text().lines().all(|line| line.contains("skipped")));
             }
             "x.tar" => {
                 let all = |files: &BTreeMap<String, Vec<u8>>| -> BTreeMap<String, Vec<u8>> {
-                    files.values().flat_map(|tar| members(tar)).collect()
+                    files
+                        .iter()
+                        .filter(|(name, _)| name.ends_with(".tar"))
+                        .flat_map(|(_, tar)| members(tar))
+                        .collect()
                 };
-                assert_eq!(found.keys().next().unwrap(), "x-00000-of-00003.tar");
+                assert_eq!(found.keys().next().unwrap(), "x.part-0-of-3.manifest.jsonl");
                 assert_eq!(all(&found), all(&whole));
             }
-            _ => assert_eq!(found.len(), 3),
+            _ => assert_eq!(found.len(), 6, "files and manifests"),
         }
     }
     let refused =
-        [text(&images), "-o".into(), text(&directory.path().join("tree")), "--shard".into(), "0/2".into()];
+        [text(&images), "-o".into(), text(&directory.path().join("tree")), "--part".into(), "0/2".into()];
     run(refused.into_iter().chain(["--overwrite".into()])).failed(2, "cannot start a directory anew");
 }
 
@@ -406,11 +422,11 @@ fn what_means_nothing_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| text(&directory.path().join(name));
     run([&picture, "-o", &at("x.npy"), "--keep", "txt"]).failed(2, "--keep carries members over");
-    run([&picture, "-o", &at("x.npy"), "--shard", "0/2"]).failed(2, "--shard splits the work");
-    run([&picture, "-o", &at("x/"), "--format", "tar"]).failed(2, "repeats tars");
+    run([&picture, "-o", &at("x.npy"), "--part", "0/2"]).failed(2, "--part splits the work");
+    run([&picture, "-o", &at("x/"), "--format", "tar"]).failed(2, "needs tar inputs");
     run([&picture, "-o", &at("x.tar"), "--format", "npy"]).failed(2, "contradicts");
     run([&picture, "-o", &at("x.tar"), "--dtype", "bf16"]).failed(2, "no bfloat16");
-    assert!(run([&picture, "--shard", "2/2"]).stderr.contains("is no part"));
+    assert!(run([&picture, "--part", "2/2"]).stderr.contains("is no part"));
     assert_eq!(run([at("nosuch.tar"), "-o".into(), at("x.tar"), "-q".into()]).code, Some(1));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }

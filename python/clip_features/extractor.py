@@ -129,9 +129,11 @@ class Extractor:
         shard_size: int | str | None = None,
         keep_extension: bool = False,
         overwrite: bool = False,
+        update: bool = False,
+        draw: str | None = None,
         keep: str | Iterable[str] | None = None,
         image_key: str | Iterable[str] | None = None,
-        shard: str | tuple[int, int] | None = None,
+        part: str | tuple[int, int] | None = None,
         failures: str | os.PathLike[str] | None = None,
         fail_fast: bool = False,
         max_failures: int | None = None,
@@ -140,9 +142,9 @@ class Extractor:
         """The command's job: files, directories and tars into a directory or an archive, resumed where it was cut short.
 
         Options of the model and the image are those that the extractor was made with; progress is called with each record that
-        `--json` prints, as a dict; all else is the command's option of the same name; shard is (0, 8) or "0/8".
+        `--json` prints, as a dict; all else is the command's option of the same name; part is (0, 8) or "0/8".
 
-        Gives the counts `done`, `skipped` and `failed`, and whether it is `complete`. Ctrl-C ends it after the images in flight.
+        Gives the counts `done`, `skipped`, `changed` and `failed`, and whether it is `complete`. Ctrl-C ends it after the images in flight.
         """
         options = {name: value for name, value in locals().items() if name not in ("self", "inputs", "progress")}
         paths = [inputs] if isinstance(inputs, (str, bytes, os.PathLike)) else list(inputs)

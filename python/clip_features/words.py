@@ -8,10 +8,10 @@ from typing import Any
 DTYPES = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
 # What stands between the values of an option that takes several, where it is no comma.
-JOINTS = {"image_size": "x", "shard": "/"}
+JOINTS = {"image_size": "x", "part": "/"}
 
 # Options that need no value. Any other refuses True and False.
-FLAGS = {"offline", "random_weights", "grid", "pad", "tiles", "keep_extension", "overwrite", "fail_fast"}
+FLAGS = {"offline", "random_weights", "grid", "pad", "tiles", "keep_extension", "overwrite", "update", "fail_fast"}
 
 
 def listed(value: Any) -> Any:

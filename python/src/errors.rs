@@ -43,7 +43,7 @@ pub(crate) fn of_thread(error: io::Error) -> PyErr {
 pub(crate) fn of_job(error: &JobError) -> PyErr {
     match error {
         JobError::Model(error) => of_model(error),
-        JobError::Output(_) | JobError::Drawing { .. } | JobError::NoSpace { .. } | JobError::Thread(_) => {
+        JobError::Output(_) | JobError::NoSpace { .. } | JobError::Thread(_) => {
             PyOSError::new_err(told(error))
         }
         _ => PyValueError::new_err(told(error)),

@@ -61,7 +61,7 @@ impl Image {
         let (name, prepared) = match self {
             Self::Path(path) => {
                 let source = Source::File(path.clone());
-                let bytes: Result<Cow<'_, [u8]>, InputError> = source.read();
+                let bytes: Result<Cow<'_, [u8]>, InputError> = source.read().map(|(bytes, _)| bytes);
                 let bytes = match bytes {
                     Ok(bytes) => bytes,
                     Err(error) => return Ok(Err(reason(Some(path), &error))),

@@ -63,6 +63,7 @@ pub(crate) fn run_job<'py>(
     let dict = PyDict::new(py);
     dict.set_item("done", tally.done)?;
     dict.set_item("skipped", tally.skipped)?;
+    dict.set_item("changed", tally.changed)?;
     dict.set_item("failed", tally.failed)?;
     dict.set_item("complete", ended == Ended::Complete)?;
     Ok(dict)

@@ -106,11 +106,11 @@ def test_every_option_is_an_argument():
     def arguments(function: Callable) -> set[str]:
         return set(inspect.signature(function).parameters)
 
-    ours = options("Model", "What", "Image", "Compute") - {"heatmap", "query", "pca"} | {"dtype"}
+    ours = options("Model", "What", "Image", "Compute") - {"draw"} | {"dtype"}
     assert arguments(Extractor) == ours | {"column"}
     of_a_terminal = {"files_from", "null", "json", "quiet", "dry_run"}
     its = options("Inputs", "Output", "Batch") - of_a_terminal - {"dtype"}
-    assert arguments(Extractor.extract_folder) == its | {"self", "inputs"}
+    assert arguments(Extractor.extract_folder) == its | {"self", "inputs", "draw"}
 
 
 def test_bfloat16_is_a_type_of_ml_dtypes(model, pictures):
@@ -266,7 +266,7 @@ def test_a_folder_is_the_commands_job(model, pictures, tmp_path):
     records = []
     extractor = Extractor(model)
     tally = extractor.extract_folder(source, tmp_path / "out", progress=records.append)
-    assert tally == {"done": len(pictures), "skipped": 0, "failed": 1, "complete": True}
+    assert tally == {"done": len(pictures), "skipped": 0, "changed": 0, "failed": 1, "complete": True}
     assert [record["status"] for record in records] == ["done"] * len(pictures) + ["failed"]
     assert command("-m", model, source, "-o", tmp_path / "ours").returncode == 1
     for path in (tmp_path / "out").glob("*.npy"):
@@ -282,7 +282,7 @@ def test_a_folder_is_the_commands_job(model, pictures, tmp_path):
         extractor.extract_folder(source, tmp_path / "out", progress=stop, overwrite=True)
 
 
-@pytest.mark.parametrize("option", ["dry_run", "quiet", "json", "files_from", "heatmap", "layer", "batch_size", "bogus"])
+@pytest.mark.parametrize("option", ["dry_run", "quiet", "json", "files_from", "tensor", "layer", "batch_size", "bogus"])
 def test_an_option_that_is_not_the_folders_is_refused(model, pictures, tmp_path, option):
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{option}'"):
         Extractor(model).extract_folder(pictures[0], tmp_path / "out", **{option: True})
@@ -292,7 +292,7 @@ def test_an_option_that_is_not_the_folders_is_refused(model, pictures, tmp_path,
 def test_a_folder_is_done_in_parts_and_named_by_a_path(model, pictures, tmp_path):
     extractor = Extractor(model)
     for part, images in (((0, 2), pictures[::2]), ("1/2", pictures[1::2])):
-        assert extractor.extract_folder(pictures, tmp_path / "out", shard=part)["done"] == len(images)
+        assert extractor.extract_folder(pictures, tmp_path / "out", part=part)["done"] == len(images)
     for wrong in (b"dir", [b"dir"]):
         with pytest.raises(TypeError, match="inputs are paths, and bytes are an image"):
             extractor.extract_folder(wrong, tmp_path / "out")

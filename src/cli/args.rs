@@ -6,17 +6,17 @@ use clap::{Parser, ValueHint};
 use pillow_exact::{Alpha, ExifOrientation};
 
 use super::{
-    choices::{FormatChoice, choice},
+    choices::choice,
     generate::Generated,
     manual::{DESCRIPTION, after_help},
     progress::ProgressMode,
 };
 use crate::{
     extractor::{Layers, TensorKind, Tokens},
-    figure::Cell,
     hub::Revision,
+    job::Drawing,
     kernels::MatmulPrecision,
-    output::{Dtype, Part},
+    output::{Dtype, Format, Part},
     processor::{Backend, Fit, ImageSize},
 };
 
@@ -43,7 +43,7 @@ pub(super) struct Args {
 
     /// Do one of N parts of the work: every Nth image, or tar, from the Ith on, counted from 0
     #[arg(long, value_name = "I/N", help_heading = "Inputs")]
-    pub(super) shard: Option<Part>,
+    pub(super) part: Option<Part>,
 
     /// Model of the hub by its name ORG/NAME, checkpoint directory as transformers saves it, or a .safetensors file
     /// beside its configs [default: openai/clip-vit-large-patch14]
@@ -88,18 +88,11 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "grid", help_heading = "What")]
     pub(super) pad: bool,
 
-    /// Draw the norm of each patch token over the picture, as a PNG file or with - to standard output; of several images, one each
-    /// into a directory
-    #[arg(long, value_name = "FILE|DIR", help_heading = "What")]
-    pub(super) heatmap: Option<PathBuf>,
-
-    /// Draw the cosine of each patch token to this one instead
-    #[arg(long, value_name = "ROW,COLUMN", requires = "heatmap", help_heading = "What")]
-    pub(super) query: Option<Cell>,
-
-    /// Draw the first three principal components of the patch tokens as red, green and blue, to the same places
-    #[arg(long, value_name = "FILE|DIR", help_heading = "What")]
-    pub(super) pca: Option<PathBuf>,
+    /// Write a picture of the patch tokens in place of them, as a PNG file, an image each into a directory, or with -o - to standard
+    /// output: norm, the norm of each; a patch by its row and column such as 3,5, the cosine of each to that one; or pca, their first three
+    /// principal components as red, green and blue
+    #[arg(long, value_name = "norm|ROW,COLUMN|pca", conflicts_with = "format", help_heading = "What")]
+    pub(super) draw: Option<Drawing>,
 
     /// Image processor of transformers 5 whose pixel_values to give, bit for bit [default: pil; torchvision for DINOv3, which has
     /// no other]
@@ -153,8 +146,8 @@ pub(super) struct Args {
     pub(super) output: Option<PathBuf>,
 
     /// Format to write [default: by the extension; in a directory and on standard output npy, or tar where tars come in]
-    #[arg(long, value_parser = choice::<FormatChoice>(), value_name = "FORMAT", help_heading = "Output")]
-    pub(super) format: Option<FormatChoice>,
+    #[arg(long, value_parser = choice::<Format>(), value_name = "FORMAT", help_heading = "Output")]
+    pub(super) format: Option<Format>,
 
     /// Element type to store; the computation is float32 in any case
     #[arg(long, value_parser = choice::<Dtype>(), default_value = "f32", value_name = "TYPE", help_heading = "Output")]
@@ -175,6 +168,10 @@ pub(super) struct Args {
     /// Start anew where outputs are, rather than skip what is complete
     #[arg(long, help_heading = "Output")]
     pub(super) overwrite: bool,
+
+    /// Make the features of images that have changed again, in a directory; without it they stay, and are told of
+    #[arg(long, conflicts_with = "overwrite", help_heading = "Output")]
+    pub(super) update: bool,
 
     /// Report each image as a JSON object on a line, also beside -o; after several, a last line {"summary":{...}}
     #[arg(long, help_heading = "Output")]

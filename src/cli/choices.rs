@@ -171,30 +171,19 @@ impl Choice for ExifOrientation {
     }
 }
 
-/// What can be asked for as a format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FormatChoice {
-    /// A file for each image, or of all of them.
-    File(Format),
-    /// Samples in a tar.
-    Tar,
-}
-
-impl Choice for FormatChoice {
-    const CHOICES: &'static [Self] = &[Self::File(Format::Npy), Self::File(Format::Safetensors), Self::Tar];
+impl Choice for Format {
+    const CHOICES: &'static [Self] = &Self::OF_TENSORS;
 
     fn name(self) -> &'static str {
-        match self {
-            Self::File(format) => format.name(),
-            Self::Tar => "tar",
-        }
+        self.name()
     }
 
     fn help(self) -> &'static str {
         match self {
-            Self::File(Format::Npy) => "NumPy's `.npy`, one array",
-            Self::File(Format::Safetensors) => "`.safetensors`, named tensors and metadata",
+            Self::Npy => "NumPy's `.npy`, one array",
+            Self::Safetensors => "`.safetensors`, named tensors and metadata",
             Self::Tar => "A tar of samples as WebDataset reads it, an `.npy` for each tensor",
+            Self::Png => "",
         }
     }
 }

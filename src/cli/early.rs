@@ -2,7 +2,7 @@
 
 use super::{exit::Exit, hints::told, reporter::Reporter, settled::Settled};
 use crate::{
-    job::{Drawing, Ended, absent, fail},
+    job::{Ended, absent, fail},
     output::OutputFile,
 };
 
@@ -26,10 +26,9 @@ pub(super) fn look(settled: &mut Settled) -> Result<Option<Exit>, String> {
     }
     if !settled.show.dry_run {
         let probed = settled
-            .destination
+            .output
             .probe()
-            .and_then(|()| settled.failures.as_deref().map_or(Ok(()), OutputFile::probe))
-            .and_then(|()| settled.drawings.iter().try_for_each(Drawing::probe));
+            .and_then(|()| settled.failures.as_deref().map_or(Ok(()), OutputFile::probe));
         probed.map_err(|error| told(&error))?;
     }
     Ok(None)

@@ -7,7 +7,7 @@ use crate::{
     input::{InputError, NoList},
     job::{FailureFacts, JobError, Remedy},
     model::ModelError,
-    output::{OutputError, Setting},
+    output::{Format, OutputError, Setting},
 };
 
 /// An error and, on a line of its own, the way out where there is one.
@@ -25,7 +25,7 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
 }
 
 /// Why an image failed, with the way out where an option is one.
-pub(super) fn told_of_image(failure: &FailureFacts<'_>) -> String {
+pub(super) fn told_of_image(failure: &FailureFacts) -> String {
     let hint = match failure.remedy {
         Some(Remedy::MaxPixels) => "\nhint: --max-pixels N allows more",
         Some(Remedy::ImageKey) => "\nhint: --image-key EXT takes one",
@@ -49,13 +49,9 @@ fn of_job(error: &JobError) -> Option<String> {
         }
         JobError::Output(error) => of_output(error)?,
         JobError::Input(error) => of_input(error)?,
-        JobError::Drawing { kind, source: OutputError::Taken { .. } } => {
-            return Some(format!("--overwrite starts anew, another --{kind} keeps both"));
-        }
-        JobError::Drawing { source, .. } => of_output(source)?,
-        JobError::AmongInputs { kind, path, .. } => {
-            let other = path.join(kind.to_string());
-            return Some(format!("give them a directory of their own, such as --{kind} {}", other.display()));
+        JobError::AmongInputs { path, .. } => {
+            let other = path.join("drawn");
+            return Some(format!("give them a directory of their own, such as -o {}/", other.display()));
         }
         JobError::Model(ModelError::Corrupt { path, .. }) => {
             let is_weights = path.extension().is_some_and(|extension| extension == "safetensors");
@@ -70,14 +66,10 @@ fn of_job(error: &JobError) -> Option<String> {
         JobError::Clash { by_extension: true, .. } => {
             "--keep-extension names them apart if only that differs"
         }
-        JobError::SamePlace { .. } => {
-            "--output, --heatmap, --pca and --failures each need a place of their own"
-        }
+        JobError::SamePlace { .. } => "--output and --failures each need a place of their own",
         JobError::OverInput { .. } | JobError::OverModel { .. } => "write to another file",
         JobError::NoFailures { .. } => "--failures another file, or remove this one",
-        JobError::DrawnShards { .. } => "leave --output out, or write one tar or archive",
         JobError::Clash { .. } => "give the directory that holds both, so that their paths differ",
-        JobError::NoImages { drawn: 1.. } => "name their own directory, and they are taken for images",
         JobError::Thread(_) => FEWER_THREADS,
         JobError::NoSpace { .. } => "--dtype f16 halves it, --tokens may leave some out",
         _ => return None,
@@ -123,14 +115,22 @@ fn of_output(error: &OutputError) -> Option<&'static str> {
             Setting::Keep => "give tars, and -o x.tar or -o DIR/",
             Setting::Part => "give several images",
             Setting::Overwrite => "give -o PATH",
+            Setting::Update => "give -o DIR/; elsewhere --overwrite makes all anew",
         },
         OutputError::NoBfloat16 => "write .safetensors, or --dtype f16 or f32",
         OutputError::NoFormat { .. } => {
             "end it in .npy or .safetensors, in / for a directory, or give --format"
         }
+        OutputError::OtherFormat { asked: Format::Png, .. } => "--draw writes .png",
         OutputError::OtherFormat { .. } => "leave --format out",
         OutputError::NoStream => "leave --format out, or write -o x.safetensors",
-        OutputError::Taken { .. } => "--overwrite starts anew, another -o keeps both",
+        OutputError::Taken { .. } | OutputError::Older { .. } | OutputError::Newer { .. } => {
+            "--overwrite starts anew, another -o keeps both"
+        }
+        OutputError::Full { .. } | OutputError::TooMany { .. } => {
+            "--shard-size 10GB writes as many files as it takes"
+        }
+        OutputError::Busy { .. } => "when that has ended, the same command goes on where it was",
         OutputError::Foreign { .. } => "--overwrite replaces it",
         OutputError::Damaged { .. } => {
             "remove it, and the same command makes its images again; --overwrite starts anew"

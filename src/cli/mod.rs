@@ -6,7 +6,6 @@
 mod args;
 mod choices;
 mod download;
-mod drawings;
 mod early;
 mod exit;
 mod generate;
@@ -86,12 +85,12 @@ fn execute(mut settled: Settled, arguments: &Args) -> Result<Exit, String> {
         .map_err(|error| told(&error))?;
     let (job, show) = settled.with_model(model.clone());
     let prepared = job.prepare().map_err(|error| told(&error))?;
-    show.empty_inputs(prepared.images());
+    show.empty_inputs(prepared.empty());
     if show.dry_run {
         let parts = Parts::of(arguments, &model, &prepared)?;
         let printed = match show.json {
             true => print_line(&preview::json(&prepared, &parts)),
-            false => print_line(preview::describe(&prepared, arguments.shard.map(|_| &parts)).trim_end()),
+            false => print_line(preview::describe(&prepared, arguments.part.map(|_| &parts)).trim_end()),
         };
         return match printed {
             Ok(()) => Ok(Exit::Done),

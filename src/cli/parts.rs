@@ -21,12 +21,12 @@ pub(super) struct Parts {
 impl Parts {
     /// Looks at all parts of the job that the arguments ask for one of. The error is what to say.
     pub(super) fn of(args: &Args, model: &ModelSpec, prepared: &Prepared) -> Result<Self, String> {
-        let count = args.shard.map_or(1, |part| part.count);
+        let count = args.part.map_or(1, |part| part.count);
         let mut complete = Vec::new();
         for index in 0..count {
-            let is_complete = match args.shard {
+            let is_complete = match args.part {
                 Some(part) if part.index != index => {
-                    let args = Args { shard: Some(Part { index, count }), ..args.clone() };
+                    let args = Args { part: Some(Part { index, count }), ..args.clone() };
                     let settled = Settled::new(args).map_err(|error| error.to_string())?;
                     let (job, _) = settled.with_model(model.clone());
                     job.prepare().map_err(|error| told(&error))?.is_complete()

@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::parts::Parts;
 use crate::{
-    input::Images,
     job::{Bound, Prepared},
     output::readable_size,
 };
@@ -18,14 +17,13 @@ pub(super) fn describe(prepared: &Prepared, parts: Option<&Parts>) -> String {
         let _ = writeln!(text, "{name:<8}{value}");
     };
     let (job, contents) = (prepared.job(), prepared.contents());
-    let repeats_shards = job.destination.repeats_shards();
     line(
-        if repeats_shards { "shards" } else { "images" },
-        match (prepared.images(), prepared.remaining()) {
-            (Images::Known { items, others, .. }, Some(left)) => {
-                let mut value = format!("{}, {left} to do", items.len());
-                if *others > 0 {
-                    let _ = write!(value, "; {others} other files are passed over");
+        if job.output.repeats_tars() { "tars" } else { "images" },
+        match (prepared.count(), prepared.remaining()) {
+            (Some(count), Some(left)) => {
+                let mut value = format!("{count}, {left} to do");
+                if prepared.others() > 0 {
+                    let _ = write!(value, "; {} other files are passed over", prepared.others());
                 }
                 value
             }
@@ -39,12 +37,9 @@ pub(super) fn describe(prepared: &Prepared, parts: Option<&Parts>) -> String {
     }
     line("model", contents.settings.get("model").unwrap_or_default().to_owned());
     line("compute", format!("{} threads, batches of {}", job.options.threads, job.batch));
-    line("output", job.destination.describe(contents));
-    for drawing in &job.drawings {
-        let place = drawing.path().map_or("standard output".into(), |path| path.display().to_string());
-        line("drawing", format!("{place}, .png"));
-    }
-    if let (Some((Some(needed), free)), Some((bound, image))) = (prepared.space(), prepared.image_bytes()) {
+    line("output", job.output.describe(contents));
+    if let (Some((Some(needed), free)), Some((bound, image))) = (prepared.space(true), prepared.image_bytes())
+    {
         let free = free.map_or("unknown".into(), readable_size);
         let bound = match bound {
             Bound::Exactly => "",
@@ -61,12 +56,13 @@ pub(super) fn describe(prepared: &Prepared, parts: Option<&Parts>) -> String {
 }
 
 /// The facts that a program wants, as one line of JSON: how many images, or shards where the output repeats them, there are and
-/// remain to be done, where that is known, and which parts of the job are complete.
+/// remain to be done and how many bytes will be written, where that is known, and which parts of the job are complete.
 pub(super) fn json(prepared: &Prepared, parts: &Parts) -> String {
     let mut facts = json!({
-        "images": prepared.images().count(),
+        "images": prepared.count(),
         "remaining": prepared.remaining(),
-        "output": prepared.job().destination.path(),
+        "bytes": prepared.space(true).and_then(|(needed, _)| needed),
+        "output": prepared.job().output.path(),
     });
     if let (Some(facts), Ok(serde_json::Value::Object(parts))) =
         (facts.as_object_mut(), serde_json::to_value(parts))

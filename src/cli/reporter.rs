@@ -63,7 +63,14 @@ impl<'a> Reporter<'a> {
                     Ok(()) => ControlFlow::Continue(()),
                 }
             }
-            (Event::Image { .. } | Event::Shard { .. }, None) => unreachable!("images come after the start"),
+            (Event::Notice { path, message }, Some(progress)) => {
+                if !self.show.quiet {
+                    progress
+                        .aside(|| self.show.voice.say_of("warning", &path.display().to_string(), message));
+                }
+                ControlFlow::Continue(())
+            }
+            (_, None) => unreachable!("images come after the start"),
         }
     }
 
@@ -113,6 +120,14 @@ impl<'a> Reporter<'a> {
             // One image has its own line, the quiet have the exit code, and a reader that has gone has what it wanted.
         } else if ended == Some(Ended::Complete) {
             voice.say("finished", &words);
+            if summary.changed > 0 {
+                let how = if self.show.updates { "--update" } else { "--overwrite" };
+                let message = format!(
+                    "{} images have changed since their features were made, which stay\nhint: {how} makes them again",
+                    summary.changed
+                );
+                voice.say("warning", &message);
+            }
         } else if resumes && ended == Some(Ended::Stopped) {
             let how = match self.show.overwrites {
                 true => "without --overwrite, the same command",
@@ -131,16 +146,16 @@ fn show_image(
     progress: &mut Progress,
     status: Status,
     warnings: &[String],
-    records: &[Record<'_>],
+    records: &[Record],
 ) -> io::Result<()> {
     for record in records {
-        if let Some(failure) = record.failure.as_ref().filter(|_| !show.told.contains(record.path)) {
-            progress.aside(|| show.voice.say_of("error", record.path, &told_of_image(failure)));
+        if let Some(failure) = record.failure.as_ref().filter(|_| !show.told.contains(&record.path)) {
+            progress.aside(|| show.voice.say_of("error", &record.path, &told_of_image(failure)));
         }
     }
     if let (Some(record), false) = (records.first(), show.quiet) {
         for warning in warnings {
-            progress.aside(|| show.voice.say_of("warning", record.path, warning));
+            progress.aside(|| show.voice.say_of("warning", &record.path, warning));
         }
     }
     progress.step(status);
@@ -153,8 +168,8 @@ fn show_image(
 
 /// `photo.jpg  last_hidden_state  [1, 257, 1024]  f32`; none for an image without features, which standard error
 /// speaks of.
-fn text(record: &Record<'_>) -> Option<String> {
+fn text(record: &Record) -> Option<String> {
     let features = record.features.as_ref()?;
-    let (tensor, shape, dtype) = (features.tensor, features.shape, features.dtype);
-    Some(format!("{}  {tensor}  {shape:?}  {dtype}", printable(record.path)))
+    let (tensor, shape, dtype) = (&features.tensor, &features.shape, features.dtype);
+    Some(format!("{}  {tensor}  {shape:?}  {dtype}", printable(&record.path)))
 }

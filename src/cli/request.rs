@@ -41,13 +41,10 @@ pub(super) fn request(args: &Args) -> Result<Request> {
         );
     }
     let tokens = if args.grid { Tokens::Patch } else { args.tokens.unwrap_or_default() };
-    let drawn = [("--heatmap", args.heatmap.is_some()), ("--pca", args.pca.is_some())];
-    if let (Some((option, _)), false) =
-        (drawn.iter().find(|(_, given)| *given), has_tokens && tokens != Tokens::Cls)
-    {
+    if args.draw.is_some() && (!has_tokens || tokens == Tokens::Cls) {
         let hint =
             if has_tokens { "--tokens all, or patch" } else { "--tensor last_hidden_state, or --layer N" };
-        bail!("{option} draws patches, and none are asked for\nhint: {hint}");
+        bail!("--draw draws patches, and none are asked for\nhint: {hint}");
     }
     Ok(Request { tensors, layers: args.layer.clone(), tokens, grid: args.grid, pad: args.pad })
 }
@@ -95,14 +92,13 @@ mod tests {
             ("--tensor attentions --tokens patch", "attentions has none"),
             ("--tensor image_embeds --grid", "image_embeds has none"),
             ("--grid --tokens cls", "--tokens cls asks for others"),
-            ("--tokens cls --heatmap x.png", "--heatmap draws patches"),
-            ("--tensor pooler_output --pca x.png", "--pca draws patches"),
+            ("--tokens cls --draw norm -o x.png", "--draw draws patches"),
+            ("--tensor pooler_output --draw pca -o x.png", "--draw draws patches"),
         ] {
             let message = settle(line).unwrap_err().to_string();
             assert!(message.contains(part), "{line}: {message}");
             assert!(message.contains("\nhint: "), "{line}: {message}");
         }
         assert!(settle("--layer x").unwrap_err().to_string().contains("is no layer"));
-        assert!(settle("--query 1,2").unwrap_err().to_string().contains("--heatmap"));
     }
 }

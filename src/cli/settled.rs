@@ -8,23 +8,15 @@ use std::{
 use anyhow::{Error, Result, bail};
 use pillow_exact::DecodeOptions;
 
-use super::{
-    args::Args,
-    choices::FormatChoice,
-    drawings::{drawings, names_drawings},
-    hints::told,
-    print::Voice,
-    progress::ProgressMode,
-    request::request,
-};
+use super::{args::Args, hints::told, print::Voice, progress::ProgressMode, request::request};
 use crate::{
     extractor::Options,
     hub::{self, HubError, ModelChoice, Settings},
-    input::{self, Images, Input, List, Separator},
-    job::{Drawing, DrawingPlace, Job},
+    input::{self, Input, List, Separator},
+    job::{Drawing, Job},
     kernels::{MatmulPrecision, physical_cores},
     model::ModelSpec,
-    output::{self, Asked, Destination, Dtype, OutputError, Part, Setting},
+    output::{Asked, Dtype, Format, Part, Plan},
     processor::{Fit, ImageSize},
     shard::Selection,
 };
@@ -35,12 +27,12 @@ pub(super) struct Settled {
     pub(super) model: ModelChoice,
     pub(super) options: Options,
     pub(super) inputs: Vec<Box<dyn Input>>,
-    pub(super) destination: Box<dyn Destination>,
+    pub(super) output: Plan,
     pub(super) dtype: Dtype,
     pub(super) batch: usize,
     max_failures: Option<u64>,
     pub(super) failures: Option<PathBuf>,
-    pub(super) drawings: Vec<Drawing>,
+    draw: Option<Drawing>,
     selection: Selection,
     pub(super) part: Option<Part>,
     /// Whether a download is shown.
@@ -62,6 +54,9 @@ pub(super) struct Show {
     /// Whether there may be several images.
     pub(super) is_batch: bool,
     pub(super) overwrites: bool,
+    update: bool,
+    /// Whether images that have changed can be made again on their own.
+    pub(super) updates: bool,
     pub(super) warns_of_random_weights: bool,
     pub(super) dry_run: bool,
     /// The images of which the reason was said beforehand.
@@ -91,22 +86,18 @@ impl Settled {
         let is_one = matches!(inputs.as_slice(), [input] if input.is_one());
         let asked = Asked {
             path: args.output.clone(),
-            format: match args.format {
-                Some(FormatChoice::File(format)) => Some(format),
-                _ => None,
-            },
-            tar: args.format == Some(FormatChoice::Tar),
+            format: if args.draw.is_some() { Some(Format::Png) } else { args.format },
             sharded: all_sharded(&inputs),
             keep: !args.keep.is_empty(),
-            part: args.shard,
+            part: args.part,
             several: !is_one,
             shard_size: args.shard_size,
             keep_extension: args.keep_extension,
             dtype: args.dtype,
             overwrite: args.overwrite,
+            update: args.update,
         };
-        let drawings = drawings(&args, is_one)?;
-        let destination = destination(asked, &drawings).map_err(|error| Error::msg(told(&error)))?;
+        let output = asked.plan().map_err(|error| Error::msg(told(&error)))?;
         let request = request(&args)?;
         let model = model(&args).map_err(|error| Error::msg(told(&error)))?;
         // --offline, which is a promise, is kept in any case.
@@ -115,7 +106,7 @@ impl Settled {
                 "--cache-dir is where models of the hub are kept, and none is needed\nhint: leave --cache-dir out"
             );
         }
-        check_stdout(&args)?;
+        check_stdout(&args, is_one)?;
         if let (Fit::Keep, Some(size @ ImageSize::Exact { height, width })) = (args.fit, args.image_size) {
             bail!(
                 "--fit keep keeps a picture's own shape, and --image-size {size} is another\nhint: give the shorter edge alone, --image-size {}",
@@ -141,11 +132,12 @@ impl Settled {
                 mode => mode,
             },
             voice: args.progress.voice(),
-            shapes: args.output.is_none() && !drawings.iter().any(|one| one.place == DrawingPlace::Stdout),
-            writes: args.output.as_ref().is_some_and(|path| !is_dash(path))
-                || drawings.iter().any(|one| one.place != DrawingPlace::Stdout),
+            shapes: args.output.is_none(),
+            writes: args.output.as_ref().is_some_and(|path| !is_dash(path)),
             is_batch: !is_one,
             overwrites: args.overwrite,
+            update: args.update,
+            updates: output.accepts_updates(),
             warns_of_random_weights: args.random_weights.is_some() && request.needs_tower() && !args.quiet,
             dry_run: args.dry_run,
             told: HashSet::new(),
@@ -169,15 +161,15 @@ impl Settled {
             model,
             options,
             inputs,
-            destination,
+            output,
             dtype: args.dtype,
             // One image keeps a few threads busy; more threads want more of them.
             batch: args.batch_size.map_or_else(|| threads.div_ceil(4).min(16), usize::from),
             max_failures: if args.fail_fast { Some(1) } else { args.max_failures },
             failures: args.failures,
-            drawings,
+            draw: args.draw,
             selection: Selection { image_keys: args.image_key, keep: args.keep },
-            part: args.shard,
+            part: args.part,
             shows_downloads: !args.quiet && args.progress != ProgressMode::Never,
             show,
         })
@@ -189,13 +181,14 @@ impl Settled {
             model,
             options: self.options,
             inputs: self.inputs,
-            destination: self.destination.into(),
+            output: self.output,
             dtype: self.dtype,
             overwrite: self.show.overwrites,
+            update: self.show.update,
             batch: self.batch,
             max_failures: self.max_failures,
             failures: self.failures,
-            drawings: self.drawings,
+            draw: self.draw,
             selection: self.selection,
             part: self.part,
         };
@@ -205,8 +198,8 @@ impl Settled {
 
 impl Show {
     /// Warns of directories that hold no images.
-    pub(super) fn empty_inputs(&self, images: &Images) {
-        if let (Images::Known { empty, .. }, false) = (images, self.quiet) {
+    pub(super) fn empty_inputs(&self, empty: &[PathBuf]) {
+        if !self.quiet {
             let warn = |path: &PathBuf| {
                 self.voice.say_of("warning", &path.display().to_string(), "holds no images");
             };
@@ -221,21 +214,6 @@ fn all_sharded(inputs: &[Box<dyn Input>]) -> Option<bool> {
     match each.contains(&Some(false)) {
         true => Some(false),
         false => each.into_iter().collect::<Option<Vec<bool>>>().map(|_| true),
-    }
-}
-
-/// Where tensors go. What is said of how to write may be meant for the pictures alone.
-fn destination(mut asked: Asked, drawings: &[Drawing]) -> Result<Box<dyn Destination>, OutputError> {
-    loop {
-        match output::choose(&asked) {
-            Err(OutputError::Unused { setting: Setting::KeepExtension }) if names_drawings(drawings) => {
-                asked.keep_extension = false;
-            }
-            Err(OutputError::Unused { setting: Setting::Overwrite }) if !drawings.is_empty() => {
-                asked.overwrite = false;
-            }
-            chosen => return chosen,
-        }
     }
 }
 
@@ -264,18 +242,18 @@ fn check_useless(args: &Args, inputs: &[Box<dyn Input>]) -> Result<()> {
 }
 
 /// Refuses two things on standard output, and failures there, which `--json` tells of beside the rest.
-fn check_stdout(args: &Args) -> Result<()> {
+fn check_stdout(args: &Args, is_one: bool) -> Result<()> {
     let dash = |path: &Option<PathBuf>| path.as_deref().is_some_and(is_dash);
-    let wanted = [
-        ("--json", args.json),
-        ("-o -", dash(&args.output)),
-        ("--heatmap -", dash(&args.heatmap)),
-        ("--pca -", dash(&args.pca)),
-    ];
-    let wanted: Vec<&str> =
-        wanted.into_iter().filter_map(|(option, given)| given.then_some(option)).collect();
-    if let [one, other, ..] = wanted.as_slice() {
-        bail!("{one} and {other} both need standard output\nhint: write to a file");
+    if args.draw.is_some() && args.output.is_none() {
+        bail!(
+            "--draw makes a picture, and nothing is written\nhint: add -o x.png, or of several images -o DIR/"
+        );
+    }
+    if args.json && dash(&args.output) {
+        bail!("--json and -o - both need standard output\nhint: write to a file");
+    }
+    if args.draw.is_some() && dash(&args.output) && !is_one {
+        bail!("--draw -o -: standard output takes the picture of one image\nhint: name a directory");
     }
     if dash(&args.failures) {
         bail!(
@@ -345,9 +323,9 @@ mod tests {
             ("a.png --format npy", "--format says how to write, and nothing is written"),
             ("a.png -o x.npy --dtype bf16", "--dtype bf16: .npy has no bfloat16"),
             ("src -o x/ --dtype bf16", "no bfloat16"),
-            ("src --heatmap x.png", "one file for several images"),
-            ("src --pca x.PNG", "one file for several images"),
-            ("a.png --pca x.jpg", "pictures are PNG files"),
+            ("src --draw norm -o x.png", "one file for several images"),
+            ("src --draw pca -o x.PNG", "one file for several images"),
+            ("a.png --draw pca -o x.npy", "the format png contradicts"),
             ("a.png -o x.npy --shard-size 1GB", "--shard-size splits an archive"),
             ("src -o x.npy --keep-extension", "--keep-extension names the files of a directory"),
             ("src --overwrite", "none are written"),

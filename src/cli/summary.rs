@@ -12,10 +12,18 @@ use crate::job::{Ended, Tally};
 pub(super) struct Summary {
     done: u64,
     skipped: u64,
+    /// Of the skipped ones' kind, but of other bytes by now.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(super) changed: u64,
     pub(super) failed: u64,
     seconds: f64,
     /// Of the images that were done.
     images_per_second: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Summary {
@@ -25,6 +33,7 @@ impl Summary {
         Self {
             done: tally.done,
             skipped: tally.skipped,
+            changed: tally.changed,
             failed: tally.failed,
             seconds: rounded(seconds),
             images_per_second: rounded(tally.done as f64 / seconds.max(1e-9)),
@@ -37,6 +46,9 @@ impl Summary {
         if self.skipped > 0 {
             parts.push(format!("{} complete before", self.skipped));
         }
+        if self.changed > 0 {
+            parts.push(format!("{} changed since", self.changed));
+        }
         if self.failed > 0 {
             parts.push(format!("{} failed", self.failed));
         }
@@ -47,7 +59,7 @@ impl Summary {
 
     /// Seconds that the rest of `total` images take, if it can be told.
     pub(super) fn seconds_left(&self, total: Option<u64>) -> Option<f64> {
-        let left = total?.checked_sub(self.done + self.skipped + self.failed)?;
+        let left = total?.checked_sub(self.done + self.skipped + self.changed + self.failed)?;
         (self.done > 0).then(|| (self.seconds / self.done as f64 * left as f64).round())
     }
 
@@ -87,7 +99,7 @@ impl Summary {
 mod tests {
     use super::*;
 
-    const TALLY: Tally = Tally { done: 4, skipped: 2, failed: 1 };
+    const TALLY: Tally = Tally { done: 4, skipped: 2, changed: 0, failed: 1 };
 
     #[test]
     fn words_and_json_say_the_same() {

@@ -1,7 +1,6 @@
 //! The images of a directory.
 
 use std::{
-    collections::HashMap,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -12,7 +11,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::{Images, Input, InputError, Item};
 use crate::{
-    output::Catalogue,
+    output::is_of_outputs,
     shard::{has_image_extension, is_shard},
 };
 
@@ -21,16 +20,16 @@ use crate::{
 pub struct Folder(pub PathBuf);
 
 /// In the order of their names; what could not be looked into is an image that fails, in its place. Hidden files and
-/// directories are skipped, symbolic links followed. An image is told by its first bytes, or, where these say nothing, by its
-/// extension, a tar shard by its extension. Pictures that were drawn below it are none of its images.
+/// directories are skipped, and directories of outputs; symbolic links are followed. An image is told by its first bytes, or, where these
+/// say nothing, by its extension, a tar shard by its extension.
 impl Input for Folder {
     /// Whether it holds shards and no images beside them.
     fn is_sharded(&self) -> Option<bool> {
-        let (mut shards, mut drawn) = (false, Drawn::below(&self.0));
+        let mut shards = false;
         for entry in walk(&self.0).filter_map(Result::ok).filter(|entry| entry.file_type().is_file()) {
             if is_shard(entry.path()) {
                 shards = true;
-            } else if is_image(entry.path()) && !drawn.holds(entry.path()) {
+            } else if is_image(entry.path()) {
                 return Some(false);
             }
         }
@@ -53,19 +52,12 @@ impl Input for Folder {
 
     fn images(self: Box<Self>) -> Result<Images, InputError> {
         let root = self.0;
-        let (mut items, mut others, mut drawn) = (Vec::new(), 0, 0);
-        let mut drawings = Drawn::below(&root);
+        let (mut items, mut others) = (Vec::new(), 0);
         for entry in walk(&root) {
             match entry {
                 Ok(entry) if entry.file_type().is_file() => {
                     let path = entry.path();
-                    let is_input = is_shard(path)
-                        || is_image(path) && {
-                            let is_drawing = drawings.holds(path);
-                            drawn += usize::from(is_drawing);
-                            !is_drawing
-                        };
-                    if is_input {
+                    if is_shard(path) || is_image(path) {
                         items.push(Item::found(&root, entry.into_path()));
                     } else {
                         others += 1;
@@ -83,39 +75,15 @@ impl Input for Folder {
             }
         }
         let empty = if items.is_empty() { vec![root] } else { Vec::new() };
-        Ok(Images::Known { items, others, drawn, empty })
+        Ok(Images::Known { items, others, empty })
     }
 }
 
-/// The pictures that were drawn below a directory, told from photographs beside them by the manifests and journals there. Those in the
-/// directory itself were asked for.
-struct Drawn {
-    root: PathBuf,
-    /// The directories that were looked at.
-    known: HashMap<PathBuf, Option<Catalogue>>,
-}
-
-impl Drawn {
-    fn below(root: &Path) -> Self {
-        Self { root: root.to_owned(), known: HashMap::new() }
-    }
-
-    fn holds(&mut self, path: &Path) -> bool {
-        if path.extension().is_none_or(|extension| extension != "png") {
-            return false;
-        }
-        let mut between = path.ancestors().skip(1).take_while(|above| *above != self.root);
-        between.any(|above| {
-            let look = || Catalogue::of(above).filter(Catalogue::is_of_drawings);
-            let known = self.known.entry(above.to_owned()).or_insert_with(look);
-            known.as_ref().is_some_and(|found| found.names(path))
-        })
-    }
-}
-
+/// All files below a directory, but for those that were written here: a directory below it that has a manifest of ours.
 fn walk(root: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
     let entries = WalkDir::new(root).follow_links(true).sort_by_file_name().min_depth(1);
-    entries.into_iter().filter_entry(|entry| !is_hidden(entry))
+    let is_own = |entry: &DirEntry| entry.file_type().is_dir() && is_of_outputs(entry.path());
+    entries.into_iter().filter_entry(move |entry| !is_hidden(entry) && !is_own(entry))
 }
 
 fn is_hidden(entry: &DirEntry) -> bool {

@@ -12,8 +12,6 @@ pub enum Images {
         items: Vec<Item>,
         /// How many other files were passed over in directories.
         others: usize,
-        /// How many of those are pictures that were drawn there.
-        drawn: usize,
         /// The directories that hold none.
         empty: Vec<PathBuf>,
     },
@@ -24,7 +22,7 @@ pub enum Images {
 impl Images {
     /// A single one.
     pub fn one(item: Item) -> Self {
-        Self::Known { items: vec![item], others: 0, drawn: 0, empty: Vec::new() }
+        Self::Known { items: vec![item], others: 0, empty: Vec::new() }
     }
 
     /// The images that are known in advance.
@@ -50,10 +48,9 @@ impl Images {
         let is_for_all = |item: &Item| item.source.refused().is_err();
         let taken = move |(place, item): (usize, Item)| (takes(place) || is_for_all(&item)).then_some(item);
         match self {
-            Self::Known { items, others, drawn, empty } => Self::Known {
+            Self::Known { items, others, empty } => Self::Known {
                 items: items.into_iter().enumerate().filter_map(taken).collect(),
                 others,
-                drawn,
                 empty,
             },
             Self::Listed(items) => Self::Listed(Box::new(items.enumerate().filter_map(taken))),
@@ -64,12 +61,12 @@ impl Images {
     fn and(self, next: Self) -> Self {
         match (self, next) {
             (
-                Self::Known { mut items, others, drawn, mut empty },
-                Self::Known { items: more, others: more_others, drawn: more_drawn, empty: more_empty },
+                Self::Known { mut items, others, mut empty },
+                Self::Known { items: more, others: more_others, empty: more_empty },
             ) => {
                 items.extend(more);
                 empty.extend(more_empty);
-                Self::Known { items, others: others + more_others, drawn: drawn + more_drawn, empty }
+                Self::Known { items, others: others + more_others, empty }
             }
             (first, second) => Self::Listed(Box::new(first.into_iter().chain(second))),
         }
@@ -81,7 +78,7 @@ impl Images {
 /// # Errors
 /// An input cannot be opened.
 pub fn gather(inputs: Vec<Box<dyn Input>>) -> Result<Images, InputError> {
-    let none = Images::Known { items: Vec::new(), others: 0, drawn: 0, empty: Vec::new() };
+    let none = Images::Known { items: Vec::new(), others: 0, empty: Vec::new() };
     inputs.into_iter().try_fold(none, |images, input| Ok(images.and(input.images()?)))
 }
 

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::{NoList, Source};
-use crate::shard::{Sample, inner_path, is_shard};
+use crate::{
+    output::key,
+    shard::{Sample, inner_path, is_shard, stem},
+};
 
 /// One image of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +42,17 @@ impl Item {
     fn named(name: PathBuf, path: PathBuf) -> Self {
         let source = if is_shard(&path) { Source::Shard(path) } else { Source::File(path) };
         Self { source, name, sample: None }
+    }
+
+    /// What names it, whatever the output: its path below the input that it came from; of a tar's member the tar's path and the member's.
+    pub fn key(&self) -> String {
+        match &self.sample {
+            Some(sample) => match self.name.strip_prefix(stem(&sample.shard)) {
+                Ok(member) => key(&sample.shard.join(member)),
+                Err(_) => key(&self.name),
+            },
+            None => key(&self.name),
+        }
     }
 
     /// Whether it is a shard, which stands for all of its images.

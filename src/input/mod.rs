@@ -25,7 +25,7 @@ pub use item::Item;
 pub use list::{List, Separator};
 pub use no_list::NoList;
 pub use shard::{Shard, expand};
-pub use source::{InputError, Source};
+pub use source::{InputError, Source, Stat};
 pub use stdin::Stdin;
 pub use stream::look_at_stdin;
 

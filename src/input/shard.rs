@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Images, Input, InputError, Item, Source,
+    Images, Input, InputError, Item, Source, Stat,
     source::{STDIN, display_path, is_stdin},
     stream,
 };
@@ -61,7 +61,8 @@ fn samples(path: PathBuf, name: PathBuf, selection: Selection) -> impl Iterator<
     let (source, of_shard) = (path.clone(), name.clone());
     let read = move || {
         let root = if is_stdin(&path) { PathBuf::new() } else { shard::stem(&name) };
-        let end = match open(&path) {
+        let mut stat = Stat::default();
+        let end = match open(&path, &mut stat) {
             Ok(reader) => shard::read(reader, &name, &selection, &mut |found| {
                 match out.send(item_of(&path, &root, found)) {
                     Ok(()) => ControlFlow::Continue(()),
@@ -70,19 +71,19 @@ fn samples(path: PathBuf, name: PathBuf, selection: Selection) -> impl Iterator<
             }),
             Err(error) => shard::End { damage: Some(error.to_string()), ..shard::End::default() },
         };
-        let _ = out.send(end_of(path, name, end));
+        let _ = out.send(end_of(path, name, end, stat));
     };
     // None of its samples is had without the thread.
     let unread = thread::Builder::new().spawn(read).err().map(|error| {
         let damage = Some(format!("cannot be read, as a thread cannot be started: {error}"));
-        end_of(source, of_shard, shard::End { damage, ..shard::End::default() })
+        end_of(source, of_shard, shard::End { damage, ..shard::End::default() }, Stat::default())
     });
     samples.into_iter().chain(unread)
 }
 
-fn end_of(shard: PathBuf, name: PathBuf, end: shard::End) -> Item {
+fn end_of(shard: PathBuf, name: PathBuf, end: shard::End, stat: Stat) -> Item {
     let shard::End { passed_over, is_empty, damage } = end;
-    Item { source: Source::ShardEnd { shard, passed_over, is_empty, damage }, name, sample: None }
+    Item { source: Source::ShardEnd { shard, passed_over, is_empty, damage, stat }, name, sample: None }
 }
 
 fn item_of(path: &Path, root: &Path, Found { member, offset, image, sample }: Found) -> Item {
@@ -95,6 +96,11 @@ fn item_of(path: &Path, root: &Path, Found { member, offset, image, sample }: Fo
     Item { source, name, sample: Some(Arc::new(sample)) }
 }
 
-fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    Ok(if is_stdin(path) { Box::new(stream::reader()) } else { Box::new(File::open(path)?) })
+fn open(path: &Path, stat: &mut Stat) -> io::Result<Box<dyn Read>> {
+    if is_stdin(path) {
+        return Ok(Box::new(stream::reader()));
+    }
+    let file = File::open(path)?;
+    *stat = Stat::of(&file.metadata()?);
+    Ok(Box::new(file))
 }

@@ -7,6 +7,7 @@ use std::{
     io::{self, IsTerminal, Read},
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use thiserror::Error;
@@ -47,6 +48,8 @@ pub enum Source {
         is_empty: bool,
         /// Where and how it is damaged, if it is.
         damage: Option<String>,
+        /// What the shard was when it was opened.
+        stat: Stat,
     },
     /// A place that could not be looked into when the inputs were listed, with the reason.
     Unreadable(PathBuf, String),
@@ -59,6 +62,26 @@ pub enum Source {
         /// What shows it.
         reason: NoList,
     },
+}
+
+/// What a system says of a file beside its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Stat {
+    /// Its size.
+    pub bytes: Option<u64>,
+    /// When it was last changed, in nanoseconds of Unix time.
+    pub modified_ns: Option<i64>,
+}
+
+impl Stat {
+    /// Of an open or a named file.
+    pub fn of(found: &fs::Metadata) -> Self {
+        let nanoseconds = |time: SystemTime| match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_nanos()).ok(),
+            Err(before) => i64::try_from(before.duration().as_nanos()).ok().map(|nanoseconds| -nanoseconds),
+        };
+        Self { bytes: Some(found.len()), modified_ns: found.modified().ok().and_then(nanoseconds) }
+    }
 }
 
 /// Why an image's bytes could not be read; the message does not repeat the path.
@@ -118,19 +141,32 @@ impl Source {
         }
     }
 
-    /// Reads all bytes.
+    /// What the system says of it, as far as that is known without reading it.
+    pub fn stat(&self) -> Stat {
+        match self {
+            Self::File(path) | Self::Shard(path) if !is_stdin(path) => {
+                fs::metadata(path).map(|found| Stat::of(&found)).unwrap_or_default()
+            }
+            Self::Member { bytes, .. } => Stat { bytes: Some(bytes.len() as u64), modified_ns: None },
+            Self::ShardEnd { stat, .. } => *stat,
+            _ => Stat::default(),
+        }
+    }
+
+    /// Reads all bytes; gives what the system says of the file that they are from.
     ///
     /// # Errors
     /// See [`InputError`].
-    pub fn read(&self) -> Result<Cow<'_, [u8]>, InputError> {
+    pub fn read(&self) -> Result<(Cow<'_, [u8]>, Stat), InputError> {
         let mut bytes = Vec::new();
+        let mut stat = Stat::default();
         match self {
             Self::Unreadable(_, reason) | Self::ShardEnd { damage: Some(reason), .. } => {
                 return Err(InputError::Unreadable(reason.clone()));
             }
             Self::SeveralImages(_, reason) => return Err(InputError::SeveralImages(reason.clone())),
             Self::NoList { .. } => self.refused()?,
-            Self::Member { bytes, .. } => return Ok(Cow::Borrowed(bytes.as_slice())),
+            Self::Member { bytes, .. } => return Ok((Cow::Borrowed(bytes.as_slice()), self.stat())),
             Self::Shard(_) | Self::ShardEnd { .. } => {}
             Self::File(path) => {
                 let metadata = fs::metadata(path)?;
@@ -140,6 +176,7 @@ impl Source {
                 if metadata.len() > LARGEST_FILE {
                     return Err(InputError::TooLarge);
                 }
+                stat = Stat::of(&metadata);
                 bytes.reserve_exact(metadata.len() as usize + 1);
                 File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
             }
@@ -155,7 +192,10 @@ impl Source {
         match bytes.len() as u64 {
             0 => Err(InputError::Empty),
             length if length > LARGEST_FILE => Err(InputError::TooLarge),
-            _ => Ok(Cow::Owned(bytes)),
+            length => {
+                stat.bytes = Some(length);
+                Ok((Cow::Owned(bytes), stat))
+            }
         }
     }
 }
@@ -193,7 +233,7 @@ mod tests {
     use super::*;
 
     fn read(path: PathBuf) -> Result<Vec<u8>, InputError> {
-        Source::File(path).read().map(Cow::into_owned)
+        Source::File(path).read().map(|(bytes, _)| bytes.into_owned())
     }
 
     #[test]

@@ -64,9 +64,8 @@ pub fn fail(
     }
     for item in items {
         let Some(error) = item.source.read().err() else { continue };
-        let failure = Failure::read(&error);
-        let (path, facts) = (item.source.to_string(), FailureFacts::of(&failure));
-        let record = Record { path: &path, status: Status::Failed, features: None, failure: Some(facts) };
+        let failure = Some(FailureFacts::of(&Failure::read(&error)));
+        let record = Record { failure, ..Record::bare(item.source.to_string(), Status::Failed) };
         if let (Some(file), Some(path)) = (&mut file, failures) {
             writeln!(file, "{}", record.json())
                 .map_err(|source| OutputError::Io { path: path.to_owned(), source })?;

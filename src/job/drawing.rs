@@ -1,184 +1,90 @@
-//! Pictures of images' patches, as files.
+//! Pictures of images' patches.
 
-use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, io, str::FromStr};
 
 use image::{
     ExtendedColorType, ImageEncoder, RgbImage,
     codecs::png::{CompressionType, FilterType, PngEncoder},
 };
 
-use super::{drawing_kind::DrawingKind, error::JobError};
 use crate::{
     extractor::{Opened, Picture},
-    figure::{Patches, Scores, Subject, heatmap, principal_components},
-    input::Item,
-    output::{Array, Catalogue, Complete, Directory, Metadata, OpenDirectory, OutputError, OutputFile},
+    figure::{Cell, Patches, Scores, Subject, heatmap, principal_components},
+    output::{Array, Metadata},
 };
 
-/// A picture to draw of the patches of each image: of the first tensor that has some.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drawing {
-    /// What is drawn.
-    pub kind: DrawingKind,
-    /// Where it goes.
-    pub place: DrawingPlace,
+/// What can be drawn of an image's patches, of the first tensor that has some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drawing {
+    /// The norm of each patch token, over the picture.
+    Norm,
+    /// The cosine of each patch token to this one.
+    Cosine(Cell),
+    /// The first three principal components of the patch tokens, as colours.
+    Pca,
 }
 
-/// Where pictures go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DrawingPlace {
-    /// One PNG file, of one image. It is drawn by every run.
-    File(PathBuf),
-    /// Standard output, of one image.
-    Stdout,
-    /// A PNG file for each image. What is there already is not drawn again.
-    Directory(Directory),
+/// `norm`, `pca`, or a patch by its row and column.
+impl FromStr for Drawing {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "norm" => Ok(Self::Norm),
+            "pca" => Ok(Self::Pca),
+            cell => cell.parse().map(Self::Cosine).map_err(|_| {
+                format!("{text:?} is nothing to draw, expected norm, pca, or a patch by its row and column, such as 3,5")
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Drawing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Norm => formatter.write_str("norm"),
+            Self::Cosine(cell) => cell.fmt(formatter),
+            Self::Pca => formatter.write_str("pca"),
+        }
+    }
 }
 
 impl Drawing {
-    /// The file or the directory, if there is one.
-    pub fn path(&self) -> Option<&Path> {
-        match &self.place {
-            DrawingPlace::File(path) => Some(path),
-            DrawingPlace::Stdout => None,
-            DrawingPlace::Directory(directory) => Some(&directory.root),
-        }
-    }
-
-    fn directory(&self) -> Option<&Directory> {
-        match &self.place {
-            DrawingPlace::File(_) | DrawingPlace::Stdout => None,
-            DrawingPlace::Directory(directory) => Some(directory),
-        }
-    }
-
-    /// What is written beside the pictures of a directory.
-    pub(super) fn beside(&self) -> Vec<PathBuf> {
-        self.directory().map(Directory::beside).unwrap_or_default()
-    }
-
-    /// The directory, if it is one.
-    pub(super) fn root(&self) -> Option<&Path> {
-        self.directory().map(|directory| directory.root.as_path())
-    }
-
-    /// The file of an image that no other may have, where there is one for each.
-    pub(super) fn file(&self, name: &Path) -> Option<PathBuf> {
-        self.directory().map(|directory| directory.files(name).swap_remove(0))
-    }
-
-    /// Sees that its query is a patch, as far as that does not depend on the image, and which pictures there are already.
-    pub(super) fn complete(&self, opened: &Opened, overwrite: bool) -> Result<Complete, JobError> {
-        if let (DrawingKind::Heatmap { query: Some(query) }, Some((height, width)), Some(config)) =
-            (self.kind, opened.input_size(), opened.config())
-        {
-            let patch = config.patch_size;
-            query.check(height / patch, width / patch).map_err(JobError::Query)?;
-        }
-        let complete = match &self.place {
-            DrawingPlace::File(path) => OutputFile::check_directory(path)
-                .and_then(|()| if overwrite { Ok(()) } else { Catalogue::check(path) })
-                .map(|()| Complete::none()),
-            DrawingPlace::Stdout => Ok(Complete::none()),
-            DrawingPlace::Directory(directory) => {
-                directory.check().and_then(|()| directory.complete(&self.settings(opened), overwrite))
+    /// Sees that a patch is one, as far as that does not depend on the image.
+    ///
+    /// # Errors
+    /// It is none, in words.
+    pub(super) fn check(self, opened: &Opened) -> Result<(), String> {
+        match (self, opened.input_size(), opened.config()) {
+            (Self::Cosine(cell), Some((height, width)), Some(config)) => {
+                cell.check(height / config.patch_size, width / config.patch_size)
             }
-        };
-        complete.map_err(|error| self.error(error))
-    }
-
-    fn error(&self, source: OutputError) -> JobError {
-        JobError::Drawing { kind: self.kind, source }
-    }
-
-    /// Sees that it can be written.
-    pub(crate) fn probe(&self) -> Result<(), OutputError> {
-        match &self.place {
-            DrawingPlace::File(path) => OutputFile::probe(path),
-            DrawingPlace::Directory(directory) => directory.probe(),
-            DrawingPlace::Stdout => Ok(()),
+            _ => Ok(()),
         }
     }
 
-    /// Opens it for a run.
-    pub(super) fn open(
-        &self,
-        opened: &Opened,
-        overwrite: bool,
-        planned: &[&Path],
-    ) -> Result<OpenDrawing, JobError> {
-        let directory = match &self.place {
-            DrawingPlace::File(_) | DrawingPlace::Stdout => None,
-            DrawingPlace::Directory(directory) => {
-                let opened = directory.open(&self.settings(opened), overwrite, planned);
-                Some(opened.map_err(|error| self.error(error))?)
-            }
-        };
-        let complete = directory.as_ref().map_or_else(Complete::none, OpenDirectory::complete);
-        Ok(OpenDrawing { drawing: self.clone(), directory, complete: Arc::new(complete) })
+    /// Adds what all pictures of an output have in common.
+    pub(super) fn describe(self, settings: &mut Metadata) {
+        settings.insert("drawing", self);
     }
 
-    /// What all pictures of a directory have in common.
-    fn settings(&self, opened: &Opened) -> Metadata {
-        let mut settings = opened.metadata().clone();
-        match self.kind {
-            DrawingKind::Heatmap { query: None } => settings.insert("drawing", "norm"),
-            DrawingKind::Heatmap { query: Some(query) } => {
-                settings.insert("drawing", "cosine");
-                settings.insert("query", query);
-            }
-            DrawingKind::Pca => settings.insert("drawing", "pca"),
-        }
-        settings
-    }
-}
-
-/// A drawing of a run.
-#[derive(Debug)]
-pub(super) struct OpenDrawing {
-    drawing: Drawing,
-    directory: Option<OpenDirectory>,
-    /// The pictures that were there when the run began.
-    pub(super) complete: Arc<Complete>,
-}
-
-impl OpenDrawing {
-    /// Draws the patches of an image; gives what may surprise of the picture. The inner error is this image's alone.
+    /// The picture as a PNG file, and what may surprise of it.
+    ///
+    /// # Errors
+    /// It cannot be drawn of this image, in words.
     pub(super) fn draw(
-        &mut self,
-        item: &Item,
+        self,
         opened: &Opened,
         arrays: &[Array],
         picture: &Picture,
-    ) -> Result<Result<Option<String>, String>, OutputError> {
-        let (figure, warning) = match self.drawing.figure(opened, arrays, picture) {
-            Ok(figure) => figure,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        let written = match (&mut self.directory, self.drawing.path()) {
-            (Some(directory), _) => {
-                directory.write(&item.name, &|_, writer| write_png(&figure, writer)).map(drop)
-            }
-            (None, Some(path)) => {
-                OutputFile::create(path).and_then(|file| file.commit(|writer| write_png(&figure, writer)))
-            }
-            (None, None) => print_png(&figure),
-        };
-        match written {
-            Err(error) if error.is_of_one_image() => Ok(Err(error.to_string())),
-            written => written.map(|()| Ok(warning)),
-        }
+    ) -> Result<(Vec<u8>, Option<String>), String> {
+        let (figure, warning) = self.figure(opened, arrays, picture)?;
+        let bytes = png(&figure).map_err(|error| error.to_string())?;
+        Ok((bytes, warning))
     }
-}
 
-impl Drawing {
-    /// The picture, and what may surprise of it.
     fn figure(
-        &self,
+        self,
         opened: &Opened,
         arrays: &[Array],
         picture: &Picture,
@@ -202,16 +108,16 @@ impl Drawing {
         let values = values.ok_or_else(|| format!("{rows} x {columns} patches cannot be drawn of it"))?;
         let patches = Patches { values, rows, columns };
         let tensor = part.name();
-        let figure = match self.kind {
-            DrawingKind::Heatmap { query: None } => {
+        let figure = match self {
+            Self::Norm => {
                 let meaning = format!("norm of each patch token, {tensor}");
                 heatmap(subject, &Scores { values: patches.norms(), meaning, marked: None })
             }
-            DrawingKind::Heatmap { query: Some(query) } => {
+            Self::Cosine(query) => {
                 let meaning = format!("cosine of each patch token to that of patch {query}, {tensor}");
                 heatmap(subject, &Scores { values: patches.cosines(query)?, meaning, marked: Some(query) })
             }
-            DrawingKind::Pca => {
+            Self::Pca => {
                 let components = principal_components(&patches);
                 let is_grey = components.shares.iter().all(|&share| share == 0.0);
                 let warning =
@@ -223,16 +129,10 @@ impl Drawing {
     }
 }
 
-fn print_png(figure: &RgbImage) -> Result<(), OutputError> {
-    let mut stdout = io::stdout().lock();
-    write_png(figure, &mut stdout).and_then(|()| stdout.flush()).map_err(OutputError::of_stdout)
-}
-
-fn write_png(figure: &RgbImage, writer: &mut dyn Write) -> io::Result<()> {
-    // To memory first: the encoder's errors do not tell a full disk from a reader that has gone.
+fn png(figure: &RgbImage) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive);
     let (width, height) = figure.dimensions();
     encoder.write_image(figure, width, height, ExtendedColorType::Rgb8).map_err(io::Error::other)?;
-    writer.write_all(&bytes)
+    Ok(bytes)
 }

@@ -4,7 +4,6 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use super::drawing_kind::DrawingKind;
 use crate::{input::InputError, model::ModelError, output::OutputError};
 
 /// What is to blame. An image that fails is none of these, but a value among the reports.
@@ -20,30 +19,17 @@ pub enum JobError {
     /// The output.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The place of a picture.
-    #[error("{source}")]
-    Drawing {
-        /// What would be drawn.
-        kind: DrawingKind,
-        /// What is wrong.
-        source: OutputError,
-    },
     /// Pictures would lie among the images that they are drawn of, and be images themselves for the next run.
     #[error("{}: pictures would be drawn among the images of {}, which is an input", path.display(), input.display())]
     AmongInputs {
-        /// What would be drawn.
-        kind: DrawingKind,
         /// The directory of the pictures.
         path: PathBuf,
         /// The input.
         input: PathBuf,
     },
     /// There is nothing to do.
-    #[error("there are no images in the inputs{}", drawings(*drawn))]
-    NoImages {
-        /// How many pictures are there that were drawn of images.
-        drawn: usize,
-    },
+    #[error("there are no images in the inputs")]
+    NoImages,
     /// Two images would be written to one place.
     #[error("{first} and {second} would both be written to {}", place.display())]
     Clash {
@@ -66,7 +52,7 @@ pub enum JobError {
         /// What there is.
         free: String,
     },
-    /// Two of the outputs and the pictures would go to one place.
+    /// The output and the failures would go to one place.
     #[error("{}: more than one thing would be written there", path.display())]
     SamePlace {
         /// The place.
@@ -92,24 +78,10 @@ pub enum JobError {
         /// The file.
         path: PathBuf,
     },
-    /// Pictures of what is repeated tar by tar.
-    #[error("{}: no pictures are drawn where tars are repeated", path.display())]
-    DrawnShards {
-        /// Where they would go.
-        path: PathBuf,
-    },
     /// The system gives no thread to work on.
     #[error("a thread cannot be started: {0}")]
     Thread(io::Error),
     /// The heat map's query is no patch of the picture.
     #[error("{0}")]
     Query(String),
-}
-
-fn drawings(count: usize) -> String {
-    match count {
-        0 => String::new(),
-        1 => ", but a picture that was drawn of one".into(),
-        _ => format!(", but {count} pictures that were drawn of some"),
-    }
 }

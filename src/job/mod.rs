@@ -14,7 +14,7 @@
 //!     input,
 //!     job::{Event, Job, Stop},
 //!     model::ModelSpec,
-//!     output::{self, Asked},
+//!     output::Asked,
 //! };
 //!
 //! let asked = Asked { path: Some("features/".into()), several: true, ..Asked::default() };
@@ -22,15 +22,16 @@
 //!     model: ModelSpec::Local("clip-vit-large-patch14".into()),
 //!     options: Options::default(),
 //!     inputs: vec![input::choose("photos".as_ref())],
-//!     destination: output::choose(&asked)?.into(),
+//!     output: asked.plan()?,
 //!     dtype: asked.dtype,
 //!     overwrite: asked.overwrite,
+//!     update: asked.update,
 //!     batch: 1,
 //!     max_failures: None,
 //!     failures: None,
 //!     selection: Default::default(),
 //!     part: None,
-//!     drawings: Vec::new(),
+//!     draw: None,
 //! };
 //! let (ended, tally) = job.prepare()?.run(&Stop::new(), &mut |event| {
 //!     if let Event::Image { records, .. } = event {
@@ -44,9 +45,10 @@
 
 mod absent;
 mod drawing;
-mod drawing_kind;
 mod error;
+mod facts;
 mod failure;
+mod listing;
 mod overlap;
 mod pipeline;
 mod prepared;
@@ -55,25 +57,23 @@ mod report;
 mod run;
 mod stop;
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use crate::{
     extractor::Options,
     input::Input,
     model::ModelSpec,
-    output::{Destination, Dtype, Part},
+    output::{Dtype, Part, Plan},
     shard::Selection,
 };
 
 pub use absent::{Absent, absent, fail};
-pub use drawing::{Drawing, DrawingPlace};
-pub use drawing_kind::DrawingKind;
+pub use drawing::Drawing;
 pub use error::JobError;
+pub use facts::{ImageFacts, PictureFacts};
 pub use failure::{Failure, Remedy, Stage};
 pub use prepared::{Bound, Prepared};
-pub use report::{
-    Ended, Event, FailureFacts, Features, ImageFacts, Record, Seconds, Status, Tally, TokenCounts,
-};
+pub use report::{Ended, Event, FailureFacts, Features, Record, Seconds, Status, Tally, TokenCounts};
 pub use stop::Stop;
 
 /// What is wanted.
@@ -85,12 +85,14 @@ pub struct Job {
     pub options: Options,
     /// The images.
     pub inputs: Vec<Box<dyn Input>>,
-    /// Where their tensors go.
-    pub destination: Arc<dyn Destination>,
+    /// Where their tensors go, or the pictures of these.
+    pub output: Plan,
     /// The type to store them in.
     pub dtype: Dtype,
     /// Whether outputs that are there are replaced rather than completed.
     pub overwrite: bool,
+    /// Whether those of images that have changed are made again.
+    pub update: bool,
     /// The most images that the tower takes at once. The features do not depend on it.
     pub batch: usize,
     /// The number of failures that ends the run.
@@ -101,6 +103,6 @@ pub struct Job {
     pub selection: Selection,
     /// Which part of the work is this job's, if others do the rest.
     pub part: Option<Part>,
-    /// Pictures to draw of each image's patches.
-    pub drawings: Vec<Drawing>,
+    /// The picture to draw of each image's patches, which is then what is written.
+    pub draw: Option<Drawing>,
 }

@@ -7,17 +7,16 @@ use std::{
     fs::File,
     io::BufReader,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use serde::Deserialize;
 
-use super::{Job, drawing::Drawing, error::JobError};
+use super::{Job, error::JobError};
 use crate::{
     bounded::read_piece,
     extractor::Opened,
     input::{Item, Source},
-    output::{Contents, Destination, place_of, whole_path},
+    output::{Contents, Plan, place_of, whole_path},
 };
 
 /// A file, whatever its name.
@@ -41,13 +40,12 @@ fn identity(path: &Path) -> Option<Identity> {
 }
 
 /// What a run may write over.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Overlap {
     /// Files that are there already and may be replaced.
     outputs: HashMap<Identity, PathBuf>,
     /// Where the output of an image goes, if it is a file of its own.
-    destination: Arc<dyn Destination>,
-    drawings: Vec<Drawing>,
+    plan: Plan,
     contents: Contents,
     model: HashSet<Identity>,
     model_names: HashSet<OsString>,
@@ -64,10 +62,7 @@ impl Overlap {
         opened: &Opened,
         read: &[PathBuf],
     ) -> Result<Self, JobError> {
-        let drawn = job.drawings.iter().filter_map(|drawing| drawing.path().map(Path::to_owned));
-        let beside = job.drawings.iter().flat_map(Drawing::beside);
-        let written: Vec<PathBuf> =
-            job.destination.replaced(contents).into_iter().chain(drawn).chain(beside).collect();
+        let written = job.output.replaced(contents);
         if let Some(path) = &job.failures {
             let place = place_of(path);
             if written.iter().any(|written| place_of(written) == place) {
@@ -77,9 +72,8 @@ impl Overlap {
         let replaced = written.into_iter().chain(job.failures.clone());
         let outputs: HashMap<Identity, PathBuf> =
             replaced.filter_map(|path| Some((identity(&path)?, path))).collect();
-        let (destination, drawings) = (job.destination.clone(), job.drawings.clone());
         // Of those nothing need be known where nothing is written.
-        let writes = destination.path().is_some() || !drawings.is_empty() || job.failures.is_some();
+        let writes = job.output.path().is_some() || job.failures.is_some();
         let files = if writes { opened.files() } else { Vec::new() };
         let model: HashSet<Identity> = files.iter().filter_map(|path| identity(path)).collect();
         let model_names = files.into_iter().filter_map(file_name).collect();
@@ -92,7 +86,7 @@ impl Overlap {
                 return Err(JobError::OverInput { path, input });
             }
         }
-        Ok(Self { outputs, destination, drawings, contents: contents.clone(), model, model_names })
+        Ok(Self { outputs, plan: job.output.clone(), contents: contents.clone(), model, model_names })
     }
 
     /// Refuses images that are known in advance, before anything is touched.
@@ -114,18 +108,18 @@ impl Overlap {
                 items.len() <= FEW
                     || path.file_name().is_some_and(|name| names.contains(name))
                     || self
-                        .own_files(item)
-                        .any(|own| own.file_name() == path.file_name() || self.has_models_name(&own))
+                        .own_file(item)
+                        .is_some_and(|own| own.file_name() == path.file_name() || self.has_models_name(&own))
             }
             _ => false,
         };
         items.iter().filter(may_be_output).try_for_each(|item| self.check(item))?;
-        self.check_drawn(items)
+        self.check_others(items)
     }
 
-    /// Refuses a picture of one image that would replace another one.
-    fn check_drawn(&self, items: &[Item]) -> Result<(), JobError> {
-        if !self.contents.overwrite || self.drawings.iter().all(|drawing| drawing.root().is_none()) {
+    /// Refuses an output of one image that would replace another one: a picture, or a tar.
+    fn check_others(&self, items: &[Item]) -> Result<(), JobError> {
+        if !self.contents.overwrite || !self.plan.writes_inputs() {
             return Ok(()); // what is there stays
         }
         let file = |item: &Item| match &item.source {
@@ -133,9 +127,11 @@ impl Overlap {
             _ => None,
         };
         let inputs: HashSet<PathBuf> = items.iter().filter_map(file).collect();
-        let mut drawn =
-            items.iter().flat_map(|item| self.drawings.iter().filter_map(|drawing| drawing.file(&item.name)));
-        match drawn.find(|path| inputs.contains(&whole_path(path))) {
+        match items
+            .iter()
+            .filter_map(|item| self.own_file(item))
+            .find(|path| inputs.contains(&whole_path(path)))
+        {
             Some(path) => Err(JobError::OverInput { input: path.display().to_string(), path }),
             None => Ok(()),
         }
@@ -158,7 +154,7 @@ impl Overlap {
             return Err(over(output));
         }
         // A rename over another name of the same file would not harm it, so names are compared before the disk is asked.
-        for output in self.own_files(item) {
+        if let Some(output) = self.own_file(item) {
             if output.file_name() == input.file_name()
                 && identity(&output).is_some_and(|file| Some(file) == identity(input))
             {
@@ -177,14 +173,13 @@ impl Overlap {
         path.file_name().is_some_and(|name| self.model_names.contains(name))
     }
 
-    /// The files that are this image's alone, or its shard's.
-    fn own_files(&self, item: &Item) -> impl Iterator<Item = PathBuf> {
+    /// The file that is this image's alone, or its tar's.
+    fn own_file(&self, item: &Item) -> Option<PathBuf> {
         let name = match &item.sample {
-            Some(sample) if self.destination.repeats_shards() => &sample.shard,
+            Some(sample) if self.plan.repeats_tars() => &sample.shard,
             _ => &item.name,
         };
-        let own = self.destination.own_file(&self.contents, name);
-        own.into_iter().chain(self.drawings.iter().filter_map(|drawing| drawing.file(&item.name)))
+        self.plan.own_file(&self.contents, name)
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select};
 
 use super::{
     error::JobError,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     extractor::{Picture, Preprocessed},
     input::Item,
-    output::Array,
+    output::{Array, InputFacts},
     processor::PixelValues,
 };
 
@@ -32,6 +32,8 @@ pub(super) struct Layout {
     pub(super) workers: usize,
     /// The most images that the tower takes at once.
     pub(super) batch: usize,
+    /// The most images that wait to be written.
+    pub(super) waiting: usize,
 }
 
 /// What became of an image.
@@ -50,19 +52,34 @@ pub(super) enum Outcome {
     },
     /// Its output was complete before.
     Skipped,
+    /// The same, but it has changed since.
+    Changed,
     /// It has none.
     Failed(Failure),
 }
 
-/// An image before the tower.
-enum Prepared {
-    Ready(Box<Preprocessed>, Duration),
+/// An image before the tower, and what was read of it.
+pub(super) struct Readiness {
+    pub(super) input: InputFacts,
+    pub(super) stage: Ready,
+}
+
+/// How far it is.
+pub(super) enum Ready {
+    /// The tower can take it.
+    Preprocessed(Box<Preprocessed>),
+    /// Its output is complete.
     Skipped,
+    /// The same, but it has changed since.
+    Changed,
     Failed(Failure),
 }
 
-/// Reads, decodes and preprocesses an image on a worker thread; none if its output is complete.
-pub(super) type Prepare = dyn Fn(&Item) -> Result<Option<Preprocessed>, Failure> + Send + Sync;
+/// The same, and how long it took.
+type Prepared = (Readiness, Duration);
+
+/// Reads, decodes and preprocesses an image on a worker thread.
+pub(super) type Prepare = dyn Fn(&Item) -> Readiness + Send + Sync;
 
 /// What the tower gives for a batch.
 #[derive(Debug, Default)]
@@ -76,11 +93,26 @@ pub(super) struct Encoded {
 /// Runs the tower on a batch.
 pub(super) type Encode<'a, E> = dyn FnMut(Vec<PixelValues>) -> Result<Encoded, E> + 'a;
 
-impl Prepared {
-    /// A worker's panic is one image's failure.
-    fn lost() -> Self {
-        Self::Failed(Failure::new(Stage::Preprocess, "its preparation panicked"))
-    }
+/// A worker's panic is one image's failure.
+fn lost(item: &Item) -> Prepared {
+    let input = InputFacts { path: item.source.to_string(), ..InputFacts::default() };
+    let failure = Failure::new(Stage::Preprocess, "its preparation panicked");
+    (Readiness { input, stage: Ready::Failed(failure) }, Duration::ZERO)
+}
+
+/// Takes each image's outcome, in order.
+pub(super) trait Take<E>: Send {
+    /// The next one.
+    ///
+    /// # Errors
+    /// What ends the run.
+    fn take(&mut self, item: &Item, input: &InputFacts, outcome: Outcome) -> Result<(), E>;
+
+    /// No other one is waiting.
+    ///
+    /// # Errors
+    /// What ends the run.
+    fn pause(&mut self) -> Result<(), E>;
 }
 
 /// The stages that a caller supplies. `E` ends the run.
@@ -89,8 +121,8 @@ pub(super) struct Stages<'a, E> {
     pub(super) prepare: Arc<Prepare>,
     /// See [`Encode`].
     pub(super) encode: &'a mut Encode<'a, E>,
-    /// Takes each image's outcome, in order.
-    pub(super) write: &'a mut (dyn FnMut(Item, Outcome) -> Result<(), E> + Send),
+    /// See [`Take`].
+    pub(super) write: &'a mut dyn Take<E>,
 }
 
 /// One place in the order of the inputs: its image, and its result when a worker has it.
@@ -119,8 +151,8 @@ pub(super) fn run<E: Send + From<JobError>>(
     }
     drop(jobs);
     thread::scope(|scope| {
-        let (results_in, results) = bounded::<(Item, Outcome)>(2 * layout.batch);
-        let write = move || results.into_iter().try_for_each(|(item, outcome)| write(item, outcome));
+        let (results_in, results) = bounded::<Done>(layout.waiting);
+        let write = move || write_all(&results, write);
         let writer = Builder::new().spawn_scoped(scope, write).map_err(JobError::Thread)?;
         let mut queue = Queue { slots, stop, front: None };
         let encoded = encode_all(&mut queue, layout.batch, encode, &results_in);
@@ -128,6 +160,32 @@ pub(super) fn run<E: Send + From<JobError>>(
         let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         written.and(encoded)
     })
+}
+
+/// An image that has come to its end, what was read of it, and what became of it.
+type Done = (Item, InputFacts, Outcome);
+
+/// What comes sooner is waited for: to sync for each of many small images would take longer than they do.
+const PAUSE: Duration = Duration::from_millis(20);
+
+fn write_all<E>(results: &Receiver<Done>, write: &mut dyn Take<E>) -> Result<(), E> {
+    loop {
+        let next = match results.try_recv() {
+            Ok(next) => next,
+            Err(TryRecvError::Disconnected) => return Ok(()),
+            Err(TryRecvError::Empty) => match results.recv_timeout(PAUSE) {
+                Ok(next) => next,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {
+                    write.pause()?;
+                    let Ok(next) = results.recv() else { return Ok(()) };
+                    next
+                }
+            },
+        };
+        let (item, input, outcome) = next;
+        write.take(&item, &input, outcome)?;
+    }
 }
 
 /// Starts a thread. It ends when the channels do that it is given.
@@ -149,10 +207,8 @@ fn work(jobs: &Receiver<(Item, Sender<Prepared>)>, prepare: &Prepare) {
     for (item, result) in jobs {
         let started = Instant::now();
         let prepared = match catch_unwind(AssertUnwindSafe(|| prepare(&item))) {
-            Ok(Ok(Some(ready))) => Prepared::Ready(Box::new(ready), started.elapsed()),
-            Ok(Ok(None)) => Prepared::Skipped,
-            Ok(Err(failure)) => Prepared::Failed(failure),
-            Err(_) => Prepared::lost(),
+            Ok(readiness) => (readiness, started.elapsed()),
+            Err(_) => lost(&item),
         };
         if result.send(prepared).is_err() {
             return; // the run has ended
@@ -181,7 +237,10 @@ impl Queue<'_> {
             },
         };
         select! {
-            recv(result) -> prepared => Some((item, prepared.unwrap_or_else(|_| Prepared::lost()))),
+            recv(result) -> prepared => {
+                let prepared = prepared.unwrap_or_else(|_| lost(&item));
+                Some((item, prepared))
+            }
             recv(self.stop) -> _ => None,
         }
     }
@@ -195,7 +254,10 @@ impl Queue<'_> {
                 self.front = Some((item, result));
                 None
             }
-            Err(TryRecvError::Disconnected) => Some((item, Prepared::lost())),
+            Err(TryRecvError::Disconnected) => {
+                let prepared = lost(&item);
+                Some((item, prepared))
+            }
         }
     }
 }
@@ -205,12 +267,13 @@ fn encode_all<E>(
     queue: &mut Queue<'_>,
     batch: usize,
     encode: &mut Encode<'_, E>,
-    results: &Sender<(Item, Outcome)>,
+    results: &Sender<Done>,
 ) -> Result<(), E> {
     while let Some(first) = queue.wait() {
         let mut gathered = VecDeque::from([first]);
         let ready = |gathered: &VecDeque<(Item, Prepared)>| {
-            gathered.iter().filter(|(_, prepared)| matches!(prepared, Prepared::Ready(..))).count()
+            let is_ready = |ready: &Ready| matches!(ready, Ready::Preprocessed(_));
+            gathered.iter().filter(|(_, (readiness, _))| is_ready(&readiness.stage)).count()
         };
         // A run of skipped images is passed on now and then, so that what is gathered stays bounded.
         while ready(&gathered) < batch && gathered.len() < 4 * batch {
@@ -226,23 +289,21 @@ fn encode_all<E>(
     Ok(())
 }
 
-fn encode_batch<E>(
-    gathered: VecDeque<(Item, Prepared)>,
-    encode: &mut Encode<'_, E>,
-) -> Result<Vec<(Item, Outcome)>, E> {
+fn encode_batch<E>(gathered: VecDeque<(Item, Prepared)>, encode: &mut Encode<'_, E>) -> Result<Vec<Done>, E> {
     let mut inputs = Vec::new();
     let mut results = Vec::new();
-    for (item, prepared) in gathered {
-        let outcome = match prepared {
-            Prepared::Skipped => Outcome::Skipped,
-            Prepared::Failed(failure) => Outcome::Failed(failure),
-            Prepared::Ready(ready, preprocess) => {
+    for (item, (Readiness { input, stage }, preprocess)) in gathered {
+        let outcome = match stage {
+            Ready::Skipped => Outcome::Skipped,
+            Ready::Changed => Outcome::Changed,
+            Ready::Failed(failure) => Outcome::Failed(failure),
+            Ready::Preprocessed(ready) => {
                 let Preprocessed { pixel_values, picture } = *ready;
                 inputs.push(pixel_values);
                 Outcome::Done { arrays: Vec::new(), picture, preprocess, encode: Duration::ZERO }
             }
         };
-        results.push((item, outcome));
+        results.push((item, input, outcome));
     }
     if inputs.is_empty() {
         return Ok(results);
@@ -250,7 +311,7 @@ fn encode_batch<E>(
     let count = inputs.len() as u32;
     let Encoded { images, elapsed } = encode(inputs)?;
     let mut images = images.into_iter();
-    for (_, outcome) in &mut results {
+    for (_, _, outcome) in &mut results {
         if let Outcome::Done { arrays, encode, .. } = outcome {
             *encode = elapsed / count;
             *arrays = images.next().expect("the tower gives tensors for each of its inputs");

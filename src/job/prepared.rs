@@ -1,6 +1,7 @@
 //! A job of which everything that can be refused has been looked at.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -9,25 +10,32 @@ use same_file::is_same_file;
 
 use super::{
     Job,
-    drawing::Drawing,
     error::JobError,
+    facts::PictureFacts,
+    listing::Listing,
     overlap::{Overlap, check_failures},
 };
 use crate::{
     extractor::Opened,
     input::{Distinct, Images, Item, Seen, Source, distinct, expand, gather},
-    output::{Complete, Contents, Setting, free_space, place_of, readable_size, whole_path},
+    output::{
+        Contents, Format, Found, Plan, Planned, TensorSpec, Typical, Upcoming, free_space, readable_size,
+        whole_path,
+    },
 };
 
 /// A job that is ready to run. Nothing has been written, and no weights have been read.
 #[derive(Debug)]
 pub struct Prepared {
-    /// Its inputs are in `images` now.
+    /// Its inputs are in `listing` now.
     pub(super) job: Job,
     pub(super) opened: Arc<Opened>,
-    pub(super) images: Images,
+    pub(super) listing: Listing,
+    /// How many other files were passed over in directories, and the directories that hold no images.
+    passed_over: (usize, Vec<PathBuf>),
     pub(super) contents: Contents,
-    pub(super) complete: Complete,
+    /// What is there of the output.
+    pub(super) found: Option<Arc<Found>>,
     /// For images that are not known in advance.
     pub(super) overlap: Overlap,
 }
@@ -40,12 +48,8 @@ impl Job {
     /// See [`JobError`].
     pub fn prepare(mut self) -> Result<Prepared, JobError> {
         let opened = Arc::new(Opened::open(&self.model, self.options.clone())?);
-        let mut settings = opened.metadata().clone();
-        settings.insert("dtype", self.dtype.name());
-        let (dtype, overwrite) = (self.dtype, self.overwrite);
-        let contents = Contents { tensors: opened.tensors(), dtype, settings, overwrite };
-        self.destination.check(&contents)?;
-        self.check_drawings()?;
+        let contents = self.contents(&opened)?;
+        self.output.check(&contents)?;
         let folders = self.folders()?;
         let read: Vec<PathBuf> =
             self.inputs.iter().filter_map(|input| input.file()).map(Path::to_owned).collect();
@@ -54,118 +58,107 @@ impl Job {
         let overlap = Overlap::of(&self, &contents, &opened, &read)?;
         overlap.check_all(images.known())?;
         self.failures.as_deref().map_or(Ok(()), check_failures)?;
-        if let Images::Known { items, drawn, .. } = &images
+        if let Images::Known { items, .. } = &images
             && items.is_empty()
         {
-            return Err(JobError::NoImages { drawn: *drawn });
+            return Err(JobError::NoImages);
         }
         if let Some(part) = self.part {
             images = images.of_places(move |place| part.takes(place));
         }
-        let repeats_shards = self.destination.repeats_shards();
+        let repeats_tars = self.output.repeats_tars();
+        let mut passed_over = (0, Vec::new());
         let images = match images {
-            Images::Known { items, .. } if !repeats_shards && items.iter().any(Item::is_shard) => {
+            Images::Known { items, .. } if !repeats_tars && items.iter().any(Item::is_shard) => {
                 let items = Box::new(expand(items.into_iter(), self.selection.clone(), |_| false));
                 Images::Listed(self.without_clashes(items, &contents))
             }
-            Images::Known { mut items, others, drawn, empty } => {
+            Images::Known { mut items, others, empty } => {
+                passed_over = (others, empty);
                 self.check_names(&mut items, &contents)?;
-                Images::Known { items, others, drawn, empty }
+                Images::Known { items, others: 0, empty: Vec::new() }
             }
-            Images::Listed(items) if repeats_shards => Images::Listed(items),
+            Images::Listed(items) if repeats_tars => Images::Listed(items),
             Images::Listed(items) => {
                 let items = Box::new(expand(items, self.selection.clone(), |_| false));
                 Images::Listed(self.without_clashes(items, &contents))
             }
         };
-        let written = Arc::new(self.destination.complete(&contents)?);
-        let drawn = self.drawings.iter().map(|drawing| drawing.complete(&opened, overwrite).map(Arc::new));
-        let complete = self.all_complete(written, drawn.collect::<Result<_, _>>()?);
-        Ok(Prepared { job: self, opened, images, contents, complete, overlap })
+        let found = self.output.examine(&contents)?;
+        let listing = Listing::of(images, &self.output, &contents, found.as_ref())?;
+        let planned = planned(&self.output, listing.left());
+        self.output.check_room(&contents, found.as_deref(), &planned)?;
+        Ok(Prepared { job: self, opened, listing, passed_over, contents, found, overlap })
     }
-}
 
-/// Where something of an image goes, if nothing of another image may go there.
-type Place = dyn Fn(&Item) -> Option<PathBuf> + Send;
-
-impl Job {
-    /// Refuses pictures that would get in the way of something else.
-    fn check_drawings(&self) -> Result<(), JobError> {
-        let mut places: Vec<PathBuf> = self.destination.path().map(place_of).into_iter().collect();
-        for path in self.drawings.iter().filter_map(Drawing::path) {
-            if self.destination.repeats_shards() {
-                return Err(JobError::DrawnShards { path: path.to_owned() });
+    /// What is stored of each image.
+    fn contents(&self, opened: &Opened) -> Result<Contents, JobError> {
+        let mut settings = opened.metadata().clone();
+        let mut tensors = opened.tensors();
+        match self.draw {
+            Some(drawing) => {
+                drawing.check(opened).map_err(JobError::Query)?;
+                drawing.describe(&mut settings);
+                // How large a picture is depends on what is in it.
+                tensors = vec![TensorSpec { name: "picture".into(), shape: None }];
             }
-            if places.contains(&place_of(path)) {
-                return Err(JobError::SamePlace { path: path.to_owned() });
-            }
-            places.push(place_of(path));
+            None => settings.insert("dtype", self.dtype.name()),
         }
-        Ok(())
+        let (dtype, overwrite, update) = (self.dtype, self.overwrite, self.update);
+        Ok(Contents { tensors, dtype, settings, overwrite, update })
     }
 
     /// The directories among the inputs, of which none may be one of pictures.
     fn folders(&self) -> Result<Vec<PathBuf>, JobError> {
         let folders = self.inputs.iter().filter_map(|input| input.directory());
         let folders: Vec<PathBuf> = folders.map(Path::to_owned).collect();
-        for drawing in &self.drawings {
-            let Some(root) = drawing.root() else { continue };
-            if let Some(input) = folders.iter().find(|folder| is_same_file(folder, root).unwrap_or(false)) {
-                let (kind, path) = (drawing.kind, root.to_owned());
-                return Err(JobError::AmongInputs { kind, path, input: input.clone() });
-            }
+        if let (Some(Format::Png), Some(root)) = (self.output.format(), self.output.directory())
+            && let Some(input) = folders.iter().find(|folder| is_same_file(folder, root).unwrap_or(false))
+        {
+            return Err(JobError::AmongInputs { path: root.to_owned(), input: input.clone() });
         }
         Ok(folders)
     }
 
-    /// What was drawn or written below a directory of images is none of its images, so that the same command goes on where it was.
+    /// The tars that an earlier run has written below a directory of images are none of these, so that the same command goes on where it
+    /// was.
     fn leave_out_own(&self, folders: &[PathBuf], images: &mut Images) {
-        let folders: Vec<PathBuf> = folders.iter().map(|folder| whole_path(folder)).collect();
-        let is_below =
-            |root: &PathBuf| folders.iter().any(|folder| root != folder && root.starts_with(folder));
-        let drawn = self.drawings.iter().filter_map(|drawing| drawing.root().map(whole_path));
-        let drawn: Vec<PathBuf> = drawn.filter(is_below).collect();
-        let writes = self.destination.path().map(whole_path).is_some_and(|path| is_below(&path));
-        if let (Images::Known { items, others, .. }, true) = (images, writes || !drawn.is_empty()) {
-            let before = items.len();
-            items.retain(|item| match &item.source {
-                Source::File(path) => !drawn.iter().any(|root| whole_path(path).starts_with(root)),
-                Source::Shard(path) => !(writes && self.destination.is_own(path)),
-                _ => true,
-            });
-            *others += before - items.len();
+        let Some(path) = self.output.path().map(whole_path) else { return };
+        let is_below = folders.iter().map(|folder| whole_path(folder)).any(|folder| path.starts_with(folder));
+        let Images::Known { items, others, .. } = images else { return };
+        if !is_below || !items.iter().any(Item::is_shard) {
+            return;
         }
-    }
-
-    /// The images of which nothing is left to be done: they are written, unless nothing is, and drawn.
-    pub(super) fn all_complete(&self, written: Arc<Complete>, drawn: Vec<Arc<Complete>>) -> Complete {
-        let writes = self.destination.format().is_some();
-        let all: Vec<Arc<Complete>> = writes.then_some(written).into_iter().chain(drawn).collect();
-        match all.is_empty() {
-            true => Complete::none(),
-            false => Complete::when(move |name, sample| all.iter().all(|one| one.contains(name, sample))),
-        }
-    }
-
-    /// The places of an image that no other may have.
-    fn places(&self, contents: &Contents) -> Vec<Box<Place>> {
-        let (destination, contents) = (self.destination.clone(), contents.clone());
-        let mut places: Vec<Box<Place>> =
-            vec![Box::new(move |item| destination.place(&contents, &item.name))];
-        for drawing in &self.drawings {
-            let drawing = drawing.clone();
-            places.push(Box::new(move |item| drawing.file(&item.name)));
-        }
-        places
+        let own: HashSet<PathBuf> = self.output.shared_files().iter().map(|path| whole_path(path)).collect();
+        let before = items.len();
+        items.retain(|item| !matches!(&item.source, Source::Shard(path) if own.contains(&whole_path(path))));
+        *others += before - items.len();
     }
 
     /// Refuses two images that would be written to one place; images given twice are taken once.
     fn check_names(&self, items: &mut Vec<Item>, contents: &Contents) -> Result<(), JobError> {
-        for (index, place) in self.places(contents).iter().enumerate() {
-            let heeds_extension = index > 0 || self.destination.heeds(Setting::KeepExtension);
-            check_places(items, place, heeds_extension)?;
-        }
-        Ok(())
+        let place = place(self.output.clone(), contents.clone());
+        let mut seen = Distinct::default();
+        let mut clash = None;
+        items.retain(|item| {
+            let Some(place) = place(item) else { return true };
+            match seen.note(&item.source, &place) {
+                Seen::New => true,
+                Seen::Again => false,
+                Seen::Taken => {
+                    clash.get_or_insert_with(|| (item.clone(), place));
+                    true
+                }
+            }
+        });
+        let Some((second, taken)) = clash else { return Ok(()) };
+        let first = items.iter().find(|item| place(item).as_ref() == Some(&taken)).unwrap_or(&second);
+        Err(JobError::Clash {
+            first: first.source.to_string(),
+            second: second.source.to_string(),
+            by_extension: self.output.accepts_extensions() && first.name != second.name,
+            place: taken,
+        })
     }
 
     /// The same for images as they are listed: the second of two with one place fails.
@@ -174,9 +167,25 @@ impl Job {
         items: Box<dyn Iterator<Item = Item> + Send>,
         contents: &Contents,
     ) -> Box<dyn Iterator<Item = Item> + Send> {
-        let places = self.places(contents).into_iter();
-        places.fold(items, |items, place| Box::new(distinct(items, place)))
+        Box::new(distinct(items, place(self.output.clone(), contents.clone())))
     }
+}
+
+/// What tells the place of an image's output, which no other may have.
+fn place(output: Plan, contents: Contents) -> impl Fn(&Item) -> Option<PathBuf> + Send {
+    move |item| {
+        let sample = item.sample.as_deref().map(|sample| sample.key.as_str());
+        output.place(&contents, &item.key(), &item.name, sample)
+    }
+}
+
+/// The images that are to be written, where no tar among them stands for more.
+pub(super) fn planned(output: &Plan, items: &[Item]) -> Planned {
+    let mut planned = Planned::default();
+    if !items.iter().any(Item::is_shard) {
+        items.iter().for_each(|item| output.add_planned(&mut planned, &item.key(), &item.name));
+    }
+    planned
 }
 
 impl Prepared {
@@ -187,69 +196,107 @@ impl Prepared {
 
     /// Whether a run that was cut short goes on where it was.
     pub fn resumes(&self) -> bool {
-        match self.job.destination.format() {
-            Some(_) => self.job.destination.resumes(),
-            None => self.job.drawings.iter().any(|drawing| drawing.root().is_some()),
-        }
+        self.job.output.resumes()
     }
 
-    /// The images.
-    pub fn images(&self) -> &Images {
-        &self.images
+    /// How many other files were passed over in directories.
+    pub fn others(&self) -> usize {
+        self.passed_over.0
     }
 
-    /// What is stored of each.
+    /// The directories that hold no images.
+    pub fn empty(&self) -> &[PathBuf] {
+        &self.passed_over.1
+    }
+
+    /// What is stored of each image.
     pub fn contents(&self) -> &Contents {
         &self.contents
     }
 
-    /// How many images, or shards where the output repeats them, are to be done, if that is known.
+    /// How many images there are, or tars where the output repeats them, if that is known.
+    pub fn count(&self) -> Option<u64> {
+        self.listing.count()
+    }
+
+    /// How many are to be done, if that is known.
     pub fn remaining(&self) -> Option<u64> {
-        self.images.count()?;
-        Some(self.left().count() as u64)
+        self.listing.remaining()
     }
 
-    /// The images that are to be done, as far as they are known in advance.
-    fn left(&self) -> impl Iterator<Item = &Item> {
-        self.images.known().iter().filter(|item| !is_complete(&self.complete, item))
-    }
-
-    /// Whether nothing is left to be done, as far as that can be told without reading what is in shards.
+    /// Whether nothing is left to be done, as far as that can be told without reading what is in tars.
     pub fn is_complete(&self) -> bool {
+        let is_settled = self.found.as_ref().is_none_or(|found| found.is_finished());
         match self.remaining() {
-            Some(remaining) => remaining == 0,
-            None => self.job.destination.is_finished(&self.contents),
+            Some(remaining) => remaining == 0 && is_settled,
+            None => self.found.is_some() && is_settled,
         }
     }
 
-    /// The bytes that an image takes of the output's disk, or what is known of them where they depend on the picture; none where
-    /// nothing is known, or no file is written.
-    pub fn image_bytes(&self) -> Option<(Bound, u64)> {
-        let bytes =
-            |tensors| self.job.destination.image_bytes(&Contents { tensors, ..self.contents.clone() });
-        let exactly = bytes(self.contents.tensors.clone()).map(|bytes| (Bound::Exactly, bytes));
-        let most = || Some((Bound::AtMost, bytes(self.opened.largest_tensors()?)?));
-        let least = || Some((Bound::AtLeast, bytes(self.opened.least_tensors())?));
-        exactly.or_else(most).or_else(least)
+    /// What is stored, in shapes that are known, and what these say; none where nothing is known, or no file is written.
+    fn shaped(&self) -> Option<(Bound, Contents)> {
+        let with = |tensors| Contents { tensors, ..self.contents.clone() };
+        if self.contents.image_bytes().is_some() {
+            return Some((Bound::Exactly, self.contents.clone()));
+        }
+        if self.job.draw.is_some() {
+            return None;
+        }
+        let most = self.opened.largest_tensors().map(|tensors| (Bound::AtMost, with(tensors)));
+        let least = || (Bound::AtLeast, with(self.opened.least_tensors()));
+        let shaped = most.unwrap_or_else(least);
+        shaped.1.image_bytes().is_some().then_some(shaped)
     }
 
-    /// The bytes that the output will take, as [`Prepared::image_bytes`] says, with the least that journals, indices and headers take, and
-    /// the copy of a finished one that takes more; and those that are free there, if either can be told; none where no file is written.
-    pub fn space(&self) -> Option<(Option<u64>, Option<u64>)> {
-        let path = self.job.destination.path()?;
-        let image = self.image_bytes().map(|(_, bytes)| bytes);
-        // How many images a shard has is not known before it is read.
-        let is_known = self.images.count().is_some() && !self.job.destination.repeats_shards();
-        let destination = &self.job.destination;
-        let with = |image| {
-            let bytes = |item: &Item| image + destination.beside_bytes(&self.contents, &item.name);
-            match self.left().map(bytes).sum() {
-                0 => 0,
-                left => left + destination.copied_bytes(&self.contents),
-            }
-        };
-        let needed = image.filter(|_| is_known).map(with);
+    /// The bytes that an image's tensors take, or what is known of them where they depend on the picture; none where nothing is known.
+    pub fn image_bytes(&self) -> Option<(Bound, u64)> {
+        let (bound, contents) = self.shaped()?;
+        Some((bound, contents.image_bytes()?))
+    }
+
+    /// The bytes that a run will write, as [`Prepared::image_bytes`] says, with heads, manifest, and the copy in which a finished file
+    /// takes more; and those that are free there, if either can be told; none where no file is written. A `closer` look reads some of the
+    /// images.
+    pub fn space(&self, closer: bool) -> Option<(Option<u64>, Option<u64>)> {
+        let path = self.job.output.path()?;
+        // How many images a tar has is not known before it is read.
+        let is_known = !self.listing.left().iter().any(Item::is_shard) && self.count().is_some();
+        let needed = self.shaped().filter(|_| is_known).and_then(|(_, contents)| {
+            let typical = if closer { self.typical() } else { Typical::default() };
+            let named = self.listing.left().iter().map(|item| (item.key(), item.source.to_string()));
+            let named: Vec<_> = named.collect();
+            let images = self.listing.left().iter().zip(&named);
+            let images = images.map(|(item, (key, input))| Upcoming { key, name: &item.name, input });
+            self.job.output.bytes(&contents, self.found.as_deref(), images, typical)
+        });
         Some((needed, free_space(path)))
+    }
+
+    /// What is said of the images, by a few of them.
+    fn typical(&self) -> Typical {
+        /// So few take no time, and photographs of one camera are alike.
+        const FEW: usize = 16;
+        let left = self.listing.left();
+        let mut seen: Vec<[u64; 2]> = Vec::new();
+        let mut input = 0;
+        for place in 0..FEW.min(left.len()) {
+            let item = &left[place * left.len() / FEW.min(left.len())];
+            let Source::File(_) = item.source else { continue };
+            let Ok((bytes, _)) = item.source.read() else { continue };
+            let Ok(ready) = self.opened.preprocess(&bytes, false) else { continue };
+            let facts = PictureFacts::of(&self.opened, &ready.picture);
+            let metadata: usize =
+                facts.metadata().iter().map(|(key, value)| key.len() + value.len() + 6).sum();
+            seen.push([facts.json().len() as u64, metadata as u64]);
+            input += bytes.len() as u64;
+        }
+        let count = seen.len() as u64;
+        if count == 0 {
+            return Typical::default();
+        }
+        let mean = |which: usize| seen.iter().map(|sizes| sizes[which]).sum::<u64>() / count;
+        let facts = mean(0);
+        Typical { facts, report: facts + 500, metadata: mean(1), input: input / count }
     }
 
     /// Refuses a run whose outputs do not fit on the disk.
@@ -257,7 +304,7 @@ impl Prepared {
         if let Some((Bound::AtMost, _)) = self.image_bytes() {
             return Ok(());
         }
-        match (self.job.destination.path(), self.space()) {
+        match (self.job.output.path(), self.space(false)) {
             (Some(path), Some((Some(needed), Some(free)))) if free < needed => Err(JobError::NoSpace {
                 path: path.to_owned(),
                 needed: readable_size(needed),
@@ -277,42 +324,4 @@ pub enum Bound {
     AtLeast,
     /// It is no more.
     AtMost,
-}
-
-/// Whether an image's output is there already. What could not be read has none.
-pub(super) fn is_complete(complete: &Complete, item: &Item) -> bool {
-    let is_none = matches!(
-        item.source,
-        Source::Unreadable(..) | Source::SeveralImages(..) | Source::ShardEnd { .. } | Source::NoList { .. }
-    );
-    !is_none && complete.contains(&item.name, item.sample.as_deref())
-}
-
-/// Refuses two images with one place; of one that is given twice, the second is left out.
-fn check_places(
-    items: &mut Vec<Item>,
-    place: impl Fn(&Item) -> Option<PathBuf>,
-    heeds_extension: bool,
-) -> Result<(), JobError> {
-    let mut seen = Distinct::default();
-    let mut clash = None;
-    items.retain(|item| {
-        let Some(place) = place(item) else { return true };
-        match seen.note(&item.source, &place) {
-            Seen::New => true,
-            Seen::Again => false,
-            Seen::Taken => {
-                clash.get_or_insert_with(|| (item.clone(), place));
-                true
-            }
-        }
-    });
-    let Some((second, taken)) = clash else { return Ok(()) };
-    let first = items.iter().find(|item| place(item).as_ref() == Some(&taken)).unwrap_or(&second);
-    Err(JobError::Clash {
-        first: first.source.to_string(),
-        second: second.source.to_string(),
-        by_extension: heeds_extension && first.name != second.name,
-        place: taken,
-    })
 }

@@ -1,28 +1,32 @@
-//! The last stage: each image's outcome into the destination and to the caller, in order.
+//! The last stage: each image's outcome into the output and, when it lasts there, to the caller, in order.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     fs::File,
     io::Write,
+    iter::Peekable,
     ops::ControlFlow,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
+    vec::IntoIter,
 };
 
 use super::{
     Job,
-    drawing::OpenDrawing,
     error::JobError,
+    facts::PictureFacts,
     failure::{Failure, Stage},
-    pipeline::Outcome,
-    report::{Event, FailureFacts, Features, ImageFacts, Record, Seconds, Status, Tally, TokenCounts},
+    pipeline::{Outcome, Take},
+    report::{Event, FailureFacts, Features, Record, Seconds, Status, Tally, TokenCounts},
 };
 use crate::{
     extractor::{Opened, Part, Picture, TensorKind, Tokens},
     input::{Item, Source},
     model::VisionConfig,
-    output::{Array, Complete, Contents, Described, Left, Metadata, OutputError, Sink},
+    output::{
+        Array, Content, Contents, Image, InputFacts, Metadata, OutputError, Sink, TarEnd, Written, key,
+    },
 };
 
 /// Why a run is cut short.
@@ -42,15 +46,16 @@ impl<E: Into<JobError>> From<E> for Cut {
     }
 }
 
+/// After so long, or so many images, what was written is made to last, whatever still comes.
+const LONGEST_GROUP: Duration = Duration::from_secs(1);
+const LARGEST_GROUP: usize = 2048;
+
 /// What the writing thread needs.
 pub(super) struct Recorder<'a> {
     pub(super) job: &'a Job,
     pub(super) opened: &'a Opened,
     pub(super) contents: &'a Contents,
     pub(super) sink: Box<dyn Sink>,
-    /// What was in it when the run began: of that, no more than pictures can be missing.
-    pub(super) written: Arc<Complete>,
-    pub(super) drawings: Vec<OpenDrawing>,
     pub(super) failures: Option<File>,
     /// What an output would have been written over, found out on the way.
     pub(super) over: Arc<Mutex<Option<JobError>>>,
@@ -58,89 +63,54 @@ pub(super) struct Recorder<'a> {
     pub(super) load: Option<Duration>,
     pub(super) on: &'a mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
     pub(super) tally: Tally,
+    /// The images that were complete before, each with the number of those that come before it and were not.
+    pub(super) complete: Peekable<IntoIter<(usize, Item)>>,
+    /// How many images have come to their ends.
+    taken: usize,
+    failed: u64,
+    /// What is to be told when it lasts, and since when the first of it waits.
+    waiting: VecDeque<Told>,
+    since: Option<Instant>,
     /// The samples so far of the tar that is repeated.
-    pub(super) repeated: Repeated,
+    samples: HashSet<String>,
 }
 
-/// Samples of a tar that is repeated.
-#[derive(Debug, Default)]
-pub(super) struct Repeated {
-    keys: HashSet<String>,
-    /// Whether some have failed.
-    lacks: bool,
+/// What is told of.
+enum Told {
+    Image { status: Status, warnings: Vec<String>, records: Vec<Record> },
+    Shard { path: String, passed_over: u64, is_empty: bool },
+    Notice(String),
 }
 
 impl<'a> Recorder<'a> {
-    /// Takes an image's outcome.
-    pub(super) fn take(&mut self, item: &Item, outcome: Outcome) -> Result<(), Cut> {
-        if let Some(error) = self.over.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(error.into());
-        }
-        item.source.refused()?;
-        let path = item.source.to_string();
-        if let Source::ShardEnd { passed_over, is_empty, damage, .. } = &item.source {
-            let left = match std::mem::take(&mut self.repeated).lacks {
-                _ if damage.is_some() => Left::All,
-                true => Left::Failed,
-                false => Left::Nothing,
-            };
-            self.sink.end_shard(&item.name, left)?;
-            self.tell(Event::Shard { path: &path, passed_over: *passed_over, is_empty: *is_empty })?;
-            if damage.is_none() {
-                return Ok(());
-            }
-        }
-        if let (Some(sample), true) = (&item.sample, self.job.destination.repeats_shards())
-            && !self.repeated.keys.insert(sample.key.clone())
-        {
-            // Also where the other is there from an earlier run, so that each run fails it.
-            let reason = format!("its tar has a sample {} already", sample.key);
-            return self.failed(item, &Failure::new(Stage::Write, reason));
-        }
-        match outcome {
-            Outcome::Skipped => {
-                let status = Status::Skipped;
-                self.end_with(Record { path: &path, status, features: None, failure: None })
-            }
-            Outcome::Failed(failure) => self.failed(item, &failure),
-            Outcome::Done { arrays, picture, preprocess, encode } => {
-                let metadata = self.describe(item, &picture);
-                let records = self.records(&path, &arrays, &picture);
-                let image = Described {
-                    name: &item.name,
-                    sample: item.sample.as_deref(),
-                    metadata: &metadata,
-                    facts: &facts(&records),
-                };
-                let mut warnings = picture.warnings.clone();
-                if let Some(file) = self.sink.cut(&item.name) {
-                    warnings.push(format!("{} was cut, and is made again", file.display()));
-                }
-                let written = match self.written.contains(&item.name, item.sample.as_deref()) {
-                    true => Ok(Vec::new()),
-                    false => self.sink.write(&image, &arrays),
-                };
-                match written {
-                    Ok(outputs) => {
-                        for drawing in &mut self.drawings {
-                            match drawing.draw(item, self.opened, &arrays, &picture)? {
-                                Ok(warning) => warnings.extend(warning),
-                                Err(reason) => {
-                                    return self.failed(item, &Failure::new(Stage::Write, reason));
-                                }
-                            }
-                        }
-                        let records = self.completed(records, &outputs, [preprocess, encode]);
-                        self.tally.count(Status::Done);
-                        let status = Status::Done;
-                        self.tell(Event::Image { status, warnings: &warnings, records: &records })
-                    }
-                    Err(error) if error.is_of_one_image() => {
-                        self.failed(item, &Failure::new(Stage::Write, error))
-                    }
-                    Err(error) => Err(error.into()),
-                }
-            }
+    #[expect(clippy::too_many_arguments, reason = "once, where a run is put together")]
+    pub(super) fn new(
+        job: &'a Job,
+        opened: &'a Opened,
+        contents: &'a Contents,
+        sink: Box<dyn Sink>,
+        failures: Option<File>,
+        over: Arc<Mutex<Option<JobError>>>,
+        load: Option<Duration>,
+        complete: Vec<(usize, Item)>,
+        on: &'a mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
+    ) -> Self {
+        Self {
+            job,
+            opened,
+            contents,
+            sink,
+            failures,
+            over,
+            load,
+            on,
+            tally: Tally::default(),
+            complete: complete.into_iter().peekable(),
+            taken: 0,
+            failed: 0,
+            waiting: VecDeque::new(),
+            since: None,
+            samples: HashSet::new(),
         }
     }
 
@@ -152,95 +122,197 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    fn end_with(&mut self, record: Record<'_>) -> Result<(), Cut> {
-        self.tally.count(record.status);
-        self.tell(Event::Image { status: record.status, warnings: &[], records: &[record] })
+    /// Makes last what was written, and tells of it.
+    pub(super) fn commit(&mut self) -> Result<(), Cut> {
+        if self.sink.has_uncommitted() {
+            self.sink.commit()?;
+        }
+        self.since = None;
+        while let Some(told) = self.waiting.pop_front() {
+            match told {
+                Told::Image { status, warnings, records } => {
+                    self.tally.count(status);
+                    self.tell(Event::Image { status, warnings: &warnings, records: &records })?;
+                }
+                Told::Shard { path, passed_over, is_empty } => {
+                    self.tell(Event::Shard { path: &path, passed_over, is_empty })?;
+                }
+                Told::Notice(message) => {
+                    let path = self.job.output.path().unwrap_or("".as_ref());
+                    if (self.on)(Event::Notice { path, message: &message }).is_break() {
+                        return Err(Cut::Unheard);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of the images that were complete before and come next; of all that are left where none follows.
+    pub(super) fn tell_complete(&mut self, all: bool) -> Result<(), Cut> {
+        while let Some((_, item)) = self.complete.next_if(|(before, _)| all || *before <= self.taken) {
+            self.wait(
+                Status::Skipped,
+                Vec::new(),
+                vec![Record::bare(item.source.to_string(), Status::Skipped)],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Notes what is to be told of an image.
+    fn wait(&mut self, status: Status, warnings: Vec<String>, records: Vec<Record>) -> Result<(), Cut> {
+        self.waiting.push_back(Told::Image { status, warnings, records });
+        self.since.get_or_insert_with(Instant::now);
+        match self.sink.has_uncommitted() {
+            true => Ok(()),
+            false => self.commit(),
+        }
+    }
+
+    /// Ends the run.
+    pub(super) fn finish(self, is_complete: bool) -> Result<Tally, JobError> {
+        self.sink.finish(is_complete)?;
+        Ok(self.tally)
+    }
+
+    fn end_shard(&mut self, item: &Item) -> Result<(), Cut> {
+        let Source::ShardEnd { shard, passed_over, is_empty, damage, stat } = &item.source else {
+            return Ok(());
+        };
+        self.samples.clear();
+        let input = InputFacts {
+            path: shard.display().to_string(),
+            bytes: stat.bytes,
+            modified_ns: stat.modified_ns,
+            sha256: None,
+        };
+        let key = item.key();
+        self.sink.end_tar(&TarEnd {
+            key: &key,
+            name: &item.name,
+            input: &input,
+            damage: damage.as_deref(),
+        })?;
+        self.waiting.push_back(Told::Shard {
+            path: item.source.to_string(),
+            passed_over: *passed_over,
+            is_empty: *is_empty,
+        });
+        if !self.sink.has_uncommitted() {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Writes an image.
+    fn write(
+        &mut self,
+        item: &Item,
+        input: &InputFacts,
+        arrays: &[Array],
+        picture: &Picture,
+        times: [Duration; 2],
+    ) -> Result<(), Cut> {
+        let facts = PictureFacts::of(self.opened, picture);
+        let mut metadata = Metadata::default();
+        metadata.insert("path", &item.source);
+        let metadata = metadata.with(&facts.metadata());
+        let mut records = self.records(&input.path, arrays, picture, &facts);
+        let mut warnings = picture.warnings.clone();
+        let drawn = match self.job.draw.map(|drawing| drawing.draw(self.opened, arrays, picture)).transpose()
+        {
+            Ok(drawn) => drawn,
+            Err(reason) => return self.fail(item, input, &Failure::new(Stage::Write, reason)),
+        };
+        let content = match &drawn {
+            Some((bytes, warning)) => {
+                warnings.extend(warning.clone());
+                Content::Picture(bytes)
+            }
+            None => Content::Tensors(arrays),
+        };
+        let (key, report) = (item.key(), report(&records));
+        let image = Image {
+            key: &key,
+            name: &item.name,
+            sample: item.sample.as_deref(),
+            input,
+            place: self.taken - 1,
+            metadata: &metadata,
+            facts: &facts.json(),
+            report: &report,
+            content,
+        };
+        match self.sink.write(&image) {
+            Ok(Written { outputs, warnings: more, notices }) => {
+                self.waiting.extend(notices.into_iter().map(Told::Notice));
+                warnings.extend(more);
+                self.complete_records(&mut records, &outputs, times);
+                self.wait(Status::Done, warnings, records)
+            }
+            Err(error) if error.is_of_one_image() => {
+                self.fail(item, input, &Failure::new(Stage::Write, error))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What is said of each tensor of an image, but for where it went and how long it took.
-    fn records<'b>(&self, path: &'b str, arrays: &'b [Array], picture: &Picture) -> Vec<Record<'b>>
-    where
-        'a: 'b,
-    {
+    fn records(&self, path: &str, arrays: &[Array], picture: &Picture, facts: &PictureFacts) -> Vec<Record> {
         let config = self.opened.config();
         let settings = &self.contents.settings;
         let request = &self.opened.options().request;
-        let features = |(array, part): (&'b Array, &Part)| {
+        let setting = |key| settings.get(key).map(str::to_owned);
+        let features = |(array, part): (&Array, &Part)| {
             let tower = config.filter(|_| part.kind != TensorKind::PixelValues);
+            let mut picture_facts = facts.clone();
+            if tower.is_none() {
+                (picture_facts.grid, picture_facts.grid_box) = (None, None);
+            }
             Features {
-                tensor: &array.name,
-                shape: &array.shape,
+                tensor: array.name.clone(),
+                shape: array.shape.clone(),
                 dtype: self.contents.dtype.name(),
                 tokens: part.kind.has_tokens().then(|| request.kept_tokens().name()),
                 layout: tower.filter(|_| part.kind.has_tokens()).map(|tower| self.layout(tower, picture)),
-                grid: tower.map(|tower| picture.geometry.grid(tower.patch_size)),
-                spatial_shapes: self.spatial_shapes(picture),
-                grid_box: tower.map(|tower| picture.geometry.grid_box(tower.patch_size).edges()),
-                crop_box: picture.geometry.crop_box().edges(),
-                image_sizes: self.image_sizes(picture),
-                image: ImageFacts::of(picture),
-                model: settings.get("model").unwrap_or_default(),
-                revision: settings.get("revision"),
-                weights: settings.get("weights"),
+                picture: picture_facts,
+                model: setting("model").unwrap_or_default(),
+                revision: setting("revision"),
+                weights: setting("weights"),
                 output: None,
                 seconds: None,
             }
         };
-        let record =
-            |features| Record { path, status: Status::Done, features: Some(features), failure: None };
+        let record = |features| Record {
+            path: path.to_owned(),
+            status: Status::Done,
+            features: Some(features),
+            failure: None,
+        };
         arrays.iter().zip(self.opened.parts()).map(features).map(record).collect()
     }
 
-    /// The same, with where and how long.
-    fn completed<'b>(
-        &self,
-        mut records: Vec<Record<'b>>,
+    /// Adds where and how long.
+    fn complete_records(
+        &mut self,
+        records: &mut [Record],
         outputs: &[PathBuf],
         [preprocess, encode]: [Duration; 2],
-    ) -> Vec<Record<'b>> {
-        let is_first = self.tally.done == 0;
+    ) {
+        let load = self.load.take();
         for (index, record) in records.iter_mut().enumerate() {
             let output = outputs.get(index).or(outputs.first()).map(PathBuf::as_path);
-            let output = output.or(self.job.destination.path());
+            let output = output.or(self.job.output.path());
             if let Some(features) = &mut record.features {
                 features.output = output.map(|path| path.display().to_string());
                 features.seconds = Some(Seconds {
                     preprocess: Seconds::of(preprocess),
-                    load: self.load.filter(|_| is_first).map(Seconds::of),
+                    load: load.map(Seconds::of),
                     encode: self.opened.config().map(|_| Seconds::of(encode)),
                 });
             }
         }
-        records
-    }
-
-    /// What an output says of its image.
-    fn describe(&self, item: &Item, picture: &Picture) -> Metadata {
-        let mut image = Metadata::default();
-        image.insert("path", &item.source);
-        let list = |numbers: [f64; 4]| format!("{numbers:?}");
-        image.insert("crop_box", list(picture.geometry.crop_box().edges()));
-        if let Some(config) = self.opened.config() {
-            image.insert("grid", format!("{:?}", picture.geometry.grid(config.patch_size)));
-            image.insert("grid_box", list(picture.geometry.grid_box(config.patch_size).edges()));
-        }
-        if let Some(sizes) = self.image_sizes(picture) {
-            image.insert("image_sizes", format!("{sizes:?}"));
-        }
-        if let Some(shapes) = self.spatial_shapes(picture) {
-            image.insert("spatial_shapes", format!("{shapes:?}"));
-        }
-        image
-    }
-
-    /// What a processor gives beside tiles.
-    fn image_sizes(&self, picture: &Picture) -> Option<[[u32; 2]; 1]> {
-        self.opened.options().tiles.then_some([[picture.height, picture.width]])
-    }
-
-    /// Rows and columns of the patches that the processor cut.
-    fn spatial_shapes(&self, picture: &Picture) -> Option<[usize; 2]> {
-        Some(picture.geometry.grid(self.opened.patches()?.patch_size))
     }
 
     /// The tokens of a token tensor, in order.
@@ -255,24 +327,71 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    fn failed(&mut self, item: &Item, failure: &Failure) -> Result<(), Cut> {
-        self.repeated.lacks |= item.sample.is_some();
-        let (path, facts) = (item.source.to_string(), FailureFacts::of(failure));
-        let record = Record { path: &path, status: Status::Failed, features: None, failure: Some(facts) };
+    fn fail(&mut self, item: &Item, input: &InputFacts, failure: &Failure) -> Result<(), Cut> {
+        let tar = item.sample.as_ref().map(|sample| key(&sample.shard));
+        let stage = failure.stage.name();
+        self.sink.failed(&item.key(), tar.as_deref(), input, stage, &failure.reason);
+        let failure = Some(FailureFacts::of(failure));
+        let record = Record { failure, ..Record::bare(item.source.to_string(), Status::Failed) };
         if let (Some(file), Some(path)) = (&mut self.failures, &self.job.failures) {
             writeln!(file, "{}", record.json())
                 .map_err(|source| OutputError::Io { path: path.clone(), source })?;
         }
-        self.end_with(record)?;
+        self.failed += 1;
+        self.wait(Status::Failed, Vec::new(), vec![record])?;
         match self.job.max_failures {
-            Some(most) if self.tally.failed >= most => Err(Cut::TooManyFailures),
+            Some(most) if self.failed >= most => {
+                self.commit()?;
+                Err(Cut::TooManyFailures)
+            }
             _ => Ok(()),
         }
     }
 }
 
+impl Take<Cut> for Recorder<'_> {
+    fn take(&mut self, item: &Item, input: &InputFacts, outcome: Outcome) -> Result<(), Cut> {
+        if let Some(error) = self.over.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(error.into());
+        }
+        item.source.refused()?;
+        self.tell_complete(false)?;
+        self.taken += 1;
+        let is_long = self.since.is_some_and(|since| since.elapsed() > LONGEST_GROUP);
+        if is_long || self.waiting.len() >= LARGEST_GROUP {
+            self.commit()?;
+        }
+        if let Source::ShardEnd { damage, .. } = &item.source {
+            self.end_shard(item)?;
+            if damage.is_none() {
+                return Ok(());
+            }
+        }
+        if let (Some(sample), true) = (&item.sample, self.job.output.repeats_tars())
+            && !self.samples.insert(sample.key.clone())
+        {
+            // Also where the other is there from an earlier run, so that each run fails it.
+            let reason = format!("its tar has a sample {} already", sample.key);
+            return self.fail(item, input, &Failure::new(Stage::Write, reason));
+        }
+        let bare = |status| vec![Record::bare(item.source.to_string(), status)];
+        match outcome {
+            Outcome::Skipped => self.wait(Status::Skipped, Vec::new(), bare(Status::Skipped)),
+            Outcome::Changed => self.wait(Status::Changed, Vec::new(), bare(Status::Changed)),
+            Outcome::Failed(failure) => self.fail(item, input, &failure),
+            Outcome::Done { arrays, picture, preprocess, encode } => {
+                self.write(item, input, &arrays, &picture, [preprocess, encode])
+            }
+        }
+    }
+
+    fn pause(&mut self) -> Result<(), Cut> {
+        self.commit()
+    }
+}
+
 /// The report's line of an image with one tensor; of one with several, a list of their lines.
-fn facts(records: &[Record<'_>]) -> String {
+fn report(records: &[Record]) -> String {
     match records {
         [record] => record.json(),
         records => format!("[{}]", records.iter().map(Record::json).collect::<Vec<_>>().join(",")),

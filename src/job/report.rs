@@ -1,11 +1,13 @@
 //! What is said of each image, and of a run.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use serde::Serialize;
 
-use super::failure::{Failure, Remedy};
-use crate::extractor::Picture;
+use super::{
+    facts::PictureFacts,
+    failure::{Failure, Remedy},
+};
 
 /// A step of a run.
 #[derive(Debug)]
@@ -24,14 +26,21 @@ pub enum Event<'a> {
         /// Whether it is whole, and holds no image.
         is_empty: bool,
     },
-    /// An image has come to its end, in the order of the inputs.
+    /// Something of the output as a whole may surprise.
+    Notice {
+        /// The output.
+        path: &'a Path,
+        /// What it is, in words.
+        message: &'a str,
+    },
+    /// An image has come to its end, in the order of the inputs; what is done of it lasts.
     Image {
         /// What became of it.
         status: Status,
         /// What may surprise of a picture that was read, one sentence each.
         warnings: &'a [String],
         /// The facts: of an image that is done one record for each tensor, else one.
-        records: &'a [Record<'a>],
+        records: &'a [Record],
     },
 }
 
@@ -43,26 +52,33 @@ pub enum Status {
     Done,
     /// They were there before.
     Skipped,
+    /// They were there before, of other bytes than the image has now; they stay.
+    Changed,
     /// It has none.
     Failed,
 }
 
 /// The facts of one image, or of one of its tensors. As JSON, it is a line of a report.
-#[derive(Debug, Serialize)]
-pub struct Record<'a> {
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
     /// The image, as it was named in the input.
-    pub path: &'a str,
+    pub path: String,
     /// What became of it.
     pub status: Status,
     /// Of an image that is done.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub features: Option<Features<'a>>,
+    pub features: Option<Features>,
     /// Of one that failed.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<FailureFacts<'a>>,
+    pub failure: Option<FailureFacts>,
 }
 
-impl Record<'_> {
+impl Record {
+    /// Of an image without features.
+    pub(super) fn bare(path: String, status: Status) -> Self {
+        Self { path, status, features: None, failure: None }
+    }
+
     /// One line of JSON.
     pub fn json(&self) -> String {
         serde_json::to_string(self).expect("a record has no map with other keys than strings")
@@ -70,44 +86,31 @@ impl Record<'_> {
 }
 
 /// What an image that was extracted has.
-#[derive(Debug, Serialize)]
-pub struct Features<'a> {
+#[derive(Clone, Debug, Serialize)]
+pub struct Features {
     /// The tensor's name.
-    pub tensor: &'a str,
+    pub tensor: String,
     /// Its shape, with a leading dimension of 1.
-    pub shape: &'a [usize],
+    pub shape: Vec<usize>,
     /// The type that it is stored in.
-    pub dtype: &'a str,
+    pub dtype: &'static str,
     /// Which tokens, of a token tensor.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<&'a str>,
+    pub tokens: Option<&'static str>,
     /// The tokens in the order in which they stand, of a token tensor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<TokenCounts>,
-    /// Rows and columns of the patches, of a tensor that the tower gave.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub grid: Option<[usize; 2]>,
-    /// Rows and columns of the patches, of an image processor that gives patches, as it calls them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub spatial_shapes: Option<[usize; 2]>,
-    /// Left, top, right and bottom of the picture's part that the patches show, in its pixels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub grid_box: Option<[f64; 4]>,
-    /// The same of the part that the processor took; beyond the picture where it padded.
-    pub crop_box: [f64; 4],
-    /// Height and width of the picture, as its processor gives them beside tiles.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub image_sizes: Option<[[u32; 2]; 1]>,
-    /// The picture.
-    pub image: ImageFacts,
+    /// The picture, and the way that it took.
+    #[serde(flatten)]
+    pub picture: PictureFacts,
     /// The model's name.
-    pub model: &'a str,
+    pub model: String,
     /// The commit, of a model of the hub.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub revision: Option<&'a str>,
+    pub revision: Option<String>,
     /// The weights' fingerprint, of a tensor that they made.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub weights: Option<&'a str>,
+    pub weights: Option<String>,
     /// The file, or the archive, that holds the tensor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
@@ -131,43 +134,25 @@ pub struct TokenCounts {
 }
 
 /// Why an image failed.
-#[derive(Debug, Serialize)]
-pub struct FailureFacts<'a> {
+#[derive(Clone, Debug, Serialize)]
+pub struct FailureFacts {
     /// Where: `read`, `decode`, `preprocess`, `encode` or `write`.
     pub stage: &'static str,
     /// The reason, without the path.
-    pub reason: &'a str,
+    pub reason: String,
     /// What might help, if a setting does. How it is spelled is the caller's.
     #[serde(skip)]
     pub remedy: Option<Remedy>,
 }
 
-impl<'a> FailureFacts<'a> {
-    pub(super) fn of(failure: &'a Failure) -> Self {
-        Self { stage: failure.stage.name(), reason: &failure.reason, remedy: failure.remedy }
-    }
-}
-
-/// The picture as it was decoded.
-#[derive(Debug, Serialize)]
-pub struct ImageFacts {
-    /// The format of its bytes, `jpeg` and so on.
-    pub format: String,
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-}
-
-impl ImageFacts {
-    pub(super) fn of(picture: &Picture) -> Self {
-        let format = format!("{:?}", picture.format).to_lowercase();
-        Self { format, width: picture.width, height: picture.height }
+impl FailureFacts {
+    pub(super) fn of(failure: &Failure) -> Self {
+        Self { stage: failure.stage.name(), reason: failure.reason.clone(), remedy: failure.remedy }
     }
 }
 
 /// Wall-clock times in seconds, rounded to microseconds, which is what a reader can use.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Seconds {
     /// Reading, decoding, resizing, normalizing.
     pub preprocess: f64,
@@ -192,6 +177,8 @@ pub struct Tally {
     pub done: u64,
     /// Complete before.
     pub skipped: u64,
+    /// Complete before, of images that have changed since.
+    pub changed: u64,
     /// Failed.
     pub failed: u64,
 }
@@ -202,6 +189,7 @@ impl Tally {
         match status {
             Status::Done => self.done += 1,
             Status::Skipped => self.skipped += 1,
+            Status::Changed => self.changed += 1,
             Status::Failed => self.failed += 1,
         }
     }

@@ -9,22 +9,24 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sha2::{Digest, Sha256};
+
 use super::{
-    drawing::Drawing,
     error::JobError,
     failure::{Failure, Stage},
-    overlap::{Overlap, check_failures},
-    pipeline::{self, Encoded, Layout, Prepare, Stages},
-    prepared::{Prepared, is_complete},
-    recorder::{Cut, Recorder, Repeated},
+    listing::{Listing, standing},
+    overlap::check_failures,
+    pipeline::{self, Encoded, Layout, Readiness, Ready, Stages},
+    prepared::{Prepared, planned},
+    recorder::{Cut, Recorder},
     report::{Ended, Event, Tally},
     stop::Stop,
 };
 use crate::{
     extractor::{Extractor, Opened},
     figure::reduced,
-    input::{Item, Source, expand},
-    output::{Complete, OutputError},
+    input::{Item, Source, Stat, expand},
+    output::{InputFacts, OutputError, Planned, Sha256Bytes, Sink, Standing},
     processor::PixelValues,
 };
 
@@ -33,53 +35,48 @@ impl Prepared {
     /// the run ends.
     ///
     /// # Errors
-    /// The model or the output is to blame. What was written until then is whole, and can be resumed where the destination
+    /// The model or the output is to blame. What was written until then is whole, and can be resumed where the output
     /// can. An image that fails is no error: `on` is told.
     pub fn run(
         self,
         stop: &Stop,
         on: &mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
     ) -> Result<(Ended, Tally), JobError> {
-        self.job.drawings.iter().try_for_each(Drawing::probe)?;
         self.check_space()?;
         // Before the output is touched, so that weights that do not load leave it as it is; unless nothing is to be done.
         // Where there is nothing to resume, it is not touched before the first tensors are there, so weights that only one
         // image needs may be read as late as they are needed.
         let started = Instant::now();
-        let remaining = self.remaining();
-        let once = !self.job.destination.resumes() && remaining == Some(1);
-        let loaded = match remaining {
+        let once = !self.job.output.resumes() && self.remaining() == Some(1);
+        let loaded = match self.remaining() {
             Some(0) => None,
             _ => Some(Extractor::of(self.opened.clone(), once)?),
         };
         let has_tower = self.opened.config().is_some();
         let load = (has_tower && loaded.is_some()).then(|| started.elapsed());
 
-        let Self { job, opened, images, contents, overlap, .. } = self;
         let over: Arc<Mutex<Option<JobError>>> = Arc::default();
-        let planned: Vec<&Path> = images.known().iter().map(|item| item.name.as_path()).collect();
-        let sink = job.destination.open(&contents, &planned)?;
-        let failures = job.failures.as_deref().map(create).transpose()?;
-        let written = Arc::new(sink.complete());
-        let open = |drawing: &Drawing| drawing.open(&opened, job.overwrite, &planned);
-        let drawings = job.drawings.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let drawn = drawings.iter().map(|drawing| drawing.complete.clone()).collect();
-        let complete = Arc::new(job.all_complete(written.clone(), drawn));
-        let mut recorder = Recorder {
-            job: &job,
-            opened: &opened,
-            contents: &contents,
-            sink,
-            written,
-            drawings,
-            failures,
-            over: over.clone(),
-            load,
-            on,
-            tally: Tally::default(),
-            repeated: Repeated::default(),
+        let sink: Box<dyn Sink> = match self.is_complete() && self.remaining() == Some(0) {
+            true => Box::new(Untouched),
+            false => {
+                let planned = match self.job.output.repeats_tars() {
+                    true => Planned::default(),
+                    false => planned(&self.job.output, self.listing.left()),
+                };
+                self.job.output.open(&self.contents, self.found.clone(), planned)?
+            }
         };
-        let started = recorder.tell(Event::Started { total: images.count() });
+        let failures = self.job.failures.as_deref().map(create).transpose()?;
+        let total = self.count();
+        let image_bytes = self.contents.image_bytes();
+        let prepare = self.preparation(over.clone());
+        let passes = self.tars_that_are_done();
+        let Self { job, opened, listing, contents, .. } = self;
+        let (items, complete): (Box<dyn Iterator<Item = Item> + Send>, _) = match listing {
+            Listing::Known { left, complete } => (Box::new(left.into_iter()), complete),
+            Listing::Listed(images) => (images.into_iter(), Vec::new()),
+        };
+        let mut recorder = Recorder::new(&job, &opened, &contents, sink, failures, over, load, complete, on);
         let layout = Layout {
             workers: match has_tower {
                 // Decoding is a small part of the work beside the tower, and all of it without.
@@ -87,36 +84,112 @@ impl Prepared {
                 false => job.options.threads,
             },
             batch: job.batch,
+            waiting: waiting(image_bytes, job.batch),
         };
-        let ran = started.and_then(|()| {
+        let ran = recorder.tell(Event::Started { total }).and_then(|()| {
             let stages = Stages {
-                prepare: prepare(opened.clone(), !job.drawings.is_empty(), complete.clone(), overlap, over),
+                prepare: Arc::new(prepare),
                 encode: &mut encoder(&opened, loaded),
-                write: &mut |item, outcome| recorder.take(&item, outcome),
+                write: &mut recorder,
             };
-            let items = images.into_iter();
-            let items: Box<dyn Iterator<Item = Item> + Send> = match job.destination.repeats_shards() {
-                true => {
-                    let complete = complete.clone();
-                    Box::new(expand(items, job.selection.clone(), move |item| is_complete(&complete, item)))
-                }
+            let items: Box<dyn Iterator<Item = Item> + Send> = match job.output.repeats_tars() {
+                true => Box::new(expand(items, job.selection.clone(), passes)),
                 false => items,
             };
             pipeline::run(items, layout, stop.channel(), stages)
         });
-        let Recorder { sink, tally, .. } = recorder;
-        let ended = match ran {
-            Ok(()) if stop.is_asked() => Ended::Stopped,
+        let is_whole = ran.is_ok() && !stop.is_asked();
+        // What came to its end lasts, however the run does.
+        let told = if is_whole { recorder.tell_complete(true) } else { Ok(()) };
+        let committed = told.and_then(|()| recorder.commit());
+        match ran.and(committed) {
             Ok(()) => {
-                sink.finish()?;
-                Ended::Complete
+                let tally = recorder.finish(is_whole)?;
+                Ok((if is_whole { Ended::Complete } else { Ended::Stopped }, tally))
             }
-            Err(Cut::Unheard) => Ended::Unheard,
-            Err(Cut::TooManyFailures) => Ended::TooManyFailures,
-            Err(Cut::Error(error)) => return Err(error),
-        };
-        Ok((ended, tally))
+            Err(Cut::Unheard) => Ok((Ended::Unheard, recorder.finish(false)?)),
+            Err(Cut::TooManyFailures) => Ok((Ended::TooManyFailures, recorder.finish(false)?)),
+            Err(Cut::Error(error)) => Err(error),
+        }
     }
+
+    /// The first stage, on worker threads.
+    fn preparation(
+        &self,
+        over: Arc<Mutex<Option<JobError>>>,
+    ) -> impl Fn(&Item) -> Readiness + Send + Sync + 'static {
+        let (opened, found, contents) = (self.opened.clone(), self.found.clone(), self.contents.clone());
+        let (output, overlap, keep) =
+            (self.job.output.clone(), self.overlap.clone(), self.job.draw.is_some());
+        move |item: &Item| {
+            let mut input = InputFacts { path: item.source.to_string(), ..InputFacts::default() };
+            let stage = (|| {
+                let is_whole_end = matches!(item.source, Source::ShardEnd { damage: None, .. });
+                if is_whole_end || item.is_shard() && output.repeats_tars() {
+                    return Ok(Ready::Skipped);
+                }
+                let standing = found.as_ref().map(|found| standing(item, &output, &contents, found));
+                match standing {
+                    Some(Standing::Complete) => return Ok(Ready::Skipped),
+                    Some(Standing::Foreign(path)) => {
+                        return Err(Failure::new(Stage::Write, OutputError::Foreign { path }));
+                    }
+                    _ => {}
+                }
+                overlap.check(item).map_err(|error| {
+                    let failed = Failure::new(Stage::Read, &error);
+                    // It ends the run, before an output is finished.
+                    *over.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    failed
+                })?;
+                let (bytes, Stat { bytes: size, modified_ns }) =
+                    item.source.read().map_err(|error| Failure::read(&error))?;
+                (input.bytes, input.modified_ns) = (size, modified_ns);
+                if let Some(found) = &found {
+                    let sha256 = Sha256Bytes(Sha256::digest(&bytes).into());
+                    input.sha256 = Some(sha256);
+                    if standing == Some(Standing::Unsure) {
+                        match found.is_of(&item.key(), sha256) {
+                            true => return Ok(Ready::Skipped),
+                            false if !contents.update => return Ok(Ready::Changed),
+                            false => {}
+                        }
+                    }
+                }
+                let mut ready =
+                    opened.preprocess(&bytes, keep).map_err(|error| Failure::preprocess(&error))?;
+                ready.picture.rgb = ready.picture.rgb.map(reduced);
+                Ok(Ready::Preprocessed(Box::new(ready)))
+            })();
+            Readiness { input, stage: stage.unwrap_or_else(Ready::Failed) }
+        }
+    }
+
+    /// What tells the tars that need not be read, where they are repeated and listed.
+    fn tars_that_are_done(&self) -> impl Fn(&Item) -> bool + Send + 'static {
+        let (output, contents, found) = (self.job.output.clone(), self.contents.clone(), self.found.clone());
+        move |item| {
+            let done = |found: &Arc<_>| standing(item, &output, &contents, found) == Standing::Complete;
+            found.as_ref().is_some_and(done)
+        }
+    }
+}
+
+/// An output of which nothing is left to be done.
+struct Untouched;
+
+impl Sink for Untouched {
+    fn write(&mut self, _: &crate::output::Image<'_>) -> Result<crate::output::Written, OutputError> {
+        Ok(crate::output::Written::default())
+    }
+}
+
+/// How many images may wait to be written: so many that the tower need not wait for the disk, within bounds of memory.
+fn waiting(image_bytes: Option<u64>, batch: usize) -> usize {
+    const MEMORY: u64 = 64 << 20;
+    const MOST: u64 = 512;
+    let few = 2 * batch;
+    image_bytes.map_or(few, |bytes| ((MEMORY / bytes.max(1)).min(MOST) as usize).max(few))
 }
 
 /// Opens the file for failures, empty.
@@ -124,32 +197,6 @@ pub(super) fn create(path: &Path) -> Result<File, JobError> {
     let io_error = |source: io::Error| OutputError::Io { path: path.to_owned(), source };
     check_failures(path)?;
     Ok(File::create(path).map_err(io_error)?)
-}
-
-/// The first stage, on worker threads.
-fn prepare(
-    opened: Arc<Opened>,
-    keep: bool,
-    complete: Arc<Complete>,
-    overlap: Overlap,
-    over: Arc<Mutex<Option<JobError>>>,
-) -> Arc<Prepare> {
-    Arc::new(move |item: &Item| {
-        let is_whole_end = matches!(item.source, Source::ShardEnd { damage: None, .. });
-        if is_whole_end || is_complete(&complete, item) {
-            return Ok(None);
-        }
-        overlap.check(item).map_err(|error| {
-            let failed = Failure::new(Stage::Read, &error);
-            // It ends the run, before an output is finished.
-            *over.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            failed
-        })?;
-        let bytes = item.source.read().map_err(|error| Failure::read(&error))?;
-        let mut ready = opened.preprocess(&bytes, keep).map_err(|error| Failure::preprocess(&error))?;
-        ready.picture.rgb = ready.picture.rgb.map(reduced);
-        Ok(Some(ready))
-    })
 }
 
 /// The tower's stage.

@@ -22,6 +22,8 @@ pub struct Contents {
     pub settings: Metadata,
     /// Whether what is there is started anew rather than completed.
     pub overwrite: bool,
+    /// Whether images that have changed since they were written are made again.
+    pub update: bool,
 }
 
 impl Contents {

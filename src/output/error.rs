@@ -7,6 +7,8 @@ use std::{
 
 use thiserror::Error;
 
+use super::{Format, format::safetensors::LARGEST_HEADER};
+
 /// Something that can be said of how to write, which not every destination heeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
@@ -18,6 +20,8 @@ pub enum Setting {
     KeepExtension,
     /// Whether what is there is replaced.
     Overwrite,
+    /// Whether images that have changed are made again.
+    Update,
     /// Which part of the job it is.
     Part,
     /// What is carried over of the samples of tars.
@@ -32,8 +36,9 @@ impl Setting {
             Self::ShardSize => "shard-size splits an archive",
             Self::KeepExtension => "keep-extension names the files of a directory",
             Self::Keep => "keep carries members over from tar to tar",
-            Self::Part => "shard splits the work on several images",
+            Self::Part => "part splits the work on several images",
             Self::Overwrite => "overwrite replaces files, and none are written",
+            Self::Update => "update makes changed images of a directory again",
         }
     }
 }
@@ -58,10 +63,12 @@ pub enum OutputError {
         path: PathBuf,
     },
     /// The path's extension names another format than the one asked for.
-    #[error("{}: the format contradicts the file's extension", path.display())]
+    #[error("{}: the format {} contradicts the file's extension", path.display(), asked.name())]
     OtherFormat {
         /// The target.
         path: PathBuf,
+        /// The format that is asked for.
+        asked: Format,
     },
     /// Binary data and a person's screen.
     #[error("standard output is a terminal, and the tensor is binary\nhint: redirect it, or name a file")]
@@ -84,9 +91,15 @@ pub enum OutputError {
     #[error("a stream of several images is .npy")]
     NoStream,
     /// A directory of tars, and inputs that are none.
-    #[error("{}: a directory of tars repeats tars, and the inputs are none\nhint: name one file, such as {}", path.display(), path.join("features.tar").display())]
-    NoShards {
+    #[error("{}: an output directory of tars needs tar inputs\nhint: name one file, such as {}", path.display(), path.join("features.tar").display())]
+    NoTars {
         /// The directory.
+        path: PathBuf,
+    },
+    /// One picture, and several images to draw.
+    #[error("{}: one file for several images\nhint: name a directory, such as {}/", path.display(), path.with_extension("").display())]
+    OnePicture {
+        /// The target.
         path: PathBuf,
     },
     /// Parts of a job write side by side, so that none can start the directory anew.
@@ -167,12 +180,50 @@ pub enum OutputError {
         reason: String,
     },
     /// A file of unknown origin is where an image's output should go.
-    #[error("{}: exists, and {ledger} does not say that it is ours", path.display())]
+    #[error("{}: exists, and the manifest does not say that it is ours", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What would say so.
-        ledger: &'static str,
+    },
+    /// What is there was written by a newer version.
+    #[error("{}: was written by a newer version of clip-features: its format is {version}, and {known} is known here", path.display())]
+    Newer {
+        /// The manifest.
+        path: PathBuf,
+        /// The version of its format.
+        version: u32,
+        /// The newest that is known.
+        known: u32,
+    },
+    /// What is there was written by an earlier version, in another layout.
+    #[error("{}: was written by an earlier version of clip-features, whose outputs are not added to", path.display())]
+    Older {
+        /// What tells.
+        path: PathBuf,
+    },
+    /// A single file that can take no more.
+    #[error(
+        "{}: is full: it holds {entries} images, and readers take no larger head than {LARGEST_HEADER} bytes",
+        path.display()
+    )]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// The images that it holds.
+        entries: usize,
+    },
+    /// A single file that could not be read if it held what is planned.
+    #[error(
+        "{}: cannot hold {images} images: readers take no larger head than {LARGEST_HEADER} bytes, which is full with {entries} of them",
+        path.display()
+    )]
+    TooMany {
+        /// The file.
+        path: PathBuf,
+        /// The images that are planned, and there already.
+        images: usize,
+        /// How many fit.
+        entries: usize,
     },
     /// An image's output would lie outside the directory, or on another image's.
     #[error("{}: {reason}", path.display())]
@@ -193,25 +244,6 @@ pub enum OutputError {
         /// What the system said.
         source: io::Error,
     },
-}
-
-/// Refuses a limit on a file's size that an image of so many bytes, and what stands `beside` it at least, do not keep. What depends on
-/// the picture is not known beforehand.
-///
-/// # Errors
-/// As said.
-pub(super) fn check_shard_size(
-    path: &Path,
-    limit: Option<u64>,
-    image: Option<u64>,
-    beside: u64,
-) -> Result<(), OutputError> {
-    match (limit, image) {
-        (Some(limit), Some(image)) if limit < image + beside => {
-            Err(OutputError::ShardSize { path: path.to_owned(), limit, image, least: image + beside })
-        }
-        _ => Ok(()),
-    }
 }
 
 impl OutputError {

@@ -1,36 +1,53 @@
 //! Tensors → bytes that the Python ecosystem opens, in files that are whole or absent.
 //!
-//! Three rooms: `format` knows how bytes are laid out, `disk` how a file becomes whole or stays absent, and `kinds` has one
-//! file for each [`Destination`]. `parts` is what the two kinds that put many images into one file share, `tarball` what those share that write tars of samples. What is promised:
-//! nothing is ever half a file under its final name, and a run that was killed goes on where it was. Nothing here knows what a
-//! tensor means or which model made it.
+//! A [`Plan`] says where an output goes and what it is; [`Found`] is what is there already; a [`Sink`] takes images. `format` knows how
+//! the bytes of a file are laid out, `layout` how many images lie in one file, `manifest` what is said of them, and the `engine` puts
+//! entries into files, whatever their layout; `disk` alone changes files. What is promised: nothing is ever half a file under its final
+//! name, and a run that was killed, or whose power was cut, goes on where it was. Nothing here knows what a tensor means or which model
+//! made it.
 
 mod array;
+mod asked;
+mod collection;
 mod contents;
-mod destination;
 mod disk;
+mod engine;
 mod error;
 mod format;
-mod kinds;
+mod found;
+mod image;
+mod layout;
 mod manifest;
 mod metadata;
 mod name;
+mod older;
+mod one;
 mod part;
-mod parts;
-mod tarball;
+mod plan;
+mod planned;
+mod settle;
+mod sink;
+mod size;
+mod stream;
+mod sum;
 mod terminal;
 
 pub use array::Array;
+pub use asked::Asked;
 pub use contents::{Contents, TensorSpec};
-pub use destination::{Complete, Described, Destination, Left, Sink};
-pub use disk::{OutputFile, free_space, readable_size};
-pub(crate) use disk::{place_of, whole_path};
-use error::check_shard_size;
+pub(crate) use disk::{OutputFile, place_of, whole_path};
+pub use disk::{free_space, readable_size};
 pub use error::{OutputError, Setting};
 pub use format::{Dtype, Format};
-pub(crate) use kinds::Catalogue;
-pub use kinds::{Asked, Directory, OpenDirectory, choose};
+pub(crate) use found::is_of_outputs;
+pub use found::{Found, Standing};
+pub use image::{Content, Image};
+pub use manifest::{InputFacts, Sha256Bytes};
 pub use metadata::Metadata;
 pub use name::key;
 pub use part::Part;
+pub use plan::Plan;
+pub use planned::Planned;
+pub use sink::{Sink, TarEnd, Written};
+pub use size::{Typical, Upcoming};
 pub(crate) use terminal::is_terminal;

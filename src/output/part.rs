@@ -1,10 +1,6 @@
 //! One of several parts of a job.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{fmt, str::FromStr};
 
 /// One of several processes that do a job together: each takes every `count`th of what is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,23 +19,13 @@ impl Part {
     pub fn takes(self, place: usize) -> bool {
         place % self.count == self.index
     }
-
-    /// A file's name with the part's: `x-00003-of-00016.npy`.
-    pub(super) fn file(self, path: &Path) -> PathBuf {
-        let mut name = path.file_stem().unwrap_or_default().to_owned();
-        name.push(format!("-{self}"));
-        if let Some(extension) = path.extension() {
-            name.push(".");
-            name.push(extension);
-        }
-        path.with_file_name(name)
-    }
 }
 
-/// `00003-of-00016`
+/// `part-03-of-16`, so that the names of all parts sort.
 impl fmt::Display for Part {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:05}-of-{:05}", self.index, self.count)
+        let digits = self.count.to_string().len();
+        write!(formatter, "part-{:0digits$}-of-{}", self.index, self.count)
     }
 }
 
@@ -66,10 +52,7 @@ mod tests {
     #[test]
     fn parts_are_written_from_0() {
         let part: Part = "3/16".parse().unwrap();
-        assert_eq!(
-            part.file(Path::new("a/features.safetensors")),
-            Path::new("a/features-00003-of-00016.safetensors")
-        );
+        assert_eq!(part.to_string(), "part-03-of-16");
         assert_eq!((0..40).filter(|&place| part.takes(place)).collect::<Vec<_>>(), [3, 19, 35]);
         for text in ["16/16", "3", "a/b", "-1/2", "0/0", "0/100000"] {
             assert!(text.parse::<Part>().unwrap_err().contains("is no part"), "{text}");

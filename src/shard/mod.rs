@@ -7,7 +7,6 @@ mod group;
 mod names;
 mod reader;
 mod sample;
-mod scan;
 mod unpacked;
 mod writer;
 
@@ -15,5 +14,4 @@ pub(crate) use group::{Found, Unusable};
 pub(crate) use names::{has_image_extension, inner_path, is_shard, stem};
 pub(crate) use reader::{End, is_tar, read};
 pub use sample::{Kept, Sample, Selection};
-pub(crate) use scan::{Scanned, ends_whole, scan, settings};
-pub(crate) use writer::{END, TarWriter, padded};
+pub(crate) use writer::{END, TarWriter, member_bytes};

@@ -30,11 +30,14 @@ impl<W: Write> TarWriter<W> {
         Self { inner }
     }
 
-    /// Writes what the tar says of itself, before its members; gives its bytes.
-    pub(crate) fn settings(&mut self, text: &str) -> io::Result<u64> {
-        let record = record(SETTINGS, text);
-        self.extension(EntryType::XGlobalHeader, "pax_global_header", &record)?;
-        Ok(BLOCK + padded(record.len() as u64))
+    /// Writes what the tar says of itself, before its members.
+    pub(crate) fn settings(&mut self, text: &str) -> io::Result<()> {
+        self.extension(EntryType::XGlobalHeader, "pax_global_header", &record(SETTINGS, text))
+    }
+
+    /// The bytes of that.
+    pub(crate) fn settings_bytes(text: &str) -> u64 {
+        BLOCK + padded(record(SETTINGS, text).len() as u64)
     }
 
     /// Writes a member of `size` bytes, which `write` gives.
@@ -45,11 +48,9 @@ impl<W: Write> TarWriter<W> {
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut header = header(EntryType::Regular, size);
-        if header.set_path(name).is_err() {
-            // Too long for the header's field.
+        if name.len() as u64 > NAME || header.set_path(name).is_err() {
             self.extension(EntryType::XHeader, "PaxHeaders/path", &record("path", name))?;
-            let short: String = name.chars().filter(char::is_ascii).take(90).collect();
-            header.set_path(short)?;
+            header.set_path(short(name))?;
         }
         self.block(&mut header)?;
         write(&mut self.inner)?;
@@ -95,14 +96,36 @@ fn header(kind: EntryType, size: u64) -> Header {
     header
 }
 
+/// Bytes of a name that the header's own field takes. Longer ones have an extended header, even if they could be split for it.
+const NAME: u64 = 100;
+
+/// The bytes of a member, given those of its name and of its content.
+pub(crate) fn member_bytes(name: u64, size: u64) -> u64 {
+    let extension = if name > NAME { BLOCK + padded(counted(name + " path=\n".len() as u64)) } else { 0 };
+    (extension + BLOCK).saturating_add(padded(size))
+}
+
+/// The length of a record that counts itself, given that of all but the number.
+fn counted(rest: u64) -> u64 {
+    let mut length = rest;
+    while length != rest + u64::from(length.ilog10()) + 1 {
+        length = rest + u64::from(length.ilog10()) + 1;
+    }
+    length
+}
+
+/// What stands in the header's field where the name is in an extended header: letters that any reader takes, of the name's end.
+fn short(name: &str) -> String {
+    let plain = |letter: &char| letter.is_ascii_alphanumeric() || "-_".contains(*letter);
+    let base = name.rsplit('/').next().unwrap_or_default();
+    let letters: String = base.chars().filter(plain).take(90).collect();
+    if letters.is_empty() { "member".into() } else { letters }
+}
+
 /// A record of a PAX header: its own length in bytes, a space, key, `=`, value, a line feed.
 fn record(key: &str, value: &str) -> String {
     let rest = format!(" {key}={value}\n");
-    let mut length = rest.len();
-    while length != rest.len() + length.to_string().len() {
-        length = rest.len() + length.to_string().len();
-    }
-    format!("{length}{rest}")
+    format!("{}{rest}", counted(rest.len() as u64))
 }
 
 #[cfg(test)]
@@ -121,11 +144,24 @@ mod tests {
 
     #[test]
     fn members_are_read_back_with_names_of_any_length() {
-        let long = format!("{}/{}.npy", "d".repeat(200), "ä".repeat(120));
+        let names = [
+            "a.npy".to_owned(),
+            format!("{}/{}.npy", "d".repeat(200), "ä".repeat(120)),
+            // Of these nothing is left that the field takes, or what begins at the root or leads above it.
+            format!("写真/{}.npy", "桜".repeat(34)),
+            "桜".repeat(40),
+            format!("é../{}", "ж".repeat(60)),
+            format!("{}/x", "é..".repeat(30)),
+            "x".repeat(100),
+            "y".repeat(101),
+        ];
         let mut writer = TarWriter::new(Vec::new());
         writer.settings("{}").unwrap();
-        for name in ["a.npy", &long] {
+        assert_eq!(writer.get_mut().len() as u64, TarWriter::<Vec<u8>>::settings_bytes("{}"));
+        for name in &names {
+            let before = writer.get_mut().len() as u64;
             writer.member(name, 3, |writer| writer.write_all(b"abc")).unwrap();
+            assert_eq!(writer.get_mut().len() as u64 - before, member_bytes(name.len() as u64, 3), "{name}");
         }
         writer.end().unwrap();
         let bytes = std::mem::take(writer.get_mut());
@@ -142,6 +178,6 @@ mod tests {
                 (entry.path().unwrap().display().to_string(), text)
             })
             .collect();
-        assert_eq!(found, [("a.npy".to_owned(), "abc".to_owned()), (long, "abc".to_owned())]);
+        assert_eq!(found, names.map(|name| (name, "abc".to_owned())));
     }
 }

@@ -138,7 +138,7 @@ fn safetensors(tensors: &[(String, Vec<usize>)], dtype: &str, size: usize) -> Ve
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![1; end]].concat()
 }
 
-/// What runs leave, killed after an image and finished, into each kind of destination.
+/// What runs leave, killed after an image and finished, into each kind of output.
 fn runs(put: Put) {
     for (target, (path, shard_size)) in resume::TARGETS.into_iter().enumerate() {
         for (state, ends) in [("begun", false), ("finished", true)] {
@@ -147,28 +147,20 @@ fn runs(put: Put) {
             if ends {
                 resume::complete(&full, shard_size, &["a.png", "c.png"]).expect("an empty directory");
             } else {
-                let mut sink =
+                let (mut sink, _) =
                     resume::open(&full, shard_size, &["a.png", "c.png"]).expect("an empty directory");
                 resume::add(&mut *sink, "a.png").expect("room");
                 // Dropped as by a kill.
             }
-            let left =
-                |(index, name): (usize, &&str)| Some((index, fs::read(directory.path().join(name)).ok()?));
+            let left = |(index, name): (usize, &&str)| {
+                let bytes = fs::read(directory.path().join(name)).ok()?;
+                Some((index, if name.ends_with(".jsonl") { resume::unchecked(&bytes) } else { bytes }))
+            };
             let left: Vec<(usize, Vec<u8>)> = resume::NAMES.iter().enumerate().filter_map(left).collect();
             let packed = files::pack(left.iter().map(|(index, bytes)| (*index, bytes.as_slice())));
             put("resume", &format!("{target}-{state}"), &[&[target as u8], packed.as_slice()].concat());
         }
     }
-    let journal = br#"{"start":{"settings":{"tool":"fuzz"},"room":0}}
-{"image":{"key":"a.png","tensors":[{"key":"a.png","shape":[2]}],"crc":0}}
-{"sealed":{"shard":1}}
-"finished"
-"#;
-    put(
-        "resume",
-        "journal",
-        &[&[0], files::pack([(3, &journal[..]), (4, &[0; 136][..])]).as_slice()].concat(),
-    );
 }
 
 fn tars(fixtures: &Path, put: Put) {

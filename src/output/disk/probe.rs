@@ -2,10 +2,7 @@
 
 use std::{io, path::Path};
 
-use super::{
-    own::open_own,
-    whole::{OutputFile, hidden_sibling},
-};
+use super::{Disk, OutputFile, hidden_sibling};
 use crate::output::OutputError;
 
 /// Sees that files can be made beside `path`. What is there stays as it is.
@@ -15,12 +12,12 @@ use crate::output::OutputError;
 pub(in crate::output) fn probe_sibling(path: &Path) -> Result<(), OutputError> {
     OutputFile::check_directory(path)?;
     let probe = hidden_sibling(path, ".probe");
-    let removed = || match std::fs::remove_file(&probe) {
-        // Another process has looked at the same moment.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
+    let disk = Disk::default();
+    let probed = match disk.create(&probe) {
+        // Another process looks at the same moment.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        probed => probed.and_then(|_| disk.remove(&probe)).map(drop),
     };
-    let probed = open_own(&probe).and_then(|_| removed());
     probed.map_err(|source| OutputError::Io { path: path.to_owned(), source })
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::whole::parent;
+use super::parent;
 
 /// Bytes free for us on the file system of a path, whose end may not exist yet; none if it cannot be told.
 pub fn free_space(path: &Path) -> Option<u64> {

@@ -37,6 +37,12 @@ impl Dtype {
         }
     }
 
+    /// Bytes of a tensor of this shape.
+    pub(in crate::output) fn bytes(self, shape: &[usize]) -> u64 {
+        // What is read of a shape may be any numbers; no file is as long as this.
+        shape.iter().fold(self.size() as u64, |bytes, &size| bytes.saturating_mul(size as u64))
+    }
+
     /// Writes values in this type, little-endian.
     pub(in crate::output) fn write(self, writer: &mut dyn Write, values: &[f32]) -> io::Result<()> {
         // Through a buffer of bounded size, so that a large tensor is not held twice.

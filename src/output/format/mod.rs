@@ -1,4 +1,4 @@
-//! How tensors are laid out in bytes: one file for each format.
+//! How the bytes of a file are laid out: one file for each format.
 
 mod dtype;
 pub(super) mod npy;
@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use super::{Array, Metadata};
+use super::{Content, Metadata};
 
 pub use dtype::Dtype;
 
@@ -20,41 +20,56 @@ pub enum Format {
     Npy,
     /// `.safetensors`, named tensors and metadata.
     Safetensors,
+    /// `.tar`, samples as WebDataset lays them out.
+    Tar,
+    /// `.png`, a picture that is drawn.
+    Png,
 }
 
 impl Format {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Npy, Self::Safetensors];
+    /// The formats of tensors.
+    pub const OF_TENSORS: [Self; 3] = [Self::Npy, Self::Safetensors, Self::Tar];
 
     /// The name, which is the extension too.
     pub fn name(self) -> &'static str {
         match self {
             Self::Npy => "npy",
             Self::Safetensors => "safetensors",
+            Self::Tar => "tar",
+            Self::Png => "png",
         }
     }
 
     /// The format that a file's extension names.
     pub fn of_path(path: &Path) -> Option<Self> {
         let extension = path.extension()?;
-        Self::ALL.into_iter().find(|format| extension == format.name())
+        let is_named = |format: &Self| match format {
+            Self::Png => extension.eq_ignore_ascii_case(format.name()),
+            format => extension == format.name(),
+        };
+        Self::OF_TENSORS.into_iter().chain([Self::Png]).find(is_named)
     }
 
-    /// Writes tensors as a whole file of this format. An `.npy` holds one, and has no room for `metadata`; several
-    /// make several files, one after the other, as `numpy.load` reads them in turn.
+    /// Writes one image as a whole file. An `.npy` holds one tensor, and has no room for `metadata`; several make several files, one
+    /// after the other, as `numpy.load` reads them in turn.
     ///
     /// # Errors
     /// `writer` fails.
     pub fn write(
         self,
         writer: &mut dyn Write,
-        arrays: &[Array],
+        content: Content<'_>,
         dtype: Dtype,
         metadata: &Metadata,
     ) -> io::Result<()> {
-        match self {
-            Self::Npy => arrays.iter().try_for_each(|array| npy::write(writer, array, dtype)),
-            Self::Safetensors => safetensors::write(writer, arrays, dtype, metadata),
+        match (self, content) {
+            (_, Content::Picture(bytes)) => writer.write_all(bytes),
+            (Self::Safetensors, Content::Tensors(arrays)) => {
+                safetensors::write(writer, arrays, dtype, metadata)
+            }
+            (_, Content::Tensors(arrays)) => {
+                arrays.iter().try_for_each(|array| npy::write(writer, array, dtype))
+            }
         }
     }
 }

@@ -3,17 +3,13 @@
 //! Magic, version, a header length in two bytes, a Python dict literal padded with spaces to a multiple of 64
 //! bytes in all, then the elements (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>).
 
-use std::{
-    fs::File,
-    io::{self, Read, Write},
-    path::Path,
-};
+use std::io::{self, Write};
 
 use super::Dtype;
 use crate::output::Array;
 
 /// How a file of version 1.0 begins.
-const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
+pub(in crate::output) const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
 
 /// Writes `array` in C order. The caller has refused bfloat16, which the format cannot name.
 pub(in crate::output) fn write(writer: &mut dyn Write, array: &Array, dtype: Dtype) -> io::Result<()> {
@@ -26,69 +22,15 @@ pub(in crate::output) fn bytes(array: &Array, dtype: Dtype) -> io::Result<u64> {
     Ok((header(&array.shape, dtype)?.len() + array.values.len() * dtype.size()) as u64)
 }
 
-/// Bytes of [`stack_header`], whatever the number of rows.
-pub(in crate::output) const STACK_HEADER: usize = 128;
+/// Bytes of a header of few dimensions, whatever their sizes.
+pub(in crate::output) const HEADER: usize = 128;
 
 /// Everything before the elements of a stack of `rows` rows.
 pub(in crate::output) fn stack_header(rows: usize, row: &[usize], dtype: Dtype) -> io::Result<Vec<u8>> {
     let shape: Vec<usize> = [rows].into_iter().chain(row.iter().copied()).collect();
     let header = header(&shape, dtype)?;
     // 128 bytes hold a dozen dimensions; more than three or four no tensor here has.
-    if header.len() == STACK_HEADER { Ok(header) } else { Err(io::Error::other("too many dimensions")) }
-}
-
-/// Whether a file is a whole stack of so many rows, by its header and its length. A missing one is not.
-pub(in crate::output) fn is_stack(path: &Path, rows: usize) -> io::Result<bool> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        opened => opened?,
-    };
-    let length = file.metadata()?.len();
-    let Some((sizes, element)) = read_header(&mut file)? else { return Ok(false) };
-    Ok(sizes.first() == Some(&rows) && length - STACK_HEADER as u64 == bytes_of(&sizes, element))
-}
-
-/// Whether a file ends before its header says, or within it. Something else of that name is not cut.
-pub(in crate::output) fn is_cut(path: &Path) -> io::Result<bool> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    if length < STACK_HEADER as u64 {
-        let mut start = Vec::new();
-        Read::by_ref(&mut file).take(MAGIC.len() as u64).read_to_end(&mut start)?;
-        return Ok(MAGIC.starts_with(&start));
-    }
-    Ok(read_header(&mut file)?
-        .is_some_and(|(sizes, element)| length - (STACK_HEADER as u64) < bytes_of(&sizes, element)))
-}
-
-/// The shape of each row of a stack.
-///
-/// # Errors
-/// It is none, or the disk fails.
-pub(in crate::output) fn row_shape(path: &Path) -> io::Result<Vec<usize>> {
-    match read_header(&mut File::open(path)?)? {
-        Some((mut sizes, _)) if !sizes.is_empty() => Ok(sizes.split_off(1)),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "is no stack that was made here")),
-    }
-}
-
-fn bytes_of(sizes: &[usize], element: u64) -> u64 {
-    sizes.iter().fold(element, |bytes, &size| bytes.saturating_mul(size as u64))
-}
-
-/// The sizes in a stack's header, and the bytes of an element; none if there is no such header.
-fn read_header(file: &mut File) -> io::Result<Option<(Vec<usize>, u64)>> {
-    let mut start = [0; STACK_HEADER];
-    match file.read_exact(&mut start) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        read => read?,
-    }
-    let text = String::from_utf8_lossy(&start);
-    let shape =
-        text.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')')).map(|(shape, _)| shape);
-    let sizes = shape.map(|shape| shape.split(',').filter_map(|size| size.trim().parse().ok()).collect());
-    let element = if text.contains("'<f2'") { Dtype::F16.size() } else { Dtype::F32.size() } as u64;
-    Ok(sizes.map(|sizes| (sizes, element)))
+    if header.len() == HEADER { Ok(header) } else { Err(io::Error::other("too many dimensions")) }
 }
 
 /// Everything before the elements.
@@ -106,7 +48,7 @@ fn header(shape: &[usize], dtype: Dtype) -> io::Result<Vec<u8>> {
     };
     let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
     let unpadded = MAGIC.len() + 2 + dict.len() + 1;
-    let padding = unpadded.next_multiple_of(ALIGNMENT).max(STACK_HEADER) - unpadded;
+    let padding = unpadded.next_multiple_of(ALIGNMENT).max(HEADER) - unpadded;
     let length = u16::try_from(dict.len() + padding + 1).map_err(io::Error::other)?;
     let mut header = MAGIC.to_vec();
     header.extend(length.to_le_bytes());

@@ -5,25 +5,81 @@
 
 use std::io::{self, Write};
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-
 use super::Dtype;
 use crate::output::{Array, Metadata};
 
-/// A tensor's line in the header.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::output) struct Entry {
-    pub(in crate::output) key: String,
-    pub(in crate::output) shape: Vec<usize>,
+/// The header's text can be no longer: that is the limit of the format's own readers (`MAX_HEADER_SIZE`).
+pub(in crate::output) const LARGEST_HEADER: u64 = 100_000_000;
+
+/// The tensors' bytes start at a multiple of this.
+pub(in crate::output) const ALIGNMENT: u64 = 8;
+
+/// The header's JSON, which grows tensor by tensor; these lie one after the other.
+#[derive(Debug)]
+pub(in crate::output) struct Header {
+    text: String,
+    /// Where the next tensor begins.
+    end: u64,
+    dtype: Dtype,
 }
 
-impl Entry {
-    pub(in crate::output) fn bytes(&self, dtype: Dtype) -> u64 {
-        let sizes = self.shape.iter().map(|&size| size as u64);
-        // A journal's line may be garbled; no file is as long as this.
-        sizes.fold(dtype.size() as u64, u64::saturating_mul)
+impl Header {
+    /// A header without tensors.
+    pub(in crate::output) fn new(metadata: &Metadata, dtype: Dtype) -> Self {
+        let metadata = serde_json::to_string(metadata).expect("metadata have only string keys");
+        Self { text: format!("{{\"__metadata__\":{metadata}"), end: 0, dtype }
     }
+
+    /// Adds the next tensor.
+    pub(in crate::output) fn add(&mut self, key: &str, shape: &[usize]) {
+        let (start, end) = (self.end, self.end.saturating_add(self.dtype.bytes(shape)));
+        let key = serde_json::to_string(key).expect("a string");
+        self.text += &line(&key, shape, start, end, self.dtype);
+        self.end = end;
+    }
+
+    /// Bytes of its text.
+    pub(in crate::output) fn len(&self) -> u64 {
+        self.text.len() as u64 + 1
+    }
+
+    /// Its length and it, padded with spaces up to `start`, where the tensors begin.
+    pub(in crate::output) fn frame(mut self, start: u64) -> Vec<u8> {
+        self.text.push('}');
+        let mut bytes = (start - 8).to_le_bytes().to_vec();
+        bytes.extend(self.text.bytes());
+        bytes.resize(start as usize, b' ');
+        bytes
+    }
+}
+
+/// Where tensors begin after a header of so many bytes.
+pub(in crate::output) fn start_after(header: u64) -> u64 {
+    8 + header.next_multiple_of(ALIGNMENT)
+}
+
+/// A tensor in the header, given its key as JSON.
+fn line(key: &str, shape: &[usize], start: u64, end: u64, dtype: Dtype) -> String {
+    let name = match dtype {
+        Dtype::F32 => "F32",
+        Dtype::F16 => "F16",
+        Dtype::Bf16 => "BF16",
+    };
+    let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    format!(",{key}:{{\"dtype\":\"{name}\",\"shape\":[{shape}],\"data_offsets\":[{start},{end}]}}")
+}
+
+/// Bytes of [`line`].
+pub(in crate::output) fn line_bytes(key: u64, shape: &[usize], start: u64, end: u64, dtype: Dtype) -> u64 {
+    key + line("", shape, start, end, dtype).len() as u64
+}
+
+/// The header of a file of whole tensors, and where these begin.
+fn header(arrays: &[Array], dtype: Dtype, metadata: &Metadata) -> Vec<u8> {
+    let mut header = Header::new(metadata, dtype);
+    arrays.iter().for_each(|array| header.add(&array.name, &array.shape));
+    let start = start_after(header.len());
+    header.frame(start)
 }
 
 /// Writes a file of whole tensors.
@@ -33,39 +89,8 @@ pub(in crate::output) fn write(
     dtype: Dtype,
     metadata: &Metadata,
 ) -> io::Result<()> {
-    let entry = |array: &Array| Entry { key: array.name.clone(), shape: array.shape.clone() };
-    let text = header_text(&arrays.iter().map(entry).collect::<Vec<_>>(), dtype, metadata);
-    writer.write_all(&frame(&text, text.len().next_multiple_of(ALIGNMENT)))?;
+    writer.write_all(&header(arrays, dtype, metadata))?;
     arrays.iter().try_for_each(|array| dtype.write(writer, &array.values))
-}
-
-/// The tensors' bytes start at a multiple of this.
-pub(in crate::output) const ALIGNMENT: usize = 8;
-
-/// The header's JSON, for tensors that lie one after the other.
-pub(in crate::output) fn header_text(entries: &[Entry], dtype: Dtype, metadata: &Metadata) -> String {
-    let name = match dtype {
-        Dtype::F32 => "F32",
-        Dtype::F16 => "F16",
-        Dtype::Bf16 => "BF16",
-    };
-    let mut header = Map::from_iter([("__metadata__".to_owned(), json!(metadata))]);
-    let mut start = 0;
-    for entry in entries {
-        let end = start + entry.bytes(dtype);
-        let line = json!({"dtype": name, "shape": entry.shape, "data_offsets": [start, end]});
-        header.insert(entry.key.clone(), line);
-        start = end;
-    }
-    Value::Object(header).to_string()
-}
-
-/// Length and header, padded with spaces to `room` bytes after the length.
-pub(in crate::output) fn frame(text: &str, room: usize) -> Vec<u8> {
-    let mut bytes = (room as u64).to_le_bytes().to_vec();
-    bytes.extend(text.bytes());
-    bytes.resize(8 + room, b' ');
-    bytes
 }
 
 #[cfg(test)]
@@ -92,5 +117,20 @@ mod tests {
             let (_, header) = ::safetensors::SafeTensors::read_metadata(&file).unwrap();
             assert_eq!(header.metadata().as_ref().unwrap()["model"], "a \"quoted\" nåme");
         }
+    }
+
+    #[test]
+    fn a_line_takes_as_much_as_is_said() {
+        let mut header = Header::new(&Metadata::new(), Dtype::F16);
+        let mut expected = header.len();
+        for (key, shape) in [("a", &[1, 2][..]), ("b \"c\"\u{1}", &[3, 40, 500]), ("ü", &[])] {
+            let (start, end) = (header.end, header.end + Dtype::F16.bytes(shape));
+            let escaped = serde_json::to_string(key).unwrap().len() as u64;
+            expected += line_bytes(escaped, shape, start, end, Dtype::F16);
+            header.add(key, shape);
+        }
+        assert_eq!(header.len(), expected);
+        let start = start_after(expected);
+        assert_eq!(header.frame(start).len() as u64, start);
     }
 }

@@ -1,0 +1,99 @@
+//! The images of a run, with those that are complete left out.
+
+use std::sync::Arc;
+
+use crate::{
+    input::{Images, Item, Source, Stat},
+    output::{Contents, Found, OutputError, Plan, Standing},
+};
+
+/// The images of a run.
+#[derive(Debug)]
+pub(super) enum Listing {
+    /// All are known in advance.
+    Known {
+        /// Those that are to be done, in order; what could not be read is among them.
+        left: Vec<Item>,
+        /// Those that are complete, each with its place among the others: how many of these come before it.
+        complete: Vec<(usize, Item)>,
+    },
+    /// They come as somebody lists them.
+    Listed(Images),
+}
+
+impl Listing {
+    /// Leaves out what is complete, as far as the images are known.
+    ///
+    /// # Errors
+    /// A file of unknown origin is in the place of an output.
+    pub(super) fn of(
+        images: Images,
+        plan: &Plan,
+        contents: &Contents,
+        found: Option<&Arc<Found>>,
+    ) -> Result<Self, OutputError> {
+        let Images::Known { items, .. } = images else { return Ok(Self::Listed(images)) };
+        let Some(found) = found else { return Ok(Self::Known { left: items, complete: Vec::new() }) };
+        let (mut left, mut complete) = (Vec::new(), Vec::new());
+        for item in items {
+            match standing(&item, plan, contents, found) {
+                Standing::Complete => complete.push((left.len(), item)),
+                Standing::Foreign(path) => return Err(OutputError::Foreign { path }),
+                Standing::New | Standing::Unsure => left.push(item),
+            }
+        }
+        Ok(Self::Known { left, complete })
+    }
+
+    /// How many there are, if that is known.
+    pub(super) fn count(&self) -> Option<u64> {
+        match self {
+            Self::Known { left, complete } => Some((left.len() + complete.len()) as u64),
+            Self::Listed(_) => None,
+        }
+    }
+
+    /// How many are to be done, if that is known.
+    pub(super) fn remaining(&self) -> Option<u64> {
+        match self {
+            Self::Known { left, .. } => Some(left.len() as u64),
+            Self::Listed(_) => None,
+        }
+    }
+
+    /// Those that are to be done, as far as they are known in advance.
+    pub(super) fn left(&self) -> &[Item] {
+        match self {
+            Self::Known { left, .. } => left,
+            Self::Listed(_) => &[],
+        }
+    }
+}
+
+/// How far an image, or a tar that is repeated, is.
+pub(super) fn standing(item: &Item, plan: &Plan, contents: &Contents, found: &Found) -> Standing {
+    let stat = || {
+        let Stat { bytes, modified_ns } = item.source.stat();
+        (bytes, modified_ns)
+    };
+    match &item.source {
+        // What could not be read has none.
+        Source::Unreadable(..)
+        | Source::SeveralImages(..)
+        | Source::ShardEnd { .. }
+        | Source::NoList { .. } => Standing::New,
+        Source::Shard(_) if plan.repeats_tars() => {
+            if found.is_tar_done(&item.key(), &item.name, stat()) {
+                return Standing::Complete;
+            }
+            match found.foreign_tar(&item.name).filter(|_| !contents.overwrite) {
+                Some(path) => Standing::Foreign(path),
+                None => Standing::New,
+            }
+        }
+        Source::Shard(_) => Standing::New,
+        Source::File(_) | Source::Stdin | Source::Member { .. } => {
+            found.standing(contents, &item.key(), &item.name, stat)
+        }
+    }
+}

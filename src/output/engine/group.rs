@@ -1,0 +1,84 @@
+//! What is committed together.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::Engine;
+use crate::output::disk::{DiskFile, parent};
+
+/// What was written since the last commit.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// Files of many images that are whole and not synced.
+    pub(super) whole: Vec<DiskFile>,
+    /// Whether the file that takes more has taken some.
+    pub(super) has_grown: bool,
+    /// Directories with names that lines will speak of.
+    pub(super) fresh: BTreeSet<PathBuf>,
+    /// Files that are to be replaced: they go before a line vouches for what comes.
+    pub(super) replaced: Vec<PathBuf>,
+    /// Files that are whole, and the names that they are to get.
+    pub(super) names: Vec<(PathBuf, PathBuf)>,
+    /// Files that are of no use any more.
+    pub(super) useless: Vec<PathBuf>,
+}
+
+impl Group {
+    pub(super) fn is_empty(&self) -> bool {
+        self.whole.is_empty()
+            && !self.has_grown
+            && self.replaced.is_empty()
+            && self.names.is_empty()
+            && self.useless.is_empty()
+    }
+}
+
+impl Engine {
+    /// Makes all of the group last. What has failed once is not tried again: lines would be there twice, and a second sync of data that
+    /// the system has given up tells nothing.
+    pub(super) fn commit_group(&mut self) -> io::Result<()> {
+        if self.has_failed {
+            return Err(io::Error::other("what was written before could not be made to last"));
+        }
+        self.has_failed = true;
+        self.try_commit()?;
+        self.has_failed = false;
+        Ok(())
+    }
+
+    fn try_commit(&mut self) -> io::Result<()> {
+        for file in &self.group.whole {
+            file.sync()?;
+        }
+        if let (Some(growing), true) = (&self.growing, self.group.has_grown) {
+            growing.file.sync()?;
+        }
+        self.sync_directories(&self.group.fresh)?;
+        for path in &self.group.replaced {
+            self.disk.remove(path)?;
+        }
+        self.sync_directories(&directories(&self.group.replaced))?;
+        self.manifest.commit()?;
+        for (from, to) in &self.group.names {
+            self.disk.rename(from, to)?;
+        }
+        self.sync_directories(&directories(self.group.names.iter().map(|(_, to)| to)))?;
+        for path in &self.group.useless {
+            self.disk.remove(path)?;
+        }
+        self.group = Group::default();
+        Ok(())
+    }
+
+    fn sync_directories(&self, directories: &BTreeSet<PathBuf>) -> io::Result<()> {
+        directories.iter().try_for_each(|directory| self.disk.sync_directory(directory))
+    }
+}
+
+/// The directories of files.
+fn directories<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> BTreeSet<PathBuf> {
+    files.into_iter().map(|file| parent(file)).map(Path::to_owned).collect()
+}

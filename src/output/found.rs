@@ -1,0 +1,313 @@
+//! What is there of an output already: looked at once, and shared by all who ask.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use super::{
+    Contents, OutputError,
+    collection::{Collection, Way},
+    disk::{hidden_sibling, place_of},
+    manifest::{Head, In, Sha256Bytes, State, Stored, is_manifest},
+    older,
+    settle::{length, length_of_file, settle},
+};
+
+/// A place of many images, as it was found and as this run changes it.
+#[derive(Debug)]
+pub struct Found {
+    pub(super) collection: Collection,
+    state: RwLock<State>,
+    /// What other parts of the job have written, where images have files of their own.
+    others: Vec<State>,
+    /// Bytes of the manifest when it was looked at; none where there is none that counts.
+    pub(super) seen: Option<u64>,
+    /// Files that are whole and lack their names: where they are, and the names that they are to get.
+    pub(super) unnamed: Vec<(PathBuf, PathBuf)>,
+    /// What a killed run left that is of no use.
+    pub(super) leftovers: Vec<PathBuf>,
+}
+
+/// How far an image's output is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is to be made.
+    New,
+    /// It is there, and its input is as it was.
+    Complete,
+    /// It is there, and what its input says of size or time is another: its bytes tell.
+    Unsure,
+    /// A file of unknown origin is in its place.
+    Foreign(PathBuf),
+}
+
+impl Found {
+    /// Looks at a place; nothing is touched.
+    ///
+    /// # Errors
+    /// Outputs of other settings, or of unknown origin, are there, or something that is damaged, or the disk fails.
+    pub(super) fn at(collection: &Collection, contents: &Contents) -> Result<Self, OutputError> {
+        let head = collection.head(contents);
+        let mut found = Self {
+            collection: collection.clone(),
+            state: RwLock::new(State::new(head.clone())),
+            others: Vec::new(),
+            seen: None,
+            unnamed: Vec::new(),
+            leftovers: Vec::new(),
+        };
+        if contents.overwrite {
+            return Ok(found);
+        }
+        older::refuse(collection)?;
+        found.others = collection.others(&head)?;
+        if let Some(mut state) = State::read(&collection.manifest())? {
+            collection.check(&state.head, &head)?;
+            found.seen = Some(length(&collection.manifest()).unwrap_or(0));
+            found.unnamed = settle(collection, &mut state)?;
+            *found.write() = state;
+        }
+        found.refuse_strangers()?;
+        found.leftovers = found.useless();
+        Ok(found)
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an earlier run has come to its end, and left nothing to be put in order.
+    pub fn is_finished(&self) -> bool {
+        self.read().has_ended && self.unnamed.is_empty() && self.leftovers.is_empty()
+    }
+
+    /// Refuses a file of many images that no manifest speaks of.
+    fn refuse_strangers(&self) -> Result<(), OutputError> {
+        let Way::Together(limit) = self.collection.way else { return Ok(()) };
+        let state = self.read();
+        let is_ours = |name: &String| state.file(name).is_some();
+        let is_set = limit.is_some() || self.collection.is_set(&state);
+        let next = self.collection.file_name(is_set.then(|| self.collection.next(&state)));
+        let path = self.collection.file(&next);
+        if !is_ours(&next) && fs::symlink_metadata(&path).is_ok() {
+            let manifest = self.collection.manifest();
+            let manifest = manifest.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let reason = match path.is_dir() {
+                true => "is a directory".into(),
+                false if self.seen.is_some() => {
+                    format!("exists, and {manifest} beside it does not say that it is ours")
+                }
+                false => format!("exists, and there is no {manifest} beside it that says what it is"),
+            };
+            return Err(OutputError::Taken { path, reason });
+        }
+        Ok(())
+    }
+
+    /// What a killed run left beside the output, and nobody needs.
+    fn useless(&self) -> Vec<PathBuf> {
+        let (collection, state) = (&self.collection, self.read());
+        let manifest = collection.manifest();
+        let mut found = vec![
+            collection.lock(),
+            collection.staging(),
+            hidden_sibling(&manifest, ".partial"),
+            hidden_sibling(&manifest, ".own"),
+        ];
+        for file in &state.files {
+            let partials = (1..=file.generation + 1)
+                .filter(|&generation| !(file.grows_from.is_some() && generation == file.generation));
+            found.extend(partials.map(|generation| collection.partial(&file.name, generation)));
+        }
+        if let Way::Together(_) = collection.way {
+            for name in [collection.file_name(None), collection.file_name(Some(collection.next(&state)))] {
+                if state.file(&name).is_none() {
+                    found.push(collection.partial(&name, 1));
+                }
+            }
+        }
+        let needed: BTreeSet<&PathBuf> = self.unnamed.iter().map(|(from, _)| from).collect();
+        found.retain(|path| !needed.contains(path) && fs::symlink_metadata(path).is_ok());
+        found
+    }
+
+    /// What is known of an image that is written, by whomever.
+    pub(super) fn stored<T>(&self, key: &str, of: impl FnOnce(&Stored) -> T) -> Option<T> {
+        let state = self.read();
+        let mut all = std::iter::once(&*state).chain(&self.others);
+        all.find_map(|state| state.entries.get(key)).map(of)
+    }
+
+    /// How far an image is. `input` gives the size and the time of what is read for it, as far as they are
+    /// known; it is asked only of an image whose output is there.
+    pub fn standing(
+        &self,
+        contents: &Contents,
+        key: &str,
+        name: &Path,
+        input: impl FnOnce() -> (Option<u64>, Option<i64>),
+    ) -> Standing {
+        let state = self.read();
+        let stored = std::iter::once(&*state).chain(&self.others).find_map(|state| state.entries.get(key));
+        let own = (self.collection.way == Way::Each).then(|| self.collection.own_files(contents, name));
+        let Some(Stored { bytes, modified_ns, in_, .. }) = stored else {
+            let is_there = |file: &PathBuf| fs::symlink_metadata(file).is_ok();
+            let mut files = own.into_iter().flatten().map(|file| self.collection.path.join(file));
+            return match files.find(is_there) {
+                Some(path) if !contents.overwrite => Standing::Foreign(path),
+                _ => Standing::New,
+            };
+        };
+        if let (Some(own), In::Own(files)) = (own, in_) {
+            let is_whole = |(file, (name, length)): (&PathBuf, &(Box<str>, u64))| {
+                super::key(file) == **name
+                    && length_of_file(&self.collection.path.join(file)) == Some(*length)
+            };
+            if own.len() != files.len() || !own.iter().zip(files).all(is_whole) {
+                return Standing::New;
+            }
+        }
+        match input() {
+            (Some(size), Some(time)) if (Some(size), Some(time)) == (*bytes, *modified_ns) => {
+                Standing::Complete
+            }
+            _ => Standing::Unsure,
+        }
+    }
+
+    /// Whether an image was made of bytes of this digest.
+    pub fn is_of(&self, key: &str, sha256: Sha256Bytes) -> bool {
+        self.stored(key, |stored| stored.sha256.is_none_or(|found| found == sha256)).unwrap_or(false)
+    }
+
+    /// Whether nothing is left to be done of a tar that is repeated: all of its images were read and none has failed.
+    pub fn is_tar_done(&self, key: &str, name: &Path, input: (Option<u64>, Option<i64>)) -> bool {
+        let state = self.read();
+        let is_read = state.tars.get(key).is_some_and(|tar| {
+            tar.damage.is_none() && input.1.is_some() && (tar.input.bytes, tar.input.modified_ns) == input
+        });
+        let file = state.file(&Collection::tar_name(name)).map(|place| &state.files[place]);
+        is_read
+            && file.is_some_and(|file| file.sealed.is_some() && file.grows_from.is_none())
+            && !state.has_failed(key)
+    }
+
+    /// The file of a tar that is repeated, where one of unknown origin is in its place.
+    pub fn foreign_tar(&self, name: &Path) -> Option<PathBuf> {
+        let name = Collection::tar_name(name);
+        let path = self.collection.file(&name);
+        (self.read().file(&name).is_none() && fs::symlink_metadata(&path).is_ok()).then_some(path)
+    }
+}
+
+impl Collection {
+    /// The first line of the manifest.
+    pub(super) fn head(&self, contents: &Contents) -> Head {
+        Head::new(
+            self.describe(),
+            contents.tensors.iter().map(|tensor| tensor.name.clone()).collect(),
+            contents.settings.clone(),
+        )
+    }
+
+    /// Refuses what is there of other settings, or lies otherwise.
+    fn check(&self, found: &Head, head: &Head) -> Result<(), OutputError> {
+        if found.layout != head.layout {
+            let manifest = self.manifest();
+            let manifest = manifest.file_name().unwrap_or_default().to_string_lossy();
+            let reason =
+                format!("{manifest} there is of another layout: {}, not {}", found.layout, head.layout);
+            return Err(OutputError::Taken { path: self.path.clone(), reason });
+        }
+        found.settings.check(&head.settings, &self.path, "holds outputs of other settings")
+    }
+
+    /// What the other parts of a job, or an undivided run, have written into the same directory.
+    fn others(&self, head: &Head) -> Result<Vec<State>, OutputError> {
+        if self.way != Way::Each {
+            return Ok(Vec::new());
+        }
+        let own = self.manifest();
+        let mut others = Vec::new();
+        for path in self.manifests()?.into_iter().filter(|path| *path != own) {
+            if let Some(state) = State::read(&path)? {
+                self.check(&state.head, head)?;
+                others.push(state);
+            }
+        }
+        Ok(others)
+    }
+
+    /// The manifests in a directory, of whatever part; one beside a file.
+    pub(super) fn manifests(&self) -> Result<Vec<PathBuf>, OutputError> {
+        if !self.is_directory() {
+            return Ok(vec![self.manifest()]);
+        }
+        manifests(&self.path).map_err(|source| OutputError::Io { path: self.path.clone(), source })
+    }
+
+    /// Whether there are numbered files.
+    pub(super) fn is_set(&self, state: &State) -> bool {
+        state.files.iter().any(|file| self.number(&file.name).is_some())
+    }
+
+    /// The number of the next file of a set.
+    pub(super) fn next(&self, state: &State) -> usize {
+        state.files.iter().filter_map(|file| self.number(&file.name)).max().map_or(0, |number| number + 1)
+    }
+}
+
+/// The files in a directory that are named as its manifests.
+fn manifests(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        entries => {
+            for entry in entries? {
+                let name = entry?.file_name();
+                let middle =
+                    name.to_str().and_then(|name| name.strip_prefix("manifest.")?.strip_suffix("jsonl"));
+                if middle.is_some_and(|middle| {
+                    middle.is_empty() || middle.starts_with("part-") && middle.contains("-of-")
+                }) {
+                    found.push(directory.join(name));
+                }
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The directory of outputs, or that of a set, which a file belongs to.
+pub(super) fn owner_of(file: &Path) -> Option<PathBuf> {
+    let whole = place_of(file);
+    let names = |manifest: &Path, directory: &Path| {
+        let state = State::read(manifest).ok().flatten()?;
+        let name = super::key(whole.strip_prefix(directory).ok()?);
+        state.names().any(|found| found == name).then(|| directory.to_owned())
+    };
+    let beside = whole.parent().into_iter().flat_map(|directory| {
+        let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+        let is_beside =
+            |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().ends_with(b".manifest.jsonl");
+        entries.filter(is_beside).map(move |entry| (entry.path(), directory))
+    });
+    let above = whole.ancestors().skip(1).flat_map(|directory| {
+        manifests(directory).unwrap_or_default().into_iter().map(move |manifest| (manifest, directory))
+    });
+    beside.chain(above).find_map(|(manifest, directory)| names(&manifest, directory))
+}
+
+/// Whether a directory holds outputs that were made here.
+pub(crate) fn is_of_outputs(directory: &Path) -> bool {
+    manifests(directory).is_ok_and(|found| found.iter().any(|path| is_manifest(path)))
+        || older::is_directory(directory)
+}

@@ -1,0 +1,50 @@
+//! Rows of one `.npy`, in order. Which image each row is, the manifest says.
+
+use std::{io, path::Path};
+
+use super::Layout;
+use crate::output::{
+    Contents, Image, OutputError,
+    disk::DiskFile,
+    format::npy::{self, HEADER},
+    manifest::{FileState, Held},
+};
+
+#[derive(Debug)]
+pub(super) struct Stack;
+
+impl Layout for Stack {
+    fn check(&self, path: &Path, contents: &Contents) -> Result<(), OutputError> {
+        match contents.tensors.len() {
+            1 => Ok(()),
+            tensors => Err(OutputError::OneTensor { path: path.to_owned(), tensors }),
+        }
+    }
+
+    fn head_bytes(&self, _contents: &Contents) -> u64 {
+        HEADER as u64
+    }
+
+    /// A row has no leading dimension of 1: that is where the stack grows.
+    fn shape<'a>(&self, shape: &'a [usize]) -> &'a [usize] {
+        shape.strip_prefix(&[1]).unwrap_or(shape)
+    }
+
+    /// All rows have one shape.
+    fn admits(&self, first: Option<&Held>, image: &Image<'_>, _name: &str) -> Result<(), String> {
+        let found = image.content.tensors().first().map(|array| self.shape(&array.shape)).unwrap_or_default();
+        match first.map(|held| &*held.shapes[0]) {
+            Some(row) if row != found => Err(format!(
+                "{} has shape {found:?}, the rows before have {row:?}; \
+                 .safetensors, .tar and a directory hold tensors of several shapes",
+                image.key
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn seal(&self, file: &mut DiskFile, contents: &Contents, state: &FileState) -> io::Result<()> {
+        let row = state.held.first().map(|held| &*held.shapes[0]).unwrap_or_default();
+        file.write_start(&npy::stack_header(state.held.len(), row, contents.dtype)?)
+    }
+}

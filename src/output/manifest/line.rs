@@ -1,0 +1,270 @@
+//! The lines of a manifest.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::value::RawValue;
+
+use crate::output::Metadata;
+
+/// The version of what is written here. A newer one is refused.
+pub(super) const VERSION: u32 = 1;
+
+/// One of them.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::output) enum Line {
+    /// The first line: what every output of this place is made with.
+    Manifest(Head),
+    /// A run begins to write.
+    Begin(Begin),
+    /// A file of many entries is begun, or begun anew.
+    File(Begun),
+    /// An image is in its file, or in files of its own.
+    Entry(Entry),
+    /// An image has no features, and why.
+    Failed(Failed),
+    /// A tar among the inputs was read to its end.
+    Tar(TarRead),
+    /// A file of many entries is whole and has its name.
+    Sealed(Sealed),
+    /// A run has come to its end.
+    End(End),
+}
+
+/// What every output of a place is made with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::output) struct Head {
+    pub(in crate::output) version: u32,
+    /// How entries lie in files: `npy`, `safetensors`, `tar` or `png`, and `directory of` one of them.
+    pub(in crate::output) layout: String,
+    /// The tensors of an entry, in order.
+    pub(in crate::output) tensors: Vec<String>,
+    pub(in crate::output) settings: Metadata,
+}
+
+impl Head {
+    pub(in crate::output) fn new(layout: String, tensors: Vec<String>, settings: Metadata) -> Self {
+        Self { version: VERSION, layout, tensors, settings }
+    }
+}
+
+/// Who writes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::output) struct Begin {
+    pub(in crate::output) tool_version: String,
+    /// What the run computes with; machines differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::output) compute: Option<String>,
+}
+
+/// A file of many entries that grows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::output) struct Begun {
+    /// Its name, from where the manifest is.
+    pub(in crate::output) file: String,
+    /// Bytes before its entries.
+    pub(in crate::output) start: u64,
+    /// How many entries it takes over of what had the name before; later ones are void.
+    #[serde(default)]
+    pub(in crate::output) held: usize,
+}
+
+/// An image that is written.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::output) struct Entry {
+    /// The image's path below the input that it came from; of a tar's member the tar's path and the member's.
+    pub(in crate::output) key: String,
+    pub(in crate::output) input: InputFacts,
+    /// What a tar calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::output) sample: Option<String>,
+    /// Where it lies: in one place, or where each tensor has a file, in one for each.
+    pub(in crate::output) at: Vec<Place>,
+    /// The tensors' shapes, in order.
+    pub(in crate::output) shapes: Vec<Vec<usize>>,
+    /// What reports say of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::output) facts: Option<Box<RawValue>>,
+}
+
+/// Some bytes of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::output) struct Place {
+    /// Its name, from where the manifest is.
+    pub(in crate::output) file: String,
+    /// Where they begin, from the file's first entry on.
+    #[serde(default)]
+    pub(in crate::output) offset: u64,
+    pub(in crate::output) length: u64,
+    #[serde(with = "hexadecimal")]
+    pub(in crate::output) crc32: u32,
+}
+
+/// An input as it was when it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputFacts {
+    /// As it was given.
+    pub path: String,
+    /// Its size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// When it was last changed, in nanoseconds of Unix time; none of what has no such time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified_ns: Option<i64>,
+    /// Of its bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256Bytes>,
+}
+
+/// A digest, in JSON as hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sha256Bytes(pub [u8; 32]);
+
+/// An image that has no features.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::output) struct Failed {
+    pub(in crate::output) key: String,
+    /// The key of the tar that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::output) tar: Option<String>,
+    pub(in crate::output) input: InputFacts,
+    pub(in crate::output) stage: String,
+    pub(in crate::output) reason: String,
+}
+
+/// A tar that was read to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::output) struct TarRead {
+    pub(in crate::output) key: String,
+    pub(in crate::output) input: InputFacts,
+    /// Where and how it is damaged, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::output) damage: Option<String>,
+}
+
+/// A file that is whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::output) struct Sealed {
+    pub(in crate::output) file: String,
+    pub(in crate::output) length: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::output) enum End {
+    /// All inputs were looked at.
+    Complete,
+    /// It was stopped before.
+    Stopped,
+}
+
+/// What ends a line, but for the digits.
+const CHECK: &[u8] = br#","crc32":""#;
+const DIGITS: usize = 8;
+const CHECK_LENGTH: usize = CHECK.len() + DIGITS + br#""}"#.len();
+
+impl Line {
+    /// The line's bytes, with its check and the line feed.
+    pub(in crate::output) fn encode(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).expect("a line has only string keys");
+        let check = crc32fast::hash(&bytes);
+        bytes.pop();
+        bytes.extend(CHECK);
+        bytes.extend(format!("{check:08x}\"}}\n").bytes());
+        bytes
+    }
+
+    /// Reads a line without its line feed; none if it is not as it was written.
+    pub(in crate::output) fn decode(line: &[u8]) -> Option<Self> {
+        let (body, check) = line.split_at_checked(line.len().checked_sub(CHECK_LENGTH)?)?;
+        let digits = check.strip_prefix(CHECK)?.strip_suffix(br#""}"#)?;
+        let digits = std::str::from_utf8(digits).ok()?;
+        let body = [body, b"}"].concat();
+        (format!("{:08x}", crc32fast::hash(&body)) == digits).then(|| serde_json::from_slice(&body).ok())?
+    }
+}
+
+/// Numbers of 32 bits as eight digits.
+mod hexadecimal {
+    use super::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(value: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{value:08x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        u32::from_str_radix(&text, 16).map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Sha256Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut text = String::with_capacity(64);
+        for byte in self.0 {
+            text.push(HEX[usize::from(byte >> 4)].into());
+            text.push(HEX[usize::from(byte & 15)].into());
+        }
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let mut bytes = [0; 32];
+        let digits = text.as_bytes().as_chunks::<2>().0;
+        if text.len() != 2 * bytes.len() {
+            return Err(de::Error::custom("a SHA-256 has 64 digits"));
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits) {
+            let pair = std::str::from_utf8(pair).map_err(de::Error::custom)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(de::Error::custom)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_not_as_it_was_written_is_none() {
+        let place = Place { file: "x.npy".into(), offset: 4, length: 8, crc32: 0xabc };
+        let input = InputFacts {
+            path: "a \"b\".png".into(),
+            bytes: Some(7),
+            modified_ns: Some(-5),
+            sha256: Some(Sha256Bytes([0xa5; 32])),
+        };
+        let facts = RawValue::from_string(r#"{"grid":[1,2]}"#.into()).unwrap();
+        let entry = Entry {
+            key: "b.png".into(),
+            input,
+            sample: None,
+            at: vec![place],
+            shapes: vec![vec![1, 2]],
+            facts: Some(facts),
+        };
+        let line = Line::Entry(entry).encode();
+        let text = std::str::from_utf8(&line).unwrap();
+        assert!(
+            text.starts_with(r#"{"entry":{"key":"b.png","input":{"path":"a \"b\".png","bytes":7"#),
+            "{text}"
+        );
+        assert!(text.contains(r#""crc32":"00000abc"}],"shapes":[[1,2]],"facts":{"grid":[1,2]}}"#), "{text}");
+        serde_json::from_str::<serde_json::Value>(text).expect("a line is JSON");
+        let bare = &line[..line.len() - 1];
+        let Some(Line::Entry(found)) = Line::decode(bare) else { panic!("{text}") };
+        assert_eq!(found.input.sha256, Some(Sha256Bytes([0xa5; 32])));
+        assert_eq!(Line::Entry(found).encode(), line);
+        for place in 0..bare.len() {
+            let mut other = bare.to_vec();
+            other[place] ^= 1;
+            assert!(Line::decode(&other).is_none(), "byte {place}");
+            assert!(Line::decode(&bare[..place]).is_none(), "cut at {place}");
+        }
+    }
+}

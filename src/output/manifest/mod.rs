@@ -1,0 +1,15 @@
+//! What is written, in one append-only file of checked lines: the journal while a run goes on, the index afterwards.
+//!
+//! `manifest.jsonl` in a directory, `x.manifest.jsonl` beside `x.npy` and its like; each part of a split job has its own. A line is a
+//! JSON object that ends in the CRC-32 of what stands before it. A line that was cut off or garbled, and all after it, has not happened.
+
+mod line;
+mod read;
+mod state;
+mod write;
+
+pub(super) use line::{Begin, Begun, End, Entry, Failed, Head, Line, Place, Sealed, TarRead};
+pub use line::{InputFacts, Sha256Bytes};
+pub(super) use read::is_manifest;
+pub(super) use state::{FileState, Held, In, State, Stored};
+pub(super) use write::Manifest;

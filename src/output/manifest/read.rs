@@ -1,0 +1,174 @@
+//! Reading a manifest, which nobody need have open.
+
+use std::{
+    fs::File,
+    io::{self, BufReader},
+    path::Path,
+};
+
+use serde::Deserialize;
+
+use super::line::{Head, Line, VERSION};
+use crate::{
+    bounded::{self, read_piece},
+    output::OutputError,
+};
+
+/// A line longer than that of an image with a hundred tensors and the longest name counts as garbled.
+const LONGEST_LINE: usize = 16 << 20;
+
+/// Hands over the lines after the first one, as far as they are whole; gives the first one, and where the last one ends. None if there
+/// is no such file.
+///
+/// # Errors
+/// It is no manifest, or a newer one, or the disk fails.
+pub(in crate::output) fn read(
+    path: &Path,
+    mut on: impl FnMut(Line),
+) -> Result<Option<(Head, u64)>, OutputError> {
+    let io_error = |source| OutputError::Io { path: path.to_owned(), source };
+    let file = match bounded::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(io_error)?,
+    };
+    let mut lines = Lines { reader: BufReader::with_capacity(1 << 18, file), end: 0 };
+    let first = lines.next_bytes().map_err(io_error)?.unwrap_or_default();
+    let head = head(path, &first)?;
+    while let Some(bytes) = lines.next_bytes().map_err(io_error)? {
+        let before = lines.end - bytes.len() as u64 - 1;
+        match Line::decode(&bytes) {
+            Some(line) => on(line),
+            None => {
+                lines.end = before;
+                break;
+            }
+        }
+    }
+    Ok(Some((head, lines.end)))
+}
+
+/// Whether a file is a manifest of ours, of whatever version.
+pub(in crate::output) fn is_manifest(path: &Path) -> bool {
+    let first = || {
+        let file = bounded::open(path).ok()?;
+        Lines { reader: BufReader::new(file), end: 0 }.next_bytes().ok()?
+    };
+    first().is_some_and(|line| {
+        matches!(head(path, &line), Ok(_) | Err(OutputError::Newer { .. } | OutputError::Older { .. }))
+    })
+}
+
+/// What the first line says.
+fn head(path: &Path, line: &[u8]) -> Result<Head, OutputError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        manifest: Version,
+    }
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    /// A line of what stood in a directory before there were versions.
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Unversioned {
+        #[serde(rename = "path")]
+        _path: String,
+    }
+    match Line::decode(line) {
+        Some(Line::Manifest(head)) if head.version == VERSION => return Ok(head),
+        _ => {}
+    }
+    let path = path.to_owned();
+    if let Ok(Versioned { manifest: Version { version } }) = serde_json::from_slice(line)
+        && version > VERSION
+    {
+        return Err(OutputError::Newer { path, version, known: VERSION });
+    }
+    if serde_json::from_slice::<Unversioned>(line).is_ok() {
+        return Err(OutputError::Older { path });
+    }
+    Err(OutputError::Taken { path, reason: "exists, and is no manifest of ours".into() })
+}
+
+struct Lines {
+    reader: BufReader<File>,
+    end: u64,
+}
+
+impl Lines {
+    /// The next line without its line feed; none at the end, and where the last one has none.
+    fn next_bytes(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let Some(piece) = read_piece(&mut self.reader, b'\n', LONGEST_LINE)? else { return Ok(None) };
+        let mut bytes = piece.bytes;
+        if bytes.pop() != Some(b'\n') {
+            return Ok(None);
+        }
+        self.end += piece.length;
+        Ok(Some(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Metadata;
+
+    fn head_line() -> Vec<u8> {
+        let head = Head {
+            version: VERSION,
+            layout: "npy".into(),
+            tensors: vec!["t".into()],
+            settings: Metadata::default(),
+        };
+        Line::Manifest(head).encode()
+    }
+
+    #[test]
+    fn what_is_cut_off_or_garbled_and_all_after_it_has_not_happened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("m");
+        let one = Line::End(super::super::End::Complete).encode();
+        let whole = [head_line(), one.clone(), one.clone(), one].concat();
+        let count = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let mut count = 0;
+            let (_, end) = read(&path, |_| count += 1).unwrap().unwrap();
+            (count, end)
+        };
+        assert_eq!(count(&whole), (3, whole.len() as u64));
+        let length = (whole.len() - head_line().len()) / 3;
+        let second_end = whole.len() - length;
+        assert_eq!(count(&whole[..whole.len() - 1]), (2, second_end as u64));
+        let mut garbled = whole.clone();
+        garbled[second_end - length / 2] = 0;
+        assert_eq!(count(&garbled), (1, (second_end - length) as u64));
+        // A hole of a gigabyte: what is kept of the line is no more than the limit.
+        std::fs::write(&path, &whole).unwrap();
+        File::options().append(true).open(&path).unwrap().set_len(1 << 30).unwrap();
+        let mut count = 0;
+        assert_eq!(read(&path, |_| count += 1).unwrap().unwrap().1, whole.len() as u64);
+        assert_eq!(count, 3);
+    }
+
+    #[test]
+    fn what_is_no_manifest_or_of_another_version_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("m");
+        assert!(read(&path, |_| ()).unwrap().is_none() && !is_manifest(&path));
+        for (text, part, is_ours) in [
+            ("", "is no manifest of ours", false),
+            ("mine\n", "is no manifest of ours", false),
+            ("{\"path\":\"a.png\",\"caption\":\"a cat\"}\n", "is no manifest of ours", false),
+            ("{\"path\":\"a.png\"}\n", "an earlier version", true),
+            ("{\"manifest\":{\"version\":2,\"what\":7},\"crc32\":\"00000000\"}\n", "a newer version", true),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = read(&path, |_| ()).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+            assert_eq!(is_manifest(&path), is_ours, "{text}");
+        }
+        std::fs::write(&path, head_line()).unwrap();
+        assert!(is_manifest(&path));
+    }
+}

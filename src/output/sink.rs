@@ -1,0 +1,71 @@
+//! An output that is open.
+
+use std::path::{Path, PathBuf};
+
+use super::{Image, InputFacts, OutputError};
+
+/// Takes images, one after the other.
+pub trait Sink: Send {
+    /// Writes an image, whole or not at all; it lasts once it is committed.
+    ///
+    /// # Errors
+    /// [`OutputError::Misplaced`] and [`OutputError::Foreign`] are this image's alone; all others end the run.
+    fn write(&mut self, image: &Image<'_>) -> Result<Written, OutputError>;
+
+    /// Notes that an image has no features, and why; `tar` is the key of the tar that it is in.
+    fn failed(&mut self, _key: &str, _tar: Option<&str>, _input: &InputFacts, _stage: &str, _reason: &str) {}
+
+    /// All images of a tar have been written that can be.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    fn end_tar(&mut self, _tar: &TarEnd<'_>) -> Result<(), OutputError> {
+        Ok(())
+    }
+
+    /// Whether something was written that a power cut could lose.
+    fn has_uncommitted(&self) -> bool {
+        false
+    }
+
+    /// Makes last what was written.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    fn commit(&mut self) -> Result<(), OutputError> {
+        Ok(())
+    }
+
+    /// Ends the run, and if all inputs were looked at, completes what is only complete at the end. Dropped without, what was committed
+    /// is resumed.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    fn finish(self: Box<Self>, _is_complete: bool) -> Result<(), OutputError> {
+        Ok(())
+    }
+}
+
+/// Where an image went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The files that a reader opens for it, if there are some: one for all tensors, or one for each.
+    pub outputs: Vec<PathBuf>,
+    /// What may surprise of the image's output.
+    pub warnings: Vec<String>,
+    /// What may surprise of the output as a whole.
+    pub notices: Vec<String>,
+}
+
+/// A tar among the inputs that was read to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct TarEnd<'a> {
+    /// Its path below the input that it came from.
+    pub key: &'a str,
+    /// The same as a path, for which what is made of it is named.
+    pub name: &'a Path,
+    /// As it was when it was opened.
+    pub input: &'a InputFacts,
+    /// Where and how it is damaged, if it is.
+    pub damage: Option<&'a str>,
+}
