@@ -3,11 +3,12 @@
 use ::image::{ImageFormat, RgbImage};
 
 use crate::error::DecodeError;
-use crate::guard::guarded;
+use crate::guard::{caught, guarded};
 use crate::limits::Limits;
 use crate::options::{DecodeOptions, ExifOrientation};
-use crate::raster::{Pixels, Raster};
-use crate::{bmp, format, gif, jpeg, orientation, png, pnm, tiff, webp};
+use crate::raster::{Metadata, Pixels, Raster};
+use crate::window::Window;
+use crate::{bmp, format, gif, jpeg, orientation, png, pnm, pool, tiff, webp};
 
 /// A decoded picture.
 #[derive(Debug)]
@@ -18,6 +19,27 @@ pub struct Decoded {
     pub format: ImageFormat,
     /// What a person should know about the pixels, one sentence each.
     pub warnings: Vec<String>,
+}
+
+/// A part of a decoded picture. When it is dropped, its memory is kept for the thread's next one.
+#[derive(Debug)]
+pub struct Part {
+    /// Its pixels.
+    pub rgb: RgbImage,
+    /// Left and top of it in the whole picture.
+    pub place: (u32, u32),
+    /// Width and height of the whole picture.
+    pub size: (u32, u32),
+    /// The format its content has.
+    pub format: ImageFormat,
+    /// What a person should know about the pixels, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        pool::give(std::mem::take(&mut self.rgb).into_raw());
+    }
 }
 
 /// A decoder of one format.
@@ -59,27 +81,93 @@ pub fn looks_like_image(start: &[u8]) -> bool {
 /// When the bytes are no picture of a known format, end too early, break their format's rules, use a feature that cannot be
 /// reproduced exactly, or hold more pixels than allowed. A panic of a decoder is an error too.
 pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeError> {
+    let mut part = decode_into(Vec::new(), bytes, options, Window::full)?;
+    let (rgb, warnings) = (std::mem::take(&mut part.rgb), std::mem::take(&mut part.warnings));
+    Ok(Decoded { rgb, format: part.format, warnings })
+}
+
+/// Decodes at least the part of a picture that `wanted` asks for when it is told width and height: where the rest is not made, this is
+/// faster. The pixels are those of [`decode`], and so are the errors, for all of the file is read.
+///
+/// ```
+/// use pillow_exact::{DecodeOptions, Window, decode_part};
+///
+/// let bytes = b"P3 2 1 255  255 0 0  0 0 255";
+/// let part = decode_part(bytes, &DecodeOptions::default(), |width, height| Window { rows: 0..height, columns: 1..width })?;
+/// assert_eq!(part.size, (2, 1));
+/// assert_eq!(part.rgb.get_pixel(1 - part.place.0, 0).0, [0, 0, 255]);
+/// # Ok::<(), pillow_exact::DecodeError>(())
+/// ```
+///
+/// # Errors
+/// As for [`decode`].
+pub fn decode_part(
+    bytes: &[u8],
+    options: &DecodeOptions,
+    wanted: impl FnOnce(u32, u32) -> Window,
+) -> Result<Part, DecodeError> {
+    decode_into(pool::take(), bytes, options, wanted)
+}
+
+/// With the pixels in `buffer`, where the format's decoder can.
+fn decode_into(
+    buffer: Vec<u8>,
+    bytes: &[u8],
+    options: &DecodeOptions,
+    wanted: impl FnOnce(u32, u32) -> Window,
+) -> Result<Part, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
     let decoder =
         DECODERS.iter().find(|decoder| (decoder.matches)(bytes)).ok_or(DecodeError::UnknownFormat)?;
-    guarded(decoder.name, || {
-        let limits = Limits { max_pixels: options.max_pixels };
-        let raster = (decoder.decode)(bytes, &limits)?;
-        let mut warnings = Vec::new();
-        if matches!(raster.pixels, Pixels::Grey16(_)) {
-            warnings.push(
-                "16-bit grey saturates at 255 in the reference, so the picture is nearly white".to_owned(),
-            );
-        }
-        let orientation = match options.exif_orientation {
-            ExifOrientation::Ignore => raster.metadata.upright.unwrap_or(1),
-            ExifOrientation::Apply => orientation::find(&raster.metadata),
+    let limits = Limits { max_pixels: options.max_pixels };
+    if decoder.format != ImageFormat::Jpeg {
+        return guarded(decoder.name, || {
+            let raster = (decoder.decode)(bytes, &limits)?;
+            let size = (raster.width, raster.height);
+            part(raster, size, (0, 0), decoder.format, options)
+        });
+    }
+    // Its decoder has no panics that are to be expected.
+    caught(decoder.name, || {
+        let mut size = (0, 0);
+        let wanted = |metadata: &Metadata, width, height| {
+            size = (width, height);
+            // What is turned is turned as a whole.
+            if turn(metadata, options) == 1 { wanted(width, height) } else { Window::full(width, height) }
         };
-        let rgb = orientation::apply(raster.into_rgb(options.alpha)?, orientation);
-        Ok(Decoded { rgb, format: decoder.format, warnings })
+        let (raster, window) = jpeg::decode_part(bytes, &limits, buffer, wanted)?;
+        part(raster, size, (window.columns.start, window.rows.start), decoder.format, options)
     })
+}
+
+/// The orientation that the options let count.
+fn turn(metadata: &Metadata, options: &DecodeOptions) -> u32 {
+    match options.exif_orientation {
+        ExifOrientation::Ignore => metadata.upright.unwrap_or(1),
+        ExifOrientation::Apply => orientation::find(metadata),
+    }
+}
+
+/// Makes RGB of a raster, which is the whole picture or a part of one that is not turned.
+fn part(
+    raster: Raster,
+    size: (u32, u32),
+    place: (u32, u32),
+    format: ImageFormat,
+    options: &DecodeOptions,
+) -> Result<Part, DecodeError> {
+    let mut warnings = Vec::new();
+    if matches!(raster.pixels, Pixels::Grey16(_)) {
+        warnings
+            .push("16-bit grey saturates at 255 in the reference, so the picture is nearly white".to_owned());
+    }
+    let is_whole = size == (raster.width, raster.height);
+    let orientation = turn(&raster.metadata, options);
+    let rgb = orientation::apply(raster.into_rgb(options.alpha)?, orientation);
+    let size = if is_whole { rgb.dimensions() } else { size };
+    Ok(Part { rgb, place, size, format, warnings })
 }
 
 #[cfg(test)]

@@ -27,10 +27,18 @@ pub(crate) fn guarded<T>(
         }));
     });
     let outer = GUARDED.replace(true);
-    // The decoder's state is dropped with the panic, so nothing half-done is seen afterwards.
-    let result = panic::catch_unwind(AssertUnwindSafe(work));
+    let result = caught(name, work);
     GUARDED.set(outer);
-    result.unwrap_or_else(|panic| {
+    result
+}
+
+/// Runs `work`; a panic in it is an error, of which the process's hook is told as of any other.
+pub(crate) fn caught<T>(
+    name: &'static str,
+    work: impl FnOnce() -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    // The decoder's state is dropped with the panic, so nothing half-done is seen afterwards.
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         Err(DecodeError::Panicked { format: name, reason: panic_reason(panic.as_ref()) })
     })
 }

@@ -3,13 +3,20 @@
 //! Pillow reads the markers itself to learn size, mode and metadata, then feeds libjpeg blocks of 64 KiB from a source that cannot
 //! be asked for bytes past the end. Both halves are followed here.
 
+mod colour;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod colour_avx2;
+mod frame;
 mod libjpeg;
+mod upsample;
 
 use crate::error::DecodeError;
 use crate::format::JPEG as FORMAT;
 use crate::limits::Limits;
 use crate::raster::{Metadata, Pixels, Raster};
 use crate::reader::Reader;
+use crate::window::Window;
 use libjpeg::{Colour, Failure};
 
 pub(crate) fn matches(bytes: &[u8]) -> bool {
@@ -26,6 +33,18 @@ struct Header {
 }
 
 pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeError> {
+    let full = |_: &Metadata, width, height| Window::full(width, height);
+    decode_part(bytes, limits, Vec::new(), full).map(|(raster, _)| raster)
+}
+
+/// Decodes what `wanted` asks for when it knows metadata, width and height, and what lies beside it where that is no more work. The
+/// picture is as large as the window that is returned with it. Pixels are put into `buffer`, whatever is in it.
+pub(crate) fn decode_part(
+    bytes: &[u8],
+    limits: &Limits,
+    buffer: Vec<u8>,
+    wanted: impl FnOnce(&Metadata, u32, u32) -> Window,
+) -> Result<(Raster, Window), DecodeError> {
     let header = read_header(bytes)?;
     let (width, height) = (u32::from(header.width), u32::from(header.height));
     limits.check(width.into(), height.into())?;
@@ -35,20 +54,26 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
         3 => Colour::Rgb,
         _ => Colour::Cmyk,
     };
-    let samples = libjpeg::decode(bytes, width, height, colour).map_err(|failure| match failure {
-        Failure::Truncated => DecodeError::Truncated { format: FORMAT },
-        Failure::OtherSize => DecodeError::invalid(FORMAT, "two frame headers of different size"),
-        Failure::Broken(message) => {
-            DecodeError::invalid(FORMAT, message.trim_end_matches('.').to_lowercase())
-        }
-    })?;
+    let window = wanted(&header.metadata, width, height);
+    let mut samples = buffer;
+    let window =
+        frame::decode(bytes, (width, height), colour, &window, &mut samples).map_err(
+            |failure| match failure {
+                Failure::Truncated => DecodeError::Truncated { format: FORMAT },
+                Failure::OtherSize => DecodeError::invalid(FORMAT, "two frame headers of different size"),
+                Failure::Broken(message) => {
+                    DecodeError::invalid(FORMAT, message.trim_end_matches('.').to_lowercase())
+                }
+            },
+        )?;
     let pixels = match colour {
         Colour::Grey => Pixels::Grey(samples),
         Colour::Rgb => Pixels::Rgb(samples),
         // Pillow assumes Adobe's convention for all: inks are stored inverted.
         Colour::Cmyk => Pixels::Cmyk(samples.into_iter().map(|ink| 255 - ink).collect()),
     };
-    Ok(Raster { metadata: header.metadata, ..Raster::new(width, height, pixels) })
+    let (width, height) = (window.columns.len() as u32, window.rows.len() as u32);
+    Ok((Raster { metadata: header.metadata, ..Raster::new(width, height, pixels) }, window))
 }
 
 /// Walks the markers as Pillow's plugin does, up to the first scan.

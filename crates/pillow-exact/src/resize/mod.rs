@@ -16,23 +16,8 @@ pub use canvas::Canvas;
 pub use filter::Filter;
 pub use passes::Rows;
 
+use crate::window::Window;
 use passes::{CHANNELS, Plane, Taps, horizontal_pass, vertical_pass};
-
-/// A rectangle of the resized picture, in its pixels.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Rows of the resized picture that are wanted.
-    pub rows: Range<u32>,
-    /// Columns of the resized picture that are wanted.
-    pub columns: Range<u32>,
-}
-
-impl Window {
-    /// The whole of a picture.
-    pub fn full(width: u32, height: u32) -> Self {
-        Self { rows: 0..height, columns: 0..width }
-    }
-}
 
 /// Resizes `source` to `width` × `height` and returns the part of the result inside `window`.
 ///

@@ -1,6 +1,4 @@
-//! Why libjpeg gives no samples, and the way out of its callbacks.
-
-use std::panic::resume_unwind;
+//! Why libjpeg gives no samples.
 
 /// Why there are no samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,11 +9,4 @@ pub(in crate::jpeg) enum Failure {
     OtherSize,
     /// libjpeg's own message.
     Broken(String),
-}
-
-/// Leaves libjpeg from within a callback.
-#[cold]
-pub(super) fn fail(failure: Failure) -> ! {
-    // Not a panic: no hook is called for it.
-    resume_unwind(Box::new(failure))
 }

@@ -14,6 +14,10 @@ use std::array::from_fn;
 
 use mozjpeg_sys::{jpeg_component_info, jpeg_decompress_struct};
 
+use super::shared::wanted;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Isa;
+
 /// libjpeg's type of an inverse DCT of one block.
 pub(super) type Method = unsafe extern "C-unwind" fn(
     *mut jpeg_decompress_struct,
@@ -24,14 +28,50 @@ pub(super) type Method = unsafe extern "C-unwind" fn(
 );
 
 /// A block, row by row.
-type Block<T> = [[T; 8]; 8];
+pub(super) type Block<T> = [[T; 8]; 8];
 
-/// [`inverse_dct`] as libjpeg calls it.
+/// The fastest inverse DCT, as libjpeg calls it.
+pub(super) fn best() -> Method {
+    #[cfg(target_arch = "x86_64")]
+    if Isa::best().is_avx2() {
+        // SAFETY: the CPU has AVX2.
+        return method::<Avx2>;
+    }
+    method::<Plain>
+}
+
+/// One way to compute it, which may be chosen where the CPU can.
+trait Kernel {
+    unsafe fn inverse_dct(coefficients: &Block<i16>, table: &Block<u16>) -> Block<u8>;
+}
+
+struct Plain;
+
+impl Kernel for Plain {
+    unsafe fn inverse_dct(coefficients: &Block<i16>, table: &Block<u16>) -> Block<u8> {
+        inverse_dct(coefficients, table)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+struct Avx2;
+
+#[cfg(target_arch = "x86_64")]
+impl Kernel for Avx2 {
+    #[inline(always)]
+    unsafe fn inverse_dct(coefficients: &Block<i16>, table: &Block<u16>) -> Block<u8> {
+        // SAFETY: the caller's promise that the CPU has AVX2.
+        unsafe { super::idct_avx2::inverse_dct(coefficients, table) }
+    }
+}
+
+/// Writes the samples of a block, unless nobody wants them.
 ///
 /// # Safety
 /// `component` is libjpeg's, `coefficients` a block of 64, and `rows` points to 8 rows with 8 samples from `column` on.
-pub(super) unsafe extern "C-unwind" fn method(
-    _: *mut jpeg_decompress_struct,
+/// The CPU can do what the kernel is made of.
+unsafe extern "C-unwind" fn method<K: Kernel>(
+    cinfo: *mut jpeg_decompress_struct,
     component: *mut jpeg_component_info,
     coefficients: *mut i16,
     rows: *mut *mut u8,
@@ -40,12 +80,15 @@ pub(super) unsafe extern "C-unwind" fn method(
     // SAFETY: the caller's promise. The table is set with a component's first scan; a component without a scan has
     // coefficients of 0 only.
     unsafe {
+        if !wanted(cinfo).has((*component).component_index as usize, column) {
+            return;
+        }
         let coefficients = &*coefficients.cast::<Block<i16>>();
         let table = match (*component).quant_table.as_ref() {
             Some(table) => &*(&raw const table.quantval).cast::<Block<u16>>(),
             None => &[[0; 8]; 8],
         };
-        for (row, samples) in inverse_dct(coefficients, table).iter().enumerate() {
+        for (row, samples) in K::inverse_dct(coefficients, table).iter().enumerate() {
             (*rows.add(row)).add(column as usize).cast::<[u8; 8]>().write(*samples);
         }
     }
@@ -66,10 +109,10 @@ fn inverse_dct(coefficients: &Block<i16>, table: &Block<u16>) -> Block<u8> {
 }
 
 /// Fractional bits of the factors.
-const CONST_BITS: u32 = 13;
+pub(super) const CONST_BITS: u32 = 13;
 
 /// Fractional bits that are kept between the passes.
-const PASS1_BITS: u32 = 2;
+pub(super) const PASS1_BITS: u32 = 2;
 
 /// The one-dimensional inverse DCT down each column, times √8, rounded to a whole number of 2^`SHIFT` units.
 #[inline(always)]
@@ -107,18 +150,18 @@ fn transform<const SHIFT: u32>(block: &Block<i16>) -> Block<i16> {
 }
 
 /// The factors, in units of 2^-13.
-const F_0_298: i16 = 2446;
-const F_0_390: i16 = 3196;
-const F_0_541: i16 = 4433;
-const F_0_765: i16 = 6270;
-const F_0_899: i16 = 7373;
-const F_1_175: i16 = 9633;
-const F_1_501: i16 = 12_299;
-const F_1_847: i16 = 15_137;
-const F_1_961: i16 = 16_069;
-const F_2_053: i16 = 16_819;
-const F_2_562: i16 = 20_995;
-const F_3_072: i16 = 25_172;
+pub(super) const F_0_298: i16 = 2446;
+pub(super) const F_0_390: i16 = 3196;
+pub(super) const F_0_541: i16 = 4433;
+pub(super) const F_0_765: i16 = 6270;
+pub(super) const F_0_899: i16 = 7373;
+pub(super) const F_1_175: i16 = 9633;
+pub(super) const F_1_501: i16 = 12_299;
+pub(super) const F_1_847: i16 = 15_137;
+pub(super) const F_1_961: i16 = 16_069;
+pub(super) const F_2_053: i16 = 16_819;
+pub(super) const F_2_562: i16 = 20_995;
+pub(super) const F_3_072: i16 = 25_172;
 
 /// Exact in 32 bits, for no factor is -2^15.
 #[inline(always)]
@@ -221,7 +264,14 @@ mod tests {
                 }
             }
             let table = from_fn(|_| from_fn(|_| (noise.next() as u16) >> (16 - table_bits).min(15)));
-            assert_eq!(inverse_dct(&block, &table), plain(&block, &table), "{block:?} times {table:?}");
+            let expected = plain(&block, &table);
+            assert_eq!(inverse_dct(&block, &table), expected, "{block:?} times {table:?}");
+            #[cfg(target_arch = "x86_64")]
+            if Isa::best().is_avx2() {
+                // SAFETY: the CPU has AVX2.
+                let found = unsafe { super::super::idct_avx2::inverse_dct(&block, &table) };
+                assert_eq!(found, expected, "{block:?} times {table:?}");
+            }
         }
     }
 

@@ -7,32 +7,16 @@
 
 mod failure;
 mod idct;
+#[cfg(target_arch = "x86_64")]
+mod idct_avx2;
+mod planes;
 mod session;
+mod shared;
 mod source;
 
 pub(super) use failure::Failure;
-pub(super) use session::Colour;
-
-use session::Session;
-
-/// The samples of a JPEG file: (height, width, samples of a pixel), read as Pillow reads them.
-///
-/// # Errors
-/// When libjpeg refuses the file, does not find `width` columns and `height` rows in it, or needs more bytes.
-pub(super) fn decode(bytes: &[u8], width: u32, height: u32, colour: Colour) -> Result<Vec<u8>, Failure> {
-    let mut session = Session::open(bytes)?;
-    if session.size() != (width, height) {
-        return Err(Failure::OtherSize);
-    }
-    session.start(colour)?;
-    let row = width as usize * colour.samples();
-    let mut samples = vec![0; row * height as usize];
-    for row in samples.chunks_exact_mut(row) {
-        session.read_row(row)?;
-    }
-    session.finish()?;
-    Ok(samples)
-}
+pub(super) use planes::{Component, Planes};
+pub(super) use session::{Colour, Session};
 
 #[cfg(test)]
 mod tests {
@@ -41,16 +25,29 @@ mod tests {
     const PICTURE: &[u8] = include_bytes!("../../../../../fixtures/images/jpeg-420.jpg");
     const PROGRESSIVE: &[u8] = include_bytes!("../../../../../fixtures/images/jpeg-420-progressive.jpg");
 
+    /// All samples, with libjpeg's own upsampling and colours.
+    fn decode(bytes: &[u8], colour: Colour) -> Result<Vec<u8>, Failure> {
+        let mut session = Session::open(bytes)?;
+        let (width, height) = session.size();
+        session.start(colour)?;
+        let mut samples = vec![0; (width * height) as usize * colour.samples()];
+        for row in samples.chunks_exact_mut(width as usize * colour.samples()) {
+            session.read_row(row)?;
+        }
+        session.finish()?;
+        Ok(samples)
+    }
+
     fn read(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
-        decode(bytes, 61, 43, Colour::Rgb)
+        decode(bytes, Colour::Rgb)
     }
 
     #[test]
     fn samples_come_in_the_colours_asked_for() {
         assert_eq!(read(PICTURE).unwrap().len(), 61 * 43 * 3);
-        assert_eq!(decode(PICTURE, 61, 43, Colour::Grey).unwrap().len(), 61 * 43);
+        assert_eq!(decode(PICTURE, Colour::Grey).unwrap().len(), 61 * 43);
         assert_eq!(
-            decode(PICTURE, 61, 43, Colour::Cmyk),
+            decode(PICTURE, Colour::Cmyk),
             Err(Failure::Broken("Unsupported color conversion request".to_owned()))
         );
     }
@@ -84,10 +81,5 @@ mod tests {
             let refused = Err(Failure::Broken("Invalid JPEG file structure: two SOF markers".to_owned()));
             assert_eq!(with_end(end), refused, "{end:02x?}");
         }
-    }
-
-    #[test]
-    fn another_size_is_told() {
-        assert_eq!(decode(PICTURE, 43, 61, Colour::Rgb), Err(Failure::OtherSize));
     }
 }

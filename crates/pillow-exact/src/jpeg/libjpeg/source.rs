@@ -1,10 +1,8 @@
 //! Where libjpeg's bytes come from: a slice, in the blocks in which Pillow hands out a file.
 
-use std::ffi::c_long;
+use std::ffi::{c_int, c_long};
 
-use mozjpeg_sys::{boolean, jpeg_decompress_struct, jpeg_resync_to_restart, jpeg_source_mgr};
-
-use super::failure::{Failure, fail};
+use mozjpeg_sys::{jpeg_decompress_struct, jpeg_source_mgr};
 
 /// Pillow reads a file in blocks of this many bytes.
 const BLOCK: usize = 65_536;
@@ -25,14 +23,15 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
+        // The functions are C's, and set there.
         let manager = jpeg_source_mgr {
             next_input_byte: bytes.as_ptr(),
             bytes_in_buffer: 0,
-            init_source: Some(nothing),
-            fill_input_buffer: Some(fill),
-            skip_input_data: Some(skip),
-            resync_to_restart: Some(jpeg_resync_to_restart),
-            term_source: Some(nothing),
+            init_source: None,
+            fill_input_buffer: None,
+            skip_input_data: None,
+            resync_to_restart: None,
+            term_source: None,
         };
         Self { manager, rest: bytes }
     }
@@ -78,20 +77,20 @@ unsafe fn source<'s>(cinfo: &jpeg_decompress_struct) -> &'s mut Source<'s> {
     unsafe { &mut *cinfo.src.cast::<Source<'s>>() }
 }
 
-unsafe extern "C-unwind" fn nothing(_: &mut jpeg_decompress_struct) {}
-
-unsafe extern "C-unwind" fn fill(cinfo: &mut jpeg_decompress_struct) -> boolean {
-    // SAFETY: libjpeg calls this for the decompressor that a session made, and touches the source only afterwards.
-    match unsafe { source(cinfo) }.next_block() {
-        Some(()) => 1,
-        None => fail(Failure::Truncated),
-    }
+/// Hands libjpeg the next block: 0 where there is none.
+///
+/// # Safety
+/// libjpeg calls this for the decompressor that a session made, and touches the source only afterwards.
+pub(super) unsafe extern "C" fn next_block(cinfo: &mut jpeg_decompress_struct) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { source(cinfo) }.next_block().is_some().into()
 }
 
-unsafe extern "C-unwind" fn skip(cinfo: &mut jpeg_decompress_struct, count: c_long) {
-    // SAFETY: as in `fill`.
-    let skipped = unsafe { source(cinfo) }.skip(usize::try_from(count).unwrap_or(0));
-    if skipped.is_none() {
-        fail(Failure::Truncated);
-    }
+/// Passes over bytes: 0 where there are fewer.
+///
+/// # Safety
+/// As for [`next_block`].
+pub(super) unsafe extern "C" fn skip(cinfo: &mut jpeg_decompress_struct, count: c_long) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { source(cinfo) }.skip(usize::try_from(count).unwrap_or(0)).is_some().into()
 }
