@@ -24,5 +24,5 @@ mod window;
 pub use decode::{Decoded, Part, decode, decode_part, looks_like_image};
 pub use error::DecodeError;
 pub use options::{Alpha, DecodeOptions, ExifOrientation};
-pub use resize::{Canvas, Filter, Rows, resize, resize_canvas};
+pub use resize::{Canvas, Filter, Rows, Taps, filter_passes, reads, resize, resize_canvas};
 pub use window::Window;

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use ::image::{Rgb, RgbImage};
 
-use super::passes::{CHANNELS, Rows};
+use super::kernel::CHANNELS;
+use super::passes::Rows;
 
 /// A picture and the canvas around it, which takes no memory however large it is.
 #[derive(Clone, Copy, Debug)]

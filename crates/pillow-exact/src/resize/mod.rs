@@ -4,9 +4,14 @@
 //! rounded to 8 bits; for nearest, steps through the source. The horizontal pass comes first unless the height shrinks by much
 //! more than the width.
 
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod avx2;
 mod canvas;
 mod filter;
+mod kernel;
 mod passes;
+mod taps;
 
 use std::ops::Range;
 
@@ -14,11 +19,10 @@ use ::image::RgbImage;
 
 pub use canvas::Canvas;
 pub use filter::Filter;
-pub use passes::Rows;
+pub use passes::{Rows, filter as filter_passes};
+pub use taps::Taps;
 
 use crate::window::Window;
-use passes::{CHANNELS, Plane, Taps, horizontal_pass, vertical_pass};
-
 /// Resizes `source` to `width` × `height` and returns the part of the result inside `window`.
 ///
 /// The result is the same, pixel for pixel, as resizing everything and cropping afterwards.
@@ -50,36 +54,33 @@ pub fn resize_canvas(
     }
 
     // A pass over an edge whose length does not change is skipped, not computed.
-    let horizontal =
-        (source.width() != width).then(|| Taps::new(source.width(), width, filter, &window.columns));
-    let vertical =
-        (source.height() != height).then(|| Taps::new(source.height(), height, filter, &window.rows));
     let columns =
-        horizontal.as_ref().map_or(window.columns.start as usize..window.columns.end as usize, Taps::reach);
-    let rows = vertical.as_ref().map_or(window.rows.start as usize..window.rows.end as usize, Taps::reach);
-
-    let out = match (horizontal, vertical) {
-        (None, None) => {
-            let mut composed = Vec::new();
-            rows.flat_map(|row| source.row(row, &columns, &mut composed).to_vec()).collect()
-        }
-        (Some(horizontal), None) => horizontal_pass(source, rows, &horizontal),
-        (None, Some(vertical)) => vertical_pass(source, columns, &vertical),
-        (Some(horizontal), Some(vertical)) if vertical_first(source, width, height) => {
-            let middle = vertical_pass(source, columns.clone(), &vertical);
-            let middle =
-                Plane { pixels: &middle, stride: columns.len() * CHANNELS, left: columns.start, top: 0 };
-            horizontal_pass(&middle, 0..vertical.len(), &horizontal)
-        }
-        (Some(horizontal), Some(vertical)) => {
-            let middle = horizontal_pass(source, rows.clone(), &horizontal);
-            let middle =
-                Plane { pixels: &middle, stride: horizontal.len() * CHANNELS, left: 0, top: rows.start };
-            vertical_pass(&middle, 0..horizontal.len(), &vertical)
-        }
-    };
+        (source.width() != width).then(|| Taps::pillow(source.width(), width, filter, &window.columns));
+    let rows =
+        (source.height() != height).then(|| Taps::pillow(source.height(), height, filter, &window.rows));
+    let range = |range: &Range<u32>| range.start as usize..range.end as usize;
+    let wanted = (range(&window.columns), range(&window.rows));
+    let vertical_first = vertical_first(source, width, height);
+    let out = passes::filter(source, (columns.as_ref(), rows.as_ref()), wanted, vertical_first);
     RgbImage::from_raw(window.columns.len() as u32, window.rows.len() as u32, out)
         .expect("the passes fill the window")
+}
+
+/// The part of a picture of `source`, width and height, that [`resize`] reads for the part inside `window` of the result of `size`.
+pub fn reads(source: (u32, u32), size: (u32, u32), filter: Filter, window: &Window) -> Window {
+    let along = |input: u32, output: u32, wanted: &Range<u32>| {
+        if input == output || wanted.is_empty() {
+            return wanted.clone();
+        }
+        if filter == Filter::Nearest {
+            // Where accumulated errors lead to is not worth finding out.
+            return 0..input;
+        }
+        let first = taps::inputs(input, output, filter, wanted.start).1;
+        let last = taps::inputs(input, output, filter, wanted.end - 1).1;
+        first.start as u32..last.end.max(first.start) as u32
+    };
+    Window { rows: along(source.1, size.1, &window.rows), columns: along(source.0, size.0, &window.columns) }
 }
 
 /// Whether the vertical pass comes first: where the height shrinks by more than twice as many pixels as the width, which
@@ -199,6 +200,26 @@ mod tests {
             for filter in FILTERS {
                 let ours = resize(&source, dw, dh, filter, &Window::full(dw, dh));
                 assert_eq!(ours, plain(&source, dw, dh, filter), "{filter:?} {sw}x{sh} -> {dw}x{dh}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_beside_what_is_said_to_be() {
+        let source = picture(61, 47);
+        for filter in FILTERS {
+            for (width, height) in [(30, 23), (61, 20), (25, 47), (61, 47), (100, 90), (59, 19), (9, 5)] {
+                for (rows, columns) in [(3..4, 5..9), (0..height, 2..4), (1..height - 1, width - 1..width)] {
+                    let window = Window { rows, columns };
+                    let read = reads((61, 47), (width, height), filter, &window);
+                    let mut other = RgbImage::from_pixel(61, 47, ::image::Rgb([1, 2, 3]));
+                    for (y, x) in read.rows.flat_map(|y| read.columns.clone().map(move |x| (y, x))) {
+                        other.put_pixel(x, y, *source.get_pixel(x, y));
+                    }
+                    let expected = resize(&source, width, height, filter, &window);
+                    let found = resize(&other, width, height, filter, &window);
+                    assert_eq!(found, expected, "{filter:?} {width}x{height} {window:?}");
+                }
             }
         }
     }

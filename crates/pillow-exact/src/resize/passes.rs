@@ -1,70 +1,12 @@
-//! One pass of the resize: weighted sums along a row or a column, in Pillow's fixed point.
+//! Both passes of a resize, interwoven: a row is used by the second while it is still in the cache from the first, and what lies
+//! between them takes the memory of a few rows.
 
 use std::ops::Range;
 
-use super::filter::Filter;
-
-/// Red, green, blue.
-pub(super) const CHANNELS: usize = 3;
-/// Bits behind the point of a coefficient: 32, less 8 for the pixel and 2 for the overshoot of negative lobes.
-const PRECISION_BITS: u32 = 32 - 8 - 2;
-/// Where every sum starts, so that the shift rounds.
-const HALF: i32 = 1 << (PRECISION_BITS - 1);
-/// Coefficients are split into a high and a low part of this many bits. Both fit 16 bits, and products of 16-bit numbers are what
-/// every CPU's vector unit multiplies and adds in one step.
-const LOW_BITS: u32 = 15;
-/// Rows of coefficients are padded to a multiple of this.
-const LANES: usize = 8;
-
-/// What each output pixel of a pass is made of.
-pub(super) struct Taps {
-    /// First input index and number of inputs, for each output.
-    bounds: Vec<(usize, usize)>,
-    /// Coefficients, `stride` for each output, zero past the number of inputs.
-    weights: Vec<i32>,
-    stride: usize,
-}
-
-impl Taps {
-    /// The taps of every output index in `wanted`, when an edge of `input` pixels becomes one of `output`.
-    pub(super) fn new(input: u32, output: u32, filter: Filter, wanted: &Range<u32>) -> Self {
-        let scale = f64::from(input) / f64::from(output);
-        let filter_scale = scale.max(1.0);
-        let support = filter.support() * filter_scale;
-        let inverse = 1.0 / filter_scale;
-        let stride = (support.ceil() as usize * 2 + 1).next_multiple_of(LANES);
-        let mut taps = Self { bounds: Vec::new(), weights: vec![0; stride * wanted.len()], stride };
-        let mut weights = Vec::new();
-        for (index, row) in wanted.clone().zip(taps.weights.chunks_exact_mut(stride)) {
-            let center = (f64::from(index) + 0.5) * scale;
-            // `as` truncates towards zero, as C does.
-            let start = ((center - support + 0.5) as i64).max(0);
-            let end = ((center + support + 0.5) as i64).min(i64::from(input));
-            weights.clear();
-            weights.extend((start..end).map(|x| filter.weight((x as f64 - center + 0.5) * inverse)));
-            let sum: f64 = weights.iter().sum();
-            for (fixed, &weight) in row.iter_mut().zip(&weights) {
-                let weight = if sum == 0.0 { weight } else { weight / sum };
-                let scaled = weight * f64::from(1 << PRECISION_BITS);
-                *fixed = (if weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32;
-            }
-            taps.bounds.push((start as usize, weights.len()));
-        }
-        taps
-    }
-
-    /// The number of outputs.
-    pub(super) fn len(&self) -> usize {
-        self.bounds.len()
-    }
-
-    /// The input indices that are used at all.
-    pub(super) fn reach(&self) -> Range<usize> {
-        let start = self.bounds.iter().map(|(start, _)| *start).min().unwrap_or(0);
-        let end = self.bounds.iter().map(|(start, count)| start + count).max().unwrap_or(0);
-        start..end
-    }
-}
+use super::canvas::Canvas;
+use super::kernel::{self, CHANNELS, Channels, ROWS, SLACK};
+use super::taps::Taps;
+use crate::simd::Isa;
 
 /// Rows of pixels that a pass reads.
 pub trait Rows {
@@ -75,122 +17,250 @@ pub trait Rows {
     fn is_blank(&self, row: usize) -> bool;
 }
 
-/// What one pass has made for the next.
-pub(super) struct Plane<'a> {
-    pub(super) pixels: &'a [u8],
-    /// Bytes from one row to the next.
-    pub(super) stride: usize,
-    /// The column and row of the whole picture that come first in `pixels`.
-    pub(super) left: usize,
-    pub(super) top: usize,
+/// The part of a picture that some taps make, (rows, columns, channels). Without taps for an edge, its `wanted` indices are left as they
+/// are.
+pub fn filter(
+    source: &Canvas<'_>,
+    (columns, rows): (Option<&Taps>, Option<&Taps>),
+    wanted: (Range<usize>, Range<usize>),
+    vertical_first: bool,
+) -> Vec<u8> {
+    filter_with(Isa::best(), source, (columns, rows), wanted, vertical_first)
 }
 
-impl Rows for Plane<'_> {
-    /// In the whole picture's indices.
-    fn row<'s>(&'s self, row: usize, columns: &Range<usize>, _composed: &'s mut Vec<u8>) -> &'s [u8] {
-        let start = (row - self.top) * self.stride;
-        &self.pixels
-            [start + (columns.start - self.left) * CHANNELS..start + (columns.end - self.left) * CHANNELS]
-    }
-
-    fn is_blank(&self, _row: usize) -> bool {
-        false
-    }
-}
-
-/// Rounds a fixed-point sum, begun at [`HALF`], to a pixel.
-fn clip8(sum: i32) -> u8 {
-    (sum >> PRECISION_BITS).clamp(0, 255) as u8
-}
-
-/// The sum of products, modulo 2³².
-fn dot(values: &[i16], weights: &[i16]) -> i32 {
-    let products = values.iter().zip(weights).map(|(&value, &weight)| i32::from(value) * i32::from(weight));
-    products.fold(0, i32::wrapping_add)
-}
-
-/// Filters along the given rows; the result holds those rows, as many pixels wide as there are taps.
-pub(super) fn horizontal_pass(plane: &impl Rows, rows: Range<usize>, taps: &Taps) -> Vec<u8> {
-    let columns = taps.reach();
-    let high: Vec<i16> = taps.weights.iter().map(|weight| (weight >> LOW_BITS) as i16).collect();
-    let low: Vec<i16> = taps.weights.iter().map(|weight| (weight & ((1 << LOW_BITS) - 1)) as i16).collect();
-    // One row's channels apart, with room for the padding of the last taps.
-    let mut channels: [Vec<i16>; CHANNELS] = std::array::from_fn(|_| vec![0; columns.len() + taps.stride]);
-    let mut out = Vec::with_capacity(rows.len() * taps.len() * CHANNELS);
-    let mut composed = Vec::new();
-    // Where in `out` the first blank row is.
-    let mut blank: Option<Range<usize>> = None;
-    for row in rows {
-        if plane.is_blank(row) {
-            if let Some(done) = blank.clone() {
-                out.extend_from_within(done);
-                continue;
-            }
-            blank = Some(out.len()..out.len() + taps.len() * CHANNELS);
-        }
-        let [red, green, blue] = &mut channels;
-        let targets = red.iter_mut().zip(green).zip(blue);
-        for (pixel, ((red, green), blue)) in
-            plane.row(row, &columns, &mut composed).chunks_exact(CHANNELS).zip(targets)
-        {
-            (*red, *green, *blue) = (pixel[0].into(), pixel[1].into(), pixel[2].into());
-        }
-        let weights = high.chunks_exact(taps.stride).zip(low.chunks_exact(taps.stride));
-        for (&(start, count), (high, low)) in taps.bounds.iter().zip(weights) {
-            let (start, count) = (start - columns.start, count.next_multiple_of(LANES));
-            out.extend(channels.each_ref().map(|channel| {
-                let values = &channel[start..start + count];
-                let high = dot(values, &high[..count]).wrapping_shl(LOW_BITS);
-                clip8(HALF.wrapping_add(high).wrapping_add(dot(values, &low[..count])))
-            }));
-        }
-    }
-    out
-}
-
-/// Filters along the given columns; the result holds those columns, as many rows high as there are taps.
-pub(super) fn vertical_pass(plane: &impl Rows, columns: Range<usize>, taps: &Taps) -> Vec<u8> {
-    let mut out = Vec::with_capacity(taps.len() * columns.len() * CHANNELS);
-    let mut sums = vec![0i32; columns.len() * CHANNELS];
-    let mut composed = Vec::new();
-    for (&(start, count), weights) in taps.bounds.iter().zip(taps.weights.chunks_exact(taps.stride)) {
-        sums.fill(HALF);
-        for (row, &weight) in (start..start + count).zip(weights) {
-            for (sum, &value) in sums.iter_mut().zip(plane.row(row, &columns, &mut composed)) {
-                *sum = sum.wrapping_add(i32::from(value).wrapping_mul(weight));
+pub(super) fn filter_with(
+    isa: Isa,
+    source: &Canvas<'_>,
+    (columns, rows): (Option<&Taps>, Option<&Taps>),
+    wanted: (Range<usize>, Range<usize>),
+    vertical_first: bool,
+) -> Vec<u8> {
+    let reach = (columns.map_or(wanted.0, Taps::reach), rows.map_or(wanted.1, Taps::reach));
+    let width = columns.map_or(reach.0.len(), Taps::len);
+    let height = rows.map_or(reach.1.len(), Taps::len);
+    let mut out = Vec::with_capacity(width * height * CHANNELS);
+    match (columns, rows) {
+        (None, None) => {
+            let mut composed = Vec::new();
+            for row in reach.1 {
+                out.extend_from_slice(source.row(row, &reach.0, &mut composed));
             }
         }
-        out.extend(sums.iter().map(|&sum| clip8(sum)));
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weights_of_an_output_sum_to_one() {
-        for filter in [Filter::Lanczos, Filter::Bilinear, Filter::Bicubic, Filter::Box, Filter::Hamming] {
-            for (input, output) in [(1000, 7), (7, 1000), (9, 9), (1, 5), (100_000, 1)] {
-                let taps = Taps::new(input, output, filter, &(0..output));
-                for row in taps.weights.chunks_exact(taps.stride) {
-                    let off =
-                        i64::from(1 << PRECISION_BITS) - row.iter().copied().map(i64::from).sum::<i64>();
-                    assert!(
-                        off.unsigned_abs() as usize <= taps.stride / 2,
-                        "{filter:?} {input} -> {output}: {off}"
-                    );
+        (None, Some(rows)) => {
+            let mut down = Down::new(isa, source, reach.0, rows);
+            (0..height).for_each(|output| {
+                let start = out.len();
+                out.resize(start + width * CHANNELS, 0);
+                down.fill(output, &mut out[start..]);
+            });
+        }
+        (Some(columns), Some(rows)) if vertical_first => {
+            let mut down = Down::new(isa, source, reach.0.clone(), rows);
+            let bytes = reach.0.len() * CHANNELS;
+            let mut across = Across::new(isa, columns, reach.0);
+            across.all(
+                0..height,
+                |output, line| down.fill(output, &mut line[..bytes]),
+                |row| {
+                    out.extend_from_slice(row);
+                },
+            );
+        }
+        (Some(columns), None) => {
+            let mut read = Reader::new(source, reach.0.clone());
+            let mut across = Across::new(isa, columns, reach.0);
+            let mut blank: Option<Range<usize>> = None;
+            for group in groups(reach.1) {
+                if group.clone().all(|row| source.is_blank(row)) {
+                    // One blank row is as good as another.
+                    let (start, count) = (out.len(), group.len());
+                    let done = blank.get_or_insert_with(|| {
+                        across.all(
+                            group.start..group.start + 1,
+                            |row, line| read.fill(row, line),
+                            |row| {
+                                out.extend_from_slice(row);
+                            },
+                        );
+                        start..start + width * CHANNELS
+                    });
+                    while out.len() < start + count * width * CHANNELS {
+                        out.extend_from_within(done.clone());
+                    }
+                } else {
+                    across.all(group, |row, line| read.fill(row, line), |row| out.extend_from_slice(row));
                 }
             }
         }
+        (Some(columns), Some(rows)) => {
+            let mut ring = Ring::new(isa, source, columns, reach.0, &reach.1, rows);
+            let mut sums = Vec::new();
+            for output in 0..height {
+                let (first, count) = rows.bounds[output];
+                ring.reach(first, first + count);
+                let lines: Vec<&[u8]> = (first..first + count).map(|row| ring.row(row)).collect();
+                let start = out.len();
+                out.resize(start + width * CHANNELS, 0);
+                kernel::down(isa, rows, output, &lines, &mut out[start..], &mut sums);
+            }
+        }
+    }
+    out
+}
+
+/// Indices in the numbers that are filtered side by side.
+fn groups(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = rows.end;
+    rows.step_by(ROWS).map(move |start| start..(start + ROWS).min(end))
+}
+
+/// Reads rows of the source.
+struct Reader<'a> {
+    source: &'a Canvas<'a>,
+    columns: Range<usize>,
+    composed: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(source: &'a Canvas<'a>, columns: Range<usize>) -> Self {
+        Self { source, columns, composed: Vec::new() }
     }
 
-    #[test]
-    fn taps_stay_inside_the_input() {
-        let taps = Taps::new(50, 13, Filter::Lanczos, &(2..11));
-        assert_eq!(taps.len(), 9);
-        assert!(taps.reach().end <= 50);
-        assert_eq!(Taps::new(50, 13, Filter::Lanczos, &(0..13)).reach(), 0..50);
+    fn fill(&mut self, row: usize, line: &mut [u8]) {
+        let pixels = self.source.row(row, &self.columns, &mut self.composed);
+        line[..pixels.len()].copy_from_slice(pixels);
+    }
+}
+
+/// Filters rows along.
+struct Across<'a> {
+    isa: Isa,
+    taps: &'a Taps,
+    /// The column that lines begin with.
+    first: usize,
+    lines: [Vec<u8>; ROWS],
+    out: [Vec<u8>; ROWS],
+    channels: Channels,
+}
+
+impl<'a> Across<'a> {
+    fn new(isa: Isa, taps: &'a Taps, columns: Range<usize>) -> Self {
+        let room = |pixels: usize| [(); ROWS].map(|()| vec![0; pixels * CHANNELS + SLACK]);
+        let (lines, out) = (room(columns.len()), room(taps.len()));
+        Self { isa, taps, first: columns.start, lines, out, channels: Channels::default() }
+    }
+
+    /// Filters rows, which `read` puts into a line one after the other, and gives each to `take`.
+    fn all(
+        &mut self,
+        rows: Range<usize>,
+        mut read: impl FnMut(usize, &mut [u8]),
+        mut take: impl FnMut(&[u8]),
+    ) {
+        for group in groups(rows) {
+            for (line, row) in self.lines.iter_mut().zip(group.clone()) {
+                read(row, line);
+            }
+            let out = self.out.each_mut().map(Vec::as_mut_slice);
+            kernel::across(self.isa, self.taps, self.first, &self.lines, out, &mut self.channels);
+            for out in &self.out[..group.len()] {
+                take(&out[..self.taps.len() * CHANNELS]);
+            }
+        }
+    }
+}
+
+/// Sums rows of the source.
+struct Down<'a> {
+    isa: Isa,
+    source: &'a Canvas<'a>,
+    columns: Range<usize>,
+    taps: &'a Taps,
+    composed: Vec<Vec<u8>>,
+    sums: Vec<i32>,
+}
+
+impl<'a> Down<'a> {
+    fn new(isa: Isa, source: &'a Canvas<'a>, columns: Range<usize>, taps: &'a Taps) -> Self {
+        Self { isa, source, columns, taps, composed: vec![Vec::new(); taps.longest()], sums: Vec::new() }
+    }
+
+    fn fill(&mut self, output: usize, out: &mut [u8]) {
+        let (first, count) = self.taps.bounds[output];
+        let rows: Vec<&[u8]> = (first..first + count)
+            .zip(&mut self.composed)
+            .map(|(row, composed)| self.source.row(row, &self.columns, composed))
+            .collect();
+        kernel::down(self.isa, self.taps, output, &rows, out, &mut self.sums);
+    }
+}
+
+/// The rows that the vertical pass needs next, filtered along.
+struct Ring<'a> {
+    across: Across<'a>,
+    read: Reader<'a>,
+    /// Row `r` is the one at `r` modulo their number.
+    rows: Vec<Vec<u8>>,
+    /// The next row to be made.
+    next: usize,
+    end: usize,
+    /// What a blank row becomes.
+    blank: Option<Vec<u8>>,
+}
+
+impl<'a> Ring<'a> {
+    fn new(
+        isa: Isa,
+        source: &'a Canvas<'a>,
+        columns: &'a Taps,
+        reach: Range<usize>,
+        needed: &Range<usize>,
+        rows: &Taps,
+    ) -> Self {
+        let count = (rows.longest() + ROWS).min(needed.len().next_multiple_of(ROWS));
+        Self {
+            across: Across::new(isa, columns, reach.clone()),
+            read: Reader::new(source, reach),
+            rows: vec![Vec::new(); count],
+            next: needed.start,
+            end: needed.end,
+            blank: None,
+        }
+    }
+
+    /// Makes the rows before `end`; those before `start` are needed no more.
+    fn reach(&mut self, start: usize, end: usize) {
+        // Rows between the taps of two outputs are needed by none.
+        self.next = self.next.max(start.min(self.end));
+        while self.next < end {
+            let group = self.next..(self.next + ROWS).min(self.end);
+            self.next = group.end;
+            let count = self.rows.len();
+            if group.clone().all(|row| self.read.source.is_blank(row)) {
+                let blank = self.blank.get_or_insert_with(|| {
+                    let mut blank = Vec::new();
+                    let row = group.start..group.start + 1;
+                    self.across.all(row, |row, line| self.read.fill(row, line), |row| blank = row.to_vec());
+                    blank
+                });
+                group.for_each(|row| self.rows[row % count].clone_from(blank));
+                continue;
+            }
+            let mut row = group.start;
+            self.across.all(
+                group,
+                |row, line| self.read.fill(row, line),
+                |pixels| {
+                    let target = &mut self.rows[row % count];
+                    target.clear();
+                    target.extend_from_slice(pixels);
+                    row += 1;
+                },
+            );
+        }
+    }
+
+    fn row(&self, row: usize) -> &[u8] {
+        &self.rows[row % self.rows.len()]
     }
 }
