@@ -9,11 +9,11 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clip_features::pillow_exact::{DecodeOptions, decode, resize};
+use clip_features::pillow_exact::{DecodeOptions, Window, decode, decode_part, resize};
 use clip_features::processor::{Backend, Geometry, Processor, ProcessorConfig};
 
 /// Steps of the way, in the order of the columns.
-const STEPS: [&str; 4] = ["decode", "resize", "process", "all"];
+const STEPS: [&str; 5] = ["decode", "part", "resize", "process", "all"];
 /// Runs of a step, of which the median counts.
 const RUNS: usize = 15;
 
@@ -68,18 +68,21 @@ fn seconds(processor: &Processor, bytes: &[u8], step: &str) -> f64 {
     let Geometry { resized, origin, output, .. } =
         processor.geometry(rgb.width(), rgb.height()).expect("a size");
     let span = |origin: i64, output: u32| origin.max(0) as u32..(origin.max(0) as u32 + output);
-    let window = clip_features::pillow_exact::Window {
+    let window = Window {
         rows: span(origin.1, output.1.min(resized.1)),
         columns: span(origin.0, output.0.min(resized.0)),
     };
     let filter = processor.config().resample;
     let run: &dyn Fn() = match step {
         "decode" => &|| drop(black_box(decode(bytes, &options))),
+        "part" => {
+            &|| drop(black_box(decode_part(bytes, &options, |width, height| processor.reads(width, height))))
+        }
         "resize" => &|| drop(black_box(resize(&rgb, resized.0, resized.1, filter, &window))),
         "process" => &|| drop(black_box(processor.process(&rgb))),
         "all" => &|| {
-            let rgb = decode(bytes, &options).expect("a picture").rgb;
-            drop(black_box(processor.process(&rgb)));
+            let part = decode_part(bytes, &options, |width, height| processor.reads(width, height));
+            drop(black_box(processor.process_part(&part.expect("a picture"))));
         },
         other => panic!("no step {other}"),
     };

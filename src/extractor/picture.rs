@@ -1,7 +1,7 @@
 //! A picture on its way to the tower.
 
 use image::RgbImage;
-use pillow_exact::{DecodeOptions, Decoded, decode};
+use pillow_exact::{DecodeOptions, Window, decode_part};
 
 use super::error::ExtractError;
 use crate::processor::{Geometry, PixelValues, Processor};
@@ -43,10 +43,16 @@ pub(super) fn preprocess(
     processor: &Processor,
     keep: bool,
 ) -> Result<Preprocessed, ExtractError> {
-    let Decoded { rgb, format, warnings } = decode(bytes, options)?;
-    let pixel_values = processor.process(&rgb)?;
-    let geometry = processor.geometry(rgb.width(), rgb.height())?;
-    let (width, height) = rgb.dimensions();
-    let picture = Picture { format, width, height, geometry, rgb: keep.then_some(rgb), warnings };
-    Ok(Preprocessed { pixel_values, picture })
+    // What the crop does not show is made for those alone who keep it.
+    let wanted = |width, height| match keep {
+        true => Window::full(width, height),
+        false => processor.reads(width, height),
+    };
+    let mut part = decode_part(bytes, options, wanted)?;
+    let pixel_values = processor.process_part(&part)?;
+    let (width, height) = part.size;
+    let geometry = processor.geometry(width, height)?;
+    let (format, warnings) = (part.format, std::mem::take(&mut part.warnings));
+    let rgb = keep.then(|| std::mem::take(&mut part.rgb));
+    Ok(Preprocessed { pixel_values, picture: Picture { format, width, height, geometry, rgb, warnings } })
 }

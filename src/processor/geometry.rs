@@ -1,6 +1,6 @@
 //! Where the pixels go: from a picture's size to the resized size, the crop, and back.
 
-use pillow_exact::Window;
+use pillow_exact::{Filter, Window, reads};
 
 use super::backend::Backend;
 use super::config::ProcessorConfig;
@@ -92,6 +92,19 @@ impl Geometry {
         Window {
             rows: span(self.origin.1, self.output.1, self.resized.1),
             columns: span(self.origin.0, self.output.0, self.resized.0),
+        }
+    }
+
+    /// The part of the picture, of `width` × `height`, that the output is made of.
+    pub(super) fn reads(&self, filter: Filter, width: u32, height: u32) -> Window {
+        let canvas = reads(self.source, self.resized, filter, &self.window());
+        let inside = |range: std::ops::Range<u32>, padding: u32, edge: u32| {
+            let start = range.start.saturating_sub(padding).min(edge);
+            start..range.end.saturating_sub(padding).min(edge).max(start)
+        };
+        Window {
+            rows: inside(canvas.rows, self.padding.1, height),
+            columns: inside(canvas.columns, self.padding.0, width),
         }
     }
 

@@ -50,7 +50,7 @@ pub use pixel_values::PixelValues;
 pub use size::Size;
 pub use tiles::Tiling;
 
-use pillow_exact::{Canvas, Window};
+use pillow_exact::{Canvas, Part, Window};
 use pixel_values::Tables;
 use tiles::Spread;
 
@@ -140,9 +140,9 @@ impl Processor {
     /// # Errors
     /// As for [`Processor::geometry`]; or its tiles differ in size.
     pub fn process(&self, rgb: &RgbImage) -> Result<PixelValues, ProcessError> {
-        let whole = self.process_whole(rgb)?;
-        let (Some(tiling), Some(tile)) = (&self.config.tiling, &self.tile) else { return Ok(whole) };
         let (width, height) = rgb.dimensions();
+        let whole = self.process_whole(rgb, (width, height), (0, 0))?;
+        let (Some(tiling), Some(tile)) = (&self.config.tiling, &self.tile) else { return Ok(whole) };
         let refuse = || ProcessError::Size { width, height };
         let Spread { resized, origin, canvas } = tiling.spread(width, height).ok_or_else(refuse)?;
         let all = Window { rows: 0..resized.1, columns: 0..resized.0 };
@@ -150,19 +150,49 @@ impl Processor {
         let mut spread = RgbImage::new(canvas.0, canvas.1);
         ::image::imageops::replace(&mut spread, &resized, origin.0.into(), origin.1.into());
         let tiles = tiling.cut(&spread);
-        let values =
-            tiles.iter().map(|picture| tile.process_whole(picture)).collect::<Result<Vec<_>, _>>()?;
+        let values = tiles.iter().map(|picture| tile.process(picture)).collect::<Result<Vec<_>, _>>()?;
         PixelValues::stack(whole, values).ok_or_else(refuse)
     }
 
-    /// The pixel values of a picture as one.
-    fn process_whole(&self, rgb: &RgbImage) -> Result<PixelValues, ProcessError> {
-        let geometry = self.geometry(rgb.width(), rgb.height())?;
+    /// The part of a picture of `width` × `height` that its pixel values are made of; all of it where that is not told.
+    pub fn reads(&self, width: u32, height: u32) -> Window {
+        let all = Window::full(width, height);
+        let Ok(geometry) = self.geometry(width, height) else { return all };
+        if self.tile.is_some() || self.config.rescale_first {
+            return all;
+        }
+        geometry.reads(self.config.resample, width, height)
+    }
+
+    /// As [`Processor::process`], of a part of a picture that holds what the processor [reads](Processor::reads).
+    ///
+    /// # Errors
+    /// As for [`Processor::process`].
+    ///
+    /// # Panics
+    /// When the part holds less.
+    pub fn process_part(&self, part: &Part) -> Result<PixelValues, ProcessError> {
+        let (width, height) = part.rgb.dimensions();
+        if part.size == (width, height) {
+            return self.process(&part.rgb);
+        }
+        let (left, top) = part.place;
+        let held = Window { rows: top..top + height, columns: left..left + width };
+        assert!(held.holds(&self.reads(part.size.0, part.size.1)), "a part that is too small");
+        self.process_whole(&part.rgb, part.size, part.place)
+    }
+
+    /// The pixel values of a picture of `size` as one. Of the picture there is `rgb` at `place`, beside which nothing is read.
+    fn process_whole(
+        &self,
+        rgb: &RgbImage,
+        size: (u32, u32),
+        place: (u32, u32),
+    ) -> Result<PixelValues, ProcessError> {
+        let geometry = self.geometry(size.0, size.1)?;
         let (resized, output) = (geometry.resized, geometry.output);
-        let canvas = match self.config.pad {
-            Some(colour) => Canvas::new(rgb, geometry.source, geometry.padding, colour),
-            None => Canvas::bare(rgb),
-        };
+        let place = (geometry.padding.0 + place.0, geometry.padding.1 + place.1);
+        let canvas = Canvas::new(rgb, geometry.source, place, self.config.pad.unwrap_or_default());
         if self.config.rescale_first {
             return Ok(floats::process(&self.config, &canvas, &geometry));
         }
@@ -194,6 +224,40 @@ mod tests {
             32,
         );
         assert_eq!(values, small);
+    }
+
+    #[test]
+    fn a_part_of_what_is_read_is_enough() {
+        let picture =
+            RgbImage::from_fn(190, 131, |x, y| ::image::Rgb([(x * y) as u8, (x * 7) as u8, (y * 5) as u8]));
+        let clip = ProcessorConfig::clip(32);
+        let torchvision = clip.clone().on(Backend::Torchvision).expect("it can");
+        let padded = ProcessorConfig { pad: Some([9, 8, 7]), ..clip.clone() };
+        let large = ProcessorConfig { crop: Some((200, 300)), ..clip.clone() };
+        let unresized = ProcessorConfig { resize: None, ..clip.clone() };
+        let nearest = ProcessorConfig { resample: Filter::Nearest, ..clip.clone() };
+        let dinov3 = ProcessorConfig::dinov3(32);
+        for (name, config) in [
+            ("clip", clip),
+            ("torchvision", torchvision),
+            ("padded", padded),
+            ("a crop larger than the picture", large),
+            ("unresized", unresized),
+            ("nearest", nearest),
+            ("dinov3", dinov3),
+        ] {
+            let processor = Processor::new(config);
+            let Window { rows, columns } = processor.reads(190, 131);
+            let place = (columns.start, rows.start);
+            let (width, height) = (columns.len() as u32, rows.len() as u32);
+            let rgb = ::image::imageops::crop_imm(&picture, place.0, place.1, width, height).to_image();
+            let format = ::image::ImageFormat::Jpeg;
+            let part = Part { rgb, place, size: (190, 131), format, warnings: Vec::new() };
+            let (found, expected) = (processor.process_part(&part), processor.process(&picture));
+            assert_eq!(found.expect(name), expected.expect(name), "{name}");
+        }
+        assert_eq!(Processor::clip(32).reads(190, 131).rows, 0..131);
+        assert!(Processor::clip(32).reads(190, 131).columns.len() < 150);
     }
 
     #[test]

@@ -7,11 +7,8 @@
 use std::ops::Range;
 
 use ::image::RgbImage;
-use pillow_exact::{Canvas, Filter, Rows, Window};
+use pillow_exact::{Canvas, Filter, Window, filter_passes};
 
-const CHANNELS: usize = 3;
-/// Rows of weights are padded to a multiple of this, which is what lets a compiler use vectors for a dot product.
-const LANES: usize = 16;
 /// The most fractional bits of a weight.
 const MAX_SHIFT: u32 = 22;
 /// A weight that decides on the bits: one fewer is for twice as much, which no filter has, not even where the edge of a picture cuts
@@ -37,18 +34,10 @@ pub(super) fn resize(
     let rows = (source.height() != height).then(|| Taps::new(source.height(), height, filter, &window.rows));
     let columns =
         (source.width() != width).then(|| Taps::new(source.width(), width, filter, &window.columns));
-    let reach = match &rows {
-        Some(rows) => rows.reach(),
-        None => window.rows.start as usize..window.rows.end as usize,
-    };
-    let middle = match &columns {
-        Some(columns) => horizontal_pass(source, reach.clone(), columns),
-        None => crop_rows(source, reach.clone(), &window.columns),
-    };
-    let pixels = match &rows {
-        Some(rows) => vertical_pass(&middle, window.columns.len() * CHANNELS, reach.start, rows),
-        None => middle,
-    };
+    let taps = (columns.as_ref().map(Taps::fixed), rows.as_ref().map(Taps::fixed));
+    let range = |range: &Range<u32>| range.start as usize..range.end as usize;
+    let wanted = (range(&window.columns), range(&window.rows));
+    let pixels = filter_passes(source, (taps.0.as_ref(), taps.1.as_ref()), wanted, false);
     RgbImage::from_raw(window.columns.len() as u32, window.rows.len() as u32, pixels)
         .expect("the passes fill the window")
 }
@@ -68,8 +57,8 @@ pub(super) fn nearest_positions(input: u32, output: u32, wanted: &Range<u32>) ->
 struct Taps {
     /// First input index and number of inputs, for each output.
     bounds: Vec<(usize, usize)>,
-    /// Weights, `stride` for each output, zero past the number of inputs.
-    weights: Vec<i16>,
+    /// Weights that fit 16 bits, `stride` for each output, zero past the number of inputs.
+    weights: Vec<i32>,
     stride: usize,
     /// Fractional bits of the weights.
     shift: u32,
@@ -91,33 +80,24 @@ impl Taps {
         }
         let fits = |shift: &u32| ((0.5 + largest * f64::from(1u32 << (shift + 1))) as i64) < 1 << 15;
         let shift = (0..MAX_SHIFT).find(|shift| !fits(shift)).unwrap_or(MAX_SHIFT);
-        let stride = edge.most.next_multiple_of(LANES);
+        let stride = edge.most;
         let mut taps = Self { bounds: Vec::new(), weights: vec![0; stride * wanted.len()], stride, shift };
         for (index, fixed) in wanted.clone().zip(taps.weights.chunks_exact_mut(stride)) {
             let start = edge.weights(index, &mut row);
             for (fixed, &weight) in fixed.iter_mut().zip(&row) {
                 let scaled = weight * f64::from(1u32 << shift);
-                *fixed = (if weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i16;
+                *fixed = ((if weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i16).into();
             }
             taps.bounds.push((start, row.len()));
         }
         taps
     }
 
-    /// The input indices that are used at all.
-    fn reach(&self) -> Range<usize> {
-        let start = self.bounds.iter().map(|(start, _)| *start).min().unwrap_or(0);
-        let end = self.bounds.iter().map(|(start, count)| start + count).max().unwrap_or(0);
-        start..end
-    }
-
-    /// Where every sum starts, so that the shift rounds.
-    fn half(&self) -> i32 {
-        1 << (self.shift - 1)
-    }
-
-    fn pixel(&self, sum: i32) -> u8 {
-        (sum >> self.shift).clamp(0, 255) as u8
+    /// As the passes take them, which sum modulo 2^32: no sum gets there.
+    fn fixed(&self) -> pillow_exact::Taps {
+        let weights = self.weights.chunks_exact(self.stride);
+        let outputs = self.bounds.iter().zip(weights).map(|(&(start, count), row)| (start, &row[..count]));
+        pillow_exact::Taps::new(outputs, self.shift)
     }
 }
 
@@ -156,66 +136,6 @@ impl Edge {
         }
         start as usize
     }
-}
-
-/// The given rows, filtered along; as many pixels wide as there are taps.
-fn horizontal_pass(source: &Canvas<'_>, rows: Range<usize>, taps: &Taps) -> Vec<u8> {
-    let columns = taps.reach();
-    // One row's channels apart, with room for the padding of the last taps.
-    let mut channels: [Vec<i16>; CHANNELS] = std::array::from_fn(|_| vec![0; columns.len() + taps.stride]);
-    let mut out = Vec::with_capacity(rows.len() * taps.bounds.len() * CHANNELS);
-    let mut composed = Vec::new();
-    // Where in `out` the first blank row is.
-    let mut blank: Option<Range<usize>> = None;
-    for row in rows {
-        if source.is_blank(row) {
-            if let Some(done) = blank.clone() {
-                out.extend_from_within(done);
-                continue;
-            }
-            blank = Some(out.len()..out.len() + taps.bounds.len() * CHANNELS);
-        }
-        let pixels = source.row(row, &columns, &mut composed);
-        let [red, green, blue] = &mut channels;
-        for (pixel, ((red, green), blue)) in
-            pixels.chunks_exact(CHANNELS).zip(red.iter_mut().zip(green).zip(blue))
-        {
-            (*red, *green, *blue) = (pixel[0].into(), pixel[1].into(), pixel[2].into());
-        }
-        for (&(start, count), weights) in taps.bounds.iter().zip(taps.weights.chunks_exact(taps.stride)) {
-            let (start, count) = (start - columns.start, count.next_multiple_of(LANES));
-            out.extend(channels.each_ref().map(|channel| {
-                let products = channel[start..start + count].iter().zip(&weights[..count]);
-                let sum: i32 = products.map(|(&value, &weight)| i32::from(value) * i32::from(weight)).sum();
-                taps.pixel(taps.half() + sum)
-            }));
-        }
-    }
-    out
-}
-
-/// Rows of `row_bytes`, the first of them the source's row `first`, filtered along the columns; as many rows high as there are taps.
-fn vertical_pass(rows: &[u8], row_bytes: usize, first: usize, taps: &Taps) -> Vec<u8> {
-    let mut out = Vec::with_capacity(taps.bounds.len() * row_bytes);
-    let mut sums = vec![0i32; row_bytes];
-    for (&(start, count), weights) in taps.bounds.iter().zip(taps.weights.chunks_exact(taps.stride)) {
-        sums.fill(taps.half());
-        let inputs = rows.chunks_exact(row_bytes.max(1)).skip(start - first).take(count);
-        for (row, &weight) in inputs.zip(weights) {
-            for (sum, &value) in sums.iter_mut().zip(row) {
-                *sum += i32::from(value) * i32::from(weight);
-            }
-        }
-        out.extend(sums.iter().map(|&sum| taps.pixel(sum)));
-    }
-    out
-}
-
-/// Part of some rows, as it is.
-fn crop_rows(source: &Canvas<'_>, rows: Range<usize>, columns: &Range<u32>) -> Vec<u8> {
-    let columns = columns.start as usize..columns.end as usize;
-    let mut composed = Vec::new();
-    rows.flat_map(|row| source.row(row, &columns, &mut composed).to_vec()).collect()
 }
 
 #[cfg(test)]
@@ -320,7 +240,7 @@ mod tests {
                 for row in taps.weights.chunks_exact(taps.stride) {
                     let positive: i64 = row.iter().map(|&weight| i64::from(weight.max(0))).sum();
                     let negative: i64 = row.iter().map(|&weight| i64::from(weight.min(0))).sum();
-                    assert!(positive * 255 + i64::from(taps.half()) < i64::from(i32::MAX));
+                    assert!(positive * 255 + (1 << (taps.shift - 1)) < i64::from(i32::MAX));
                     assert!(negative * 255 > i64::from(i32::MIN));
                 }
             }
