@@ -32,10 +32,24 @@ pub(super) fn decode(
         rows(session, size, colour, samples)?;
         return Ok(Window::full(size.0, size.1));
     };
+    let inside = |range: &Range<u32>, edge: u32| {
+        let start = range.start.min(edge);
+        start..range.end.clamp(start, edge)
+    };
+    let (rows, columns) = (inside(&window.rows, size.1), inside(&window.columns, size.0));
     // Upsampling makes two columns of one.
-    let window = Window { rows: window.rows.clone(), columns: window.columns.start & !1..window.columns.end };
+    let window = Window { rows, columns: columns.start & !1..columns.end };
     part(session, planes, size.1 as usize, &window, samples)?;
     Ok(window)
+}
+
+/// Fresh memory is the system's zeros, which take none until they are written; what is in a buffer too small is not copied.
+fn size_to(samples: &mut Vec<u8>, length: usize) {
+    if samples.capacity() < length {
+        *samples = vec![0; length];
+    } else {
+        samples.resize(length, 0);
+    }
 }
 
 /// The whole, with libjpeg's own upsampling and colours: for the kinds of pictures that are rare.
@@ -47,7 +61,7 @@ fn rows(
 ) -> Result<(), Failure> {
     session.start(colour)?;
     let row = width as usize * colour.samples();
-    samples.resize(row * height as usize, 0);
+    size_to(samples, row * height as usize);
     for row in samples.chunks_exact_mut(row) {
         session.read_row(row)?;
     }
@@ -68,7 +82,7 @@ fn part(
         planes.components().iter().map(|component| upsample::reach(component, &columns)).collect();
     session.start_planes(&reaches)?;
     let row = columns.len() * if reaches.len() == 1 { 1 } else { 3 };
-    samples.resize(row * wanted.len(), 0);
+    size_to(samples, row * wanted.len());
     let mut mixer = Mixer { isa: Isa::best(), upsampler: Upsampler::default(), rows: Default::default() };
     let group_rows = planes.group_rows();
     // The last row of a group waits for the next group's first, where rows are upsampled.
