@@ -175,7 +175,6 @@ fn what_a_temporary_name_leads_to_stays() {
     for (link, output, inputs) in [
         (".x.npy.partial", "x.npy", "in/a.png"),
         (".y.tar.partial", "y.tar", "in"),
-        (".y.tar.probe", "y.tar", "in"),
         (".s.npy.partial", "s.npy", "in"),
         (".s.manifest.jsonl.partial", "s.npy", "in"),
         (".s.manifest.jsonl.lock", "s.npy", "in"),

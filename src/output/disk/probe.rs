@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use super::{Disk, OutputFile, hidden_sibling};
+use super::{Disk, OutputFile, hidden_sibling, parent};
 use crate::output::OutputError;
 
 /// Sees that files can be made beside `path`. What is there stays as it is.
@@ -11,6 +11,9 @@ use crate::output::OutputError;
 /// There is no such directory, or the system refuses.
 pub(in crate::output) fn probe_sibling(path: &Path) -> Result<(), OutputError> {
     OutputFile::check_directory(path)?;
+    if can_make_nameless(parent(path)) {
+        return Ok(());
+    }
     let probe = hidden_sibling(path, ".probe");
     let disk = Disk::default();
     let probed = match disk.create(&probe) {
@@ -19,6 +22,19 @@ pub(in crate::output) fn probe_sibling(path: &Path) -> Result<(), OutputError> {
         probed => probed.and_then(|_| disk.remove(&probe)).map(drop),
     };
     probed.map_err(|source| OutputError::Io { path: path.to_owned(), source })
+}
+
+/// Whether a file without a name can be made in a directory, of which not even a power cut leaves anything. Not all file systems have such.
+#[cfg(target_os = "linux")]
+fn can_make_nameless(directory: &Path) -> bool {
+    let mut options = std::fs::OpenOptions::new();
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options.write(true), libc::O_TMPFILE);
+    options.open(directory).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn can_make_nameless(_: &Path) -> bool {
+    false
 }
 
 /// Sees that files can be made below `root`, or where it would be made.
