@@ -327,6 +327,11 @@ fn threads_that_cannot_be_started_are_an_error() {
     told.retain(|told| told.contains("cannot be started: "));
     assert!(!told.is_empty());
     for told in told {
-        assert!(told.starts_with("error: ") && told.contains("\nhint: --threads 1"), "{told}");
+        // Of a thread that is there and gets no stack for its signals, the standard library panics before we can tell.
+        let ours = match told.split_once("failed to allocate an alternative stack") {
+            Some((_, rest)) => rest.find("error: ").map_or("", |start| &rest[start..]),
+            None => &told,
+        };
+        assert!(ours.starts_with("error: ") && ours.contains("\nhint: --threads 1"), "{told}");
     }
 }
