@@ -73,6 +73,8 @@ pub(super) struct Recorder<'a> {
     since: Option<Instant>,
     /// The samples so far of the tar that is repeated.
     samples: HashSet<String>,
+    /// Whether images of the tar have changed.
+    has_changed: bool,
 }
 
 /// What is told of.
@@ -111,6 +113,7 @@ impl<'a> Recorder<'a> {
             waiting: VecDeque::new(),
             since: None,
             samples: HashSet::new(),
+            has_changed: false,
         }
     }
 
@@ -193,7 +196,9 @@ impl<'a> Recorder<'a> {
             name: &item.name,
             input: &input,
             damage: damage.as_deref(),
+            has_changed: std::mem::take(&mut self.has_changed),
         })?;
+        self.since.get_or_insert_with(Instant::now);
         self.waiting.push_back(Told::Shard {
             path: item.source.to_string(),
             passed_over: *passed_over,
@@ -377,7 +382,10 @@ impl Take<Cut> for Recorder<'_> {
         let bare = |status| vec![Record::bare(item.source.to_string(), status)];
         match outcome {
             Outcome::Skipped => self.wait(Status::Skipped, Vec::new(), bare(Status::Skipped)),
-            Outcome::Changed => self.wait(Status::Changed, Vec::new(), bare(Status::Changed)),
+            Outcome::Changed => {
+                self.has_changed |= item.sample.is_some();
+                self.wait(Status::Changed, Vec::new(), bare(Status::Changed))
+            }
             Outcome::Failed(failure) => self.fail(item, input, &failure),
             Outcome::Done { arrays, picture, preprocess, encode } => {
                 self.write(item, input, &arrays, &picture, [preprocess, encode])

@@ -68,4 +68,6 @@ pub struct TarEnd<'a> {
     pub input: &'a InputFacts,
     /// Where and how it is damaged, if it is.
     pub damage: Option<&'a str>,
+    /// Whether some of its images have changed since they were written, and stay as they are.
+    pub has_changed: bool,
 }

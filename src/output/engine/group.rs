@@ -43,16 +43,13 @@ impl Engine {
         if self.has_failed {
             return Err(io::Error::other("what was written before could not be made to last"));
         }
-        self.has_failed = true;
-        self.try_commit()?;
-        self.has_failed = false;
-        Ok(())
+        let committed = self.try_commit();
+        self.has_failed |= committed.is_err();
+        committed
     }
 
     fn try_commit(&mut self) -> io::Result<()> {
-        for file in &self.group.whole {
-            file.sync()?;
-        }
+        self.sync_whole()?;
         if let (Some(growing), true) = (&self.growing, self.group.has_grown) {
             growing.file.sync()?;
         }
@@ -71,6 +68,14 @@ impl Engine {
         }
         self.group = Group::default();
         Ok(())
+    }
+
+    /// Syncs and closes the files that are whole.
+    pub(super) fn sync_whole(&mut self) -> io::Result<()> {
+        let synced = self.group.whole.iter().try_for_each(DiskFile::sync);
+        self.has_failed |= synced.is_err();
+        self.group.whole.clear();
+        synced
     }
 
     fn sync_directories(&self, directories: &BTreeSet<PathBuf>) -> io::Result<()> {

@@ -33,6 +33,8 @@ pub(super) struct Engine {
     disk: Disk,
     found: Arc<Found>,
     contents: Contents,
+    /// What this run computes with.
+    compute: Option<String>,
     planned: Planned,
     manifest: Manifest,
     /// Bytes of the head of a file of many images that names none.
@@ -60,7 +62,7 @@ impl Engine {
     fn add(&mut self, line: Line) {
         if !self.has_begun {
             self.has_begun = true;
-            let compute = self.contents.settings.get("compute").map(str::to_owned);
+            let compute = self.compute.clone();
             let begin = Begin { tool_version: env!("CARGO_PKG_VERSION").into(), compute };
             self.manifest.add(&Line::Begin(begin));
         }
@@ -128,7 +130,8 @@ impl Sink for Engine {
             state.tars.get(tar.key).map_or(is_new, |known| *known == read)
                 && !state.failed.contains_key(tar.key)
         };
-        if !is_known {
+        // One that has changed is read again, and told of again.
+        if !is_known && !tar.has_changed {
             self.add(Line::Tar(read));
         }
         Ok(())

@@ -55,13 +55,20 @@ impl Engine {
             }
         };
         let samples = samples(&found);
+        let compute = contents.settings.get("compute").map(str::to_owned);
+        let mut contents = contents.clone();
+        if collection.layout().is_some() {
+            // What files that images share say of themselves is the same on whichever machine they are begun and sealed.
+            contents.settings = found.read().head.settings.clone();
+        }
         Ok(Self {
             disk,
             found,
-            contents: contents.clone(),
+            compute,
             planned,
             manifest,
-            head: collection.layout().map_or(0, |layout| layout.head_bytes(contents)),
+            head: collection.layout().map_or(0, |layout| layout.head_bytes(&contents)),
+            contents,
             has_begun: false,
             group: Group::default(),
             has_failed: false,

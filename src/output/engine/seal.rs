@@ -7,6 +7,9 @@ use crate::output::{
     manifest::{FileState, Line, Sealed},
 };
 
+/// So many files that are whole wait to be synced with their group: a process may have few open.
+const MOST_OPEN: usize = 32;
+
 impl Engine {
     /// Makes the file that grows whole; it gets its name with the group.
     pub(super) fn seal(&mut self) -> Result<(), OutputError> {
@@ -23,6 +26,10 @@ impl Engine {
         };
         self.group.names.push((file.path().to_owned(), target));
         self.group.whole.push(file);
+        if self.group.whole.len() >= MOST_OPEN {
+            self.sync_whole()
+                .map_err(|source| OutputError::Io { path: self.collection().path.clone(), source })?;
+        }
         self.group.has_grown = false;
         self.add(Line::Sealed(Sealed { file: name, length }));
         Ok(())

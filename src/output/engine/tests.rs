@@ -164,7 +164,7 @@ fn run(
 }
 
 fn end_tar(sink: &mut dyn Sink, tar: &str, input: &InputFacts) -> Result<(), OutputError> {
-    sink.end_tar(&TarEnd { key: tar, name: Path::new(tar), input, damage: None })
+    sink.end_tar(&TarEnd { key: tar, name: Path::new(tar), input, damage: None, has_changed: false })
 }
 
 fn is_manifest(path: &Path) -> bool {

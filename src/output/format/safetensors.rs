@@ -44,12 +44,18 @@ impl Header {
     }
 
     /// Its length and it, padded with spaces up to `start`, where the tensors begin.
-    pub(in crate::output) fn frame(mut self, start: u64) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// It does not fit.
+    pub(in crate::output) fn frame(mut self, start: u64) -> io::Result<Vec<u8>> {
+        if start_after(self.len()) > start {
+            return Err(io::Error::other("the header is larger than the room that it was given"));
+        }
         self.text.push('}');
         let mut bytes = (start - 8).to_le_bytes().to_vec();
         bytes.extend(self.text.bytes());
         bytes.resize(start as usize, b' ');
-        bytes
+        Ok(bytes)
     }
 }
 
@@ -75,7 +81,7 @@ pub(in crate::output) fn line_bytes(key: u64, shape: &[usize], start: u64, end: 
 }
 
 /// The header of a file of whole tensors, and where these begin.
-fn header(arrays: &[Array], dtype: Dtype, metadata: &Metadata) -> Vec<u8> {
+fn header(arrays: &[Array], dtype: Dtype, metadata: &Metadata) -> io::Result<Vec<u8>> {
     let mut header = Header::new(metadata, dtype);
     arrays.iter().for_each(|array| header.add(&array.name, &array.shape));
     let start = start_after(header.len());
@@ -89,7 +95,7 @@ pub(in crate::output) fn write(
     dtype: Dtype,
     metadata: &Metadata,
 ) -> io::Result<()> {
-    writer.write_all(&header(arrays, dtype, metadata))?;
+    writer.write_all(&header(arrays, dtype, metadata)?)?;
     arrays.iter().try_for_each(|array| dtype.write(writer, &array.values))
 }
 
@@ -131,6 +137,9 @@ mod tests {
         }
         assert_eq!(header.len(), expected);
         let start = start_after(expected);
-        assert_eq!(header.frame(start).len() as u64, start);
+        assert_eq!(header.frame(start).unwrap().len() as u64, start);
+        let mut larger = Header::new(&Metadata::new(), Dtype::F16);
+        larger.add(&"x".repeat(start as usize), &[1]);
+        larger.frame(start).unwrap_err();
     }
 }

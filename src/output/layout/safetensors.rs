@@ -68,6 +68,6 @@ impl Layout for Archive {
                 header.add(&name(&held.key, tensor), shape);
             }
         }
-        file.write_start(&header.frame(state.start))
+        file.write_start(&header.frame(state.start)?)
     }
 }
