@@ -54,6 +54,15 @@ fn other_bytes_under_a_name_are_told_of_and_made_again_where_that_is_asked_for()
         set_time(&at("in/a.png"), 1000);
         let (statuses, _) = ends(&extract(directory.path(), output, &["-q"]).done());
         assert_eq!(statuses, ["skipped", "skipped", "skipped"], "{output}");
+        // The other time is known now, so that they are not read again.
+        let bytes = fs::read(at("in/a.png")).unwrap();
+        let time = fs::metadata(at("in/a.png")).unwrap().modified().unwrap();
+        fs::write(at("in/a.png"), vec![0; bytes.len()]).unwrap();
+        fs::File::options().append(true).open(at("in/a.png")).unwrap().set_modified(time).unwrap();
+        let (statuses, _) = ends(&extract(directory.path(), output, &["-q"]).done());
+        assert_eq!(statuses, ["skipped", "skipped", "skipped"], "{output}");
+        fs::write(at("in/a.png"), bytes).unwrap();
+        fs::File::options().append(true).open(at("in/a.png")).unwrap().set_modified(time).unwrap();
 
         // Other bytes are not, at the same size and another time too.
         let mut bytes = fs::read(at("in/b.png")).unwrap();

@@ -359,6 +359,7 @@ fn a_manifest_leads_nowhere_else() {
         lines += &format!("{},\"crc32\":\"{check:08x}\"}}\n", &body[..body.len() - 1]);
     }
     fs::write(at("out/manifest.jsonl"), lines).unwrap();
+    run(&["in", "-o", "out/"]).failed(2, "which is not below its directory");
     run(&["in", "-o", "out/", "--overwrite"]).done();
     assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
     assert_eq!(fs::read(at("elsewhere/victim")).unwrap(), b"precious");
@@ -379,4 +380,57 @@ fn a_stack_that_lost_its_manifest_is_not_replaced() {
         run(&["c.png", "-o", name]).failed(2, "the manifest that speaks of them is not beside it");
         assert!(fs::read(at(name)).unwrap() == bytes);
     }
+}
+
+#[test]
+fn an_output_whose_manifest_has_the_name_is_not_removed() {
+    let directory = two_images();
+    let run = |arguments: &[&str]| run_in(directory.path(), arguments);
+    let read = |name: &str| fs::read(directory.path().join(name)).unwrap();
+    run(&["in", "-o", "x.npy"]).done();
+    let before = (read("x.npy"), read("x.manifest.jsonl"));
+    for overwrite in [&[][..], &["--overwrite"]] {
+        run(&[&["in", "-o", "x.safetensors"], overwrite].concat()).failed(2, "is that of a .npy");
+        assert!((read("x.npy"), read("x.manifest.jsonl")) == before);
+    }
+}
+
+#[test]
+fn what_is_only_named_like_a_manifest_stays() {
+    let directory = two_images();
+    let run = |arguments: &[&str]| run_in(directory.path(), arguments);
+    let at = |name: &str| directory.path().join(name);
+    fs::create_dir(at("out")).unwrap();
+    fs::write(at("out/manifest.part-a-of-b.jsonl"), "mine").unwrap();
+    for overwrite in [&[][..], &["--overwrite"], &[]] {
+        run(&[&["in", "-o", "out/"], overwrite].concat()).done();
+        assert_eq!(fs::read(at("out/manifest.part-a-of-b.jsonl")).unwrap(), b"mine");
+    }
+}
+
+#[test]
+fn what_a_part_is_writing_is_not_removed() {
+    let directory = two_images();
+    let run = |arguments: &[&str]| run_in(directory.path(), arguments);
+    let at = |name: &str| directory.path().join(name);
+    run(&["in", "-o", "out/", "--part", "0/2"]).done();
+    let lock = fs::File::create(at("out/.manifest.part-0-of-2.jsonl.lock")).unwrap();
+    lock.lock().unwrap();
+    run(&["in", "-o", "out/", "--overwrite"]).failed(2, "another process is writing it");
+    assert!(at("out/a.npy").exists());
+    drop(lock);
+    run(&["in", "-o", "out/", "--overwrite"]).done();
+    assert!(!at("out/manifest.part-0-of-2.jsonl").exists());
+}
+
+#[test]
+fn tars_of_the_other_parts_are_no_inputs() {
+    let directory = two_images();
+    let run = |part: &str, words: &[&str]| {
+        let words = [&["in", "-o", "in/x.tar", "--json", "--part", part], words].concat();
+        let outcome = run_in(directory.path(), &words).done();
+        outcome.text().lines().filter(|line| line.contains("\"path\":")).count()
+    };
+    assert_eq!((run("0/2", &[]), run("1/2", &[])), (1, 1));
+    assert_eq!((run("0/2", &[]), run("1/2", &["--overwrite"])), (1, 1));
 }

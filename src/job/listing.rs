@@ -1,6 +1,6 @@
 //! The images of a run, with those that are complete left out.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     input::{Images, Item, Source, Stat},
@@ -14,6 +14,8 @@ pub(super) enum Listing {
     Known {
         /// Those that are to be done, in order; what could not be read is among them.
         left: Vec<Item>,
+        /// The places of those that are there, and may have changed.
+        unsure: HashSet<usize>,
         /// Those that are complete, each with its place among the others: how many of these come before it.
         complete: Vec<(usize, Item)>,
     },
@@ -33,22 +35,25 @@ impl Listing {
         found: Option<&Arc<Found>>,
     ) -> Result<Self, OutputError> {
         let Images::Known { items, .. } = images else { return Ok(Self::Listed(images)) };
-        let Some(found) = found else { return Ok(Self::Known { left: items, complete: Vec::new() }) };
-        let (mut left, mut complete) = (Vec::new(), Vec::new());
+        let (mut left, mut unsure, mut complete) = (Vec::new(), HashSet::new(), Vec::new());
         for item in items {
-            match standing(&item, plan, contents, found) {
+            match found.map_or(Standing::New, |found| standing(&item, plan, contents, found)) {
                 Standing::Complete => complete.push((left.len(), item)),
                 Standing::Foreign(path) => return Err(OutputError::Foreign { path }),
-                Standing::New | Standing::Unsure => left.push(item),
+                Standing::New => left.push(item),
+                Standing::Unsure => {
+                    unsure.insert(left.len());
+                    left.push(item);
+                }
             }
         }
-        Ok(Self::Known { left, complete })
+        Ok(Self::Known { left, unsure, complete })
     }
 
     /// How many there are, if that is known.
     pub(super) fn count(&self) -> Option<u64> {
         match self {
-            Self::Known { left, complete } => Some((left.len() + complete.len()) as u64),
+            Self::Known { left, complete, .. } => Some((left.len() + complete.len()) as u64),
             Self::Listed(_) => None,
         }
     }
@@ -59,6 +64,15 @@ impl Listing {
             Self::Known { left, .. } => Some(left.len() as u64),
             Self::Listed(_) => None,
         }
+    }
+
+    /// Those of which nothing is there, each with its place among those that are to be done.
+    pub(super) fn new_ones(&self) -> impl Iterator<Item = (usize, &Item)> {
+        let is_new = move |place: &usize| match self {
+            Self::Known { unsure, .. } => !unsure.contains(place),
+            Self::Listed(_) => true,
+        };
+        self.left().iter().enumerate().filter(move |(place, _)| is_new(place))
     }
 
     /// Those that are to be done, as far as they are known in advance.

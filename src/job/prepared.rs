@@ -86,7 +86,7 @@ impl Job {
         };
         let found = self.output.examine(&contents)?;
         let listing = Listing::of(images, &self.output, &contents, found.as_ref())?;
-        let planned = planned(&self.output, listing.left());
+        let planned = planned(&self.output, &listing);
         self.output.check_room(&contents, found.as_deref(), &planned)?;
         Ok(Prepared { job: self, opened, listing, passed_over, contents, found, overlap })
     }
@@ -180,10 +180,14 @@ fn place(output: Plan, contents: Contents) -> impl Fn(&Item) -> Option<PathBuf> 
 }
 
 /// The images that are to be written, where no tar among them stands for more.
-pub(super) fn planned(output: &Plan, items: &[Item]) -> Planned {
+pub(super) fn planned(output: &Plan, listing: &Listing) -> Planned {
     let mut planned = Planned::default();
-    if !items.iter().any(Item::is_shard) {
-        items.iter().for_each(|item| output.add_planned(&mut planned, &item.key(), &item.name));
+    if listing.left().iter().any(Item::is_shard) {
+        return planned;
+    }
+    for (place, item) in listing.new_ones() {
+        planned.pass_to(place);
+        output.add_planned(&mut planned, &item.key(), &item.name);
     }
     planned
 }
@@ -263,9 +267,9 @@ impl Prepared {
         let is_known = !self.listing.left().iter().any(Item::is_shard) && self.count().is_some();
         let needed = self.shaped().filter(|_| is_known).and_then(|(_, contents)| {
             let typical = if closer { self.typical() } else { Typical::default() };
-            let named = self.listing.left().iter().map(|item| (item.key(), item.source.to_string()));
-            let named: Vec<_> = named.collect();
-            let images = self.listing.left().iter().zip(&named);
+            let new = || self.listing.new_ones().map(|(_, item)| item);
+            let named: Vec<_> = new().map(|item| (item.key(), item.source.to_string())).collect();
+            let images = new().zip(&named);
             let images = images.map(|(item, (key, input))| Upcoming { key, name: &item.name, input });
             self.job.output.bytes(&contents, self.found.as_deref(), images, typical)
         });

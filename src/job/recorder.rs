@@ -381,7 +381,12 @@ impl Take<Cut> for Recorder<'_> {
         }
         let bare = |status| vec![Record::bare(item.source.to_string(), status)];
         match outcome {
-            Outcome::Skipped => self.wait(Status::Skipped, Vec::new(), bare(Status::Skipped)),
+            Outcome::Skipped => {
+                if input.sha256.is_some() {
+                    self.sink.unchanged(&item.key(), input);
+                }
+                self.wait(Status::Skipped, Vec::new(), bare(Status::Skipped))
+            }
             Outcome::Changed => {
                 self.has_changed |= item.sample.is_some();
                 self.wait(Status::Changed, Vec::new(), bare(Status::Changed))

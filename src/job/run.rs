@@ -61,7 +61,7 @@ impl Prepared {
             false => {
                 let planned = match self.job.output.repeats_tars() {
                     true => Planned::default(),
-                    false => planned(&self.job.output, self.listing.left()),
+                    false => planned(&self.job.output, &self.listing),
                 };
                 self.job.output.open(&self.contents, self.found.clone(), planned)?
             }
@@ -73,7 +73,7 @@ impl Prepared {
         let passes = self.tars_that_are_done();
         let Self { job, opened, listing, contents, .. } = self;
         let (items, complete): (Box<dyn Iterator<Item = Item> + Send>, _) = match listing {
-            Listing::Known { left, complete } => (Box::new(left.into_iter()), complete),
+            Listing::Known { left, complete, .. } => (Box::new(left.into_iter()), complete),
             Listing::Listed(images) => (images.into_iter(), Vec::new()),
         };
         let mut recorder = Recorder::new(&job, &opened, &contents, sink, failures, over, load, complete, on);

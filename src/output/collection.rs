@@ -84,7 +84,7 @@ impl Collection {
     }
 
     /// The target's name without its extension, with the part's, and an ending.
-    fn named(&self, ending: &OsStr) -> OsString {
+    pub(super) fn named(&self, ending: &OsStr) -> OsString {
         let has_extension = self.path.extension() == Some(OsStr::new(self.format.name()));
         let stem = if has_extension { self.path.file_stem() } else { self.path.file_name() };
         let mut name = stem.unwrap_or_default().to_owned();

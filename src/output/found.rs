@@ -10,7 +10,8 @@ use std::{
 use super::{
     Contents, OutputError,
     collection::{Collection, Way},
-    disk::{hidden_sibling, place_of},
+    disk::{hidden_sibling, is_there, place_of},
+    key,
     manifest::{Head, In, Sha256Bytes, State, Stored, is_manifest},
     older,
     settle::{length, length_of_file, settle},
@@ -60,13 +61,16 @@ impl Found {
             leftovers: Vec::new(),
         };
         if contents.overwrite {
-            return Ok(found);
+            return collection.check_replaced(&head).map(|()| found);
         }
         older::refuse(collection)?;
         found.others = collection.others(&head)?;
-        if let Some(mut state) = State::read(&collection.manifest())? {
+        let manifest = collection.manifest();
+        // Before it is read: what another process adds meanwhile is noticed when it is opened.
+        let bytes = length(&manifest);
+        if let Some(mut state) = State::read(&manifest)? {
             collection.check(&state.head, &head)?;
-            found.seen = Some(length(&collection.manifest()).unwrap_or(0));
+            found.seen = bytes;
             found.unnamed = settle(collection, &mut state)?;
             *found.write() = state;
         }
@@ -88,15 +92,16 @@ impl Found {
         self.read().has_ended && self.unnamed.is_empty() && self.leftovers.is_empty()
     }
 
-    /// Refuses a file of many images that no manifest speaks of.
+    /// Refuses what is in the place of a file of many images that is to be made, and was never made here.
     fn refuse_strangers(&self) -> Result<(), OutputError> {
         let Way::Together(limit) = self.collection.way else { return Ok(()) };
         let state = self.read();
-        let is_ours = |name: &String| state.file(name).is_some();
         let is_set = limit.is_some() || self.collection.is_set(&state);
         let next = self.collection.file_name(is_set.then(|| self.collection.next(&state)));
-        let path = self.collection.file(&next);
-        if !is_ours(&next) && fs::symlink_metadata(&path).is_ok() {
+        let made =
+            state.files.iter().map(|file| &file.name).chain([&next]).filter(|name| !state.is_ours(name));
+        let mut paths = made.map(|name| self.collection.file(name));
+        if let Some(path) = paths.find(|path| is_there(path)) {
             let manifest = self.collection.manifest();
             let manifest = manifest.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let reason = match path.is_dir() {
@@ -134,15 +139,17 @@ impl Found {
             }
         }
         let needed: BTreeSet<&PathBuf> = self.unnamed.iter().map(|(from, _)| from).collect();
-        found.retain(|path| !needed.contains(path) && fs::symlink_metadata(path).is_ok());
+        found.retain(|path| !needed.contains(path) && is_there(path));
         found
     }
 
     /// What is known of an image that is written, by whomever.
     pub(super) fn stored<T>(&self, key: &str, of: impl FnOnce(&Stored) -> T) -> Option<T> {
-        let state = self.read();
-        let mut all = std::iter::once(&*state).chain(&self.others);
-        all.find_map(|state| state.entries.get(key)).map(of)
+        self.stored_in(&self.read(), key).map(of)
+    }
+
+    fn stored_in<'a>(&'a self, state: &'a State, key: &str) -> Option<&'a Stored> {
+        std::iter::once(state).chain(&self.others).find_map(|state| state.entries.get(key))
     }
 
     /// How far an image is. `input` gives the size and the time of what is read for it, as far as they are
@@ -155,12 +162,10 @@ impl Found {
         input: impl FnOnce() -> (Option<u64>, Option<i64>),
     ) -> Standing {
         let state = self.read();
-        let stored = std::iter::once(&*state).chain(&self.others).find_map(|state| state.entries.get(key));
         let own = (self.collection.way == Way::Each).then(|| self.collection.own_files(contents, name));
-        let Some(Stored { bytes, modified_ns, in_, .. }) = stored else {
-            let is_there = |file: &PathBuf| fs::symlink_metadata(file).is_ok();
+        let Some(Stored { bytes, modified_ns, in_, .. }) = self.stored_in(&state, key) else {
             let mut files = own.into_iter().flatten().map(|file| self.collection.path.join(file));
-            return match files.find(is_there) {
+            return match files.find(|file| is_there(file)) {
                 Some(path) if !contents.overwrite => Standing::Foreign(path),
                 _ => Standing::New,
             };
@@ -203,7 +208,7 @@ impl Found {
     pub fn foreign_tar(&self, name: &Path) -> Option<PathBuf> {
         let name = Collection::tar_name(name);
         let path = self.collection.file(&name);
-        (self.read().file(&name).is_none() && fs::symlink_metadata(&path).is_ok()).then_some(path)
+        (!self.read().is_ours(&name) && is_there(&path)).then_some(path)
     }
 }
 
@@ -219,14 +224,33 @@ impl Collection {
 
     /// Refuses what is there of other settings, or lies otherwise.
     fn check(&self, found: &Head, head: &Head) -> Result<(), OutputError> {
-        if found.layout != head.layout {
-            let manifest = self.manifest();
-            let manifest = manifest.file_name().unwrap_or_default().to_string_lossy();
+        self.check_layout(found, head)?;
+        found.settings.check(&head.settings, &self.path, "holds outputs of other settings")
+    }
+
+    /// Refuses what is there and lies otherwise.
+    fn check_layout(&self, found: &Head, head: &Head) -> Result<(), OutputError> {
+        if found.layout == head.layout {
+            return Ok(());
+        }
+        let (path, manifest) = (self.path.clone(), self.manifest());
+        let manifest = manifest.file_name().unwrap_or_default().to_string_lossy();
+        Err(if self.is_directory() {
             let reason =
                 format!("{manifest} there is of another layout: {}, not {}", found.layout, head.layout);
-            return Err(OutputError::Taken { path: self.path.clone(), reason });
+            OutputError::Taken { path, reason }
+        } else {
+            let reason = format!("{manifest} there is that of a .{}\nhint: give another name", found.layout);
+            OutputError::Misplaced { path, reason }
+        })
+    }
+
+    /// Refuses to start anew what is another output's: a file of another format beside this one may have its manifest.
+    fn check_replaced(&self, head: &Head) -> Result<(), OutputError> {
+        match State::read(&self.manifest()) {
+            Ok(Some(state)) if !self.is_directory() => self.check_layout(&state.head, head),
+            _ => Ok(()),
         }
-        found.settings.check(&head.settings, &self.path, "holds outputs of other settings")
     }
 
     /// What the other parts of a job, or an undivided run, have written into the same directory.
@@ -237,9 +261,14 @@ impl Collection {
         let own = self.manifest();
         let mut others = Vec::new();
         for path in self.manifests()?.into_iter().filter(|path| *path != own) {
-            if let Some(state) = State::read(&path)? {
-                self.check(&state.head, head)?;
-                others.push(state);
+            match State::read(&path) {
+                // Named like one, and none: it lists nothing.
+                Err(OutputError::Taken { .. }) | Ok(None) => {}
+                Err(error) => return Err(error),
+                Ok(Some(state)) => {
+                    self.check(&state.head, head)?;
+                    others.push(state);
+                }
             }
         }
         Ok(others)
@@ -251,6 +280,21 @@ impl Collection {
             return Ok(vec![self.manifest()]);
         }
         manifests(&self.path).map_err(|source| OutputError::Io { path: self.path.clone(), source })
+    }
+
+    /// The manifests of all who write there: of whatever part, beside a file too.
+    pub(super) fn all_manifests(&self) -> Vec<PathBuf> {
+        if self.is_directory() {
+            return self.manifests().unwrap_or_default();
+        }
+        let whole = Self { part: None, ..self.clone() };
+        let start = key(Path::new(&whole.named(".part-".as_ref())));
+        let is_of_part = |path: &PathBuf| {
+            let name = key(Path::new(path.file_name().unwrap_or_default()));
+            name.starts_with(&start) && name.ends_with(".manifest.jsonl")
+        };
+        let entries = fs::read_dir(self.base()).into_iter().flatten().filter_map(Result::ok);
+        entries.map(|entry| entry.path()).filter(is_of_part).chain([whole.manifest()]).collect()
     }
 
     /// Whether there are numbered files.
@@ -291,7 +335,7 @@ pub(super) fn owner_of(file: &Path) -> Option<PathBuf> {
     let whole = place_of(file);
     let names = |manifest: &Path, directory: &Path| {
         let state = State::read(manifest).ok().flatten()?;
-        let name = super::key(whole.strip_prefix(directory).ok()?);
+        let name = key(whole.strip_prefix(directory).ok()?);
         state.names().any(|found| found == name).then(|| directory.to_owned())
     };
     let beside = whole.parent().into_iter().flat_map(|directory| {

@@ -7,7 +7,11 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{Format, Metadata, OutputError, collection::Collection, disk::hidden_sibling};
+use super::{
+    Format, Metadata, OutputError,
+    collection::Collection,
+    disk::{hidden_sibling, is_there},
+};
 use crate::bounded;
 
 /// Refuses a place that holds some.
@@ -45,7 +49,7 @@ pub(super) fn files(collection: &Collection) -> Vec<PathBuf> {
     if collection.format == Format::Safetensors && is_index(&beside("safetensors.index.json")) {
         found.push(beside("safetensors.index.json"));
     }
-    found.retain(|path| fs::symlink_metadata(path).is_ok());
+    found.retain(|path| is_there(path));
     found
 }
 

@@ -202,13 +202,12 @@ impl Plan {
         matches!(self.format(), Some(Format::Png | Format::Tar))
     }
 
-    /// The files of many images that an earlier run has written there.
+    /// The files that earlier runs, and other parts of the job, have written there.
     pub fn shared_files(&self) -> Vec<PathBuf> {
         let Some(collection) = self.many() else { return Vec::new() };
-        let state = State::read(&collection.manifest()).ok().flatten();
-        state.map_or_else(Vec::new, |state| {
-            state.files.iter().map(|file| collection.file(&file.name)).collect()
-        })
+        let states = collection.all_manifests().into_iter().filter_map(|path| State::read(&path).ok()?);
+        let files = |state: State| state.names().map(|name| collection.base().join(name)).collect::<Vec<_>>();
+        states.flat_map(files).collect()
     }
 
     /// Adds an image to those that are to be written.

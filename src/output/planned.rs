@@ -10,19 +10,26 @@ impl Planned {
         self.0.push([json_bytes(key) as u32, sample.len() as u32]);
     }
 
-    /// How many there are.
+    /// Passes over those up to a place, of which something is there already.
+    pub fn pass_to(&mut self, place: usize) {
+        self.0.resize(place.max(self.0.len()), [0, 0]);
+    }
+
+    /// How many are to be written.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.from(0).count()
     }
 
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.from(0).next().is_none()
     }
 
     /// From a place on, of each image the bytes of its key as JSON, and of its name in a tar.
     pub(super) fn from(&self, place: usize) -> impl Iterator<Item = (u64, u64)> {
-        self.0.iter().skip(place).map(|&[key, sample]| (key.into(), sample.into()))
+        // No key's JSON is shorter than its quotation marks.
+        let is_written = |[key, _]: &&[u32; 2]| *key > 0;
+        self.0.iter().skip(place).filter(is_written).map(|&[key, sample]| (key.into(), sample.into()))
     }
 }
 

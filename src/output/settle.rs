@@ -49,12 +49,13 @@ pub(super) fn settle(
             (Some(length), Some(found)) if found == length => {}
             (Some(length), None) if length_of_file(&partial) == Some(length) => unnamed.push((partial, path)),
             (Some(length), Some(found)) => {
-                // Renamed once more than is known: the larger one had its line, and waits for its name.
-                if length_of_file(&partial) == Some(length) && file.replaced == Some(found) {
+                // It has its line, and waits for its name, which another has: the one that it replaces, or somebody else's.
+                let waits = length_of_file(&partial) == Some(length);
+                if waits && file.replaced == Some(found) {
                     unnamed.push((partial, path));
                     continue;
                 }
-                if collection.way == Way::Repeated {
+                if !waits && collection.way == Way::Repeated {
                     // One tar of many is made again, as a file of one image is.
                     lose(state, place);
                     continue;

@@ -15,6 +15,9 @@ pub trait Sink: Send {
     /// Notes that an image has no features, and why; `tar` is the key of the tar that it is in.
     fn failed(&mut self, _key: &str, _tar: Option<&str>, _input: &InputFacts, _stage: &str, _reason: &str) {}
 
+    /// Notes that an image that is written was read again and has the same bytes, so that it need not be read once more.
+    fn unchanged(&mut self, _key: &str, _input: &InputFacts) {}
+
     /// All images of a tar have been written that can be.
     ///
     /// # Errors

@@ -18,8 +18,8 @@ pub(in crate::output) struct DiskFile {
 }
 
 impl DiskFile {
-    pub(super) fn new(file: File, path: &Path, position: u64, watch: Watch) -> io::Result<Self> {
-        Ok(Self { file, path: path.to_owned(), position, watch })
+    pub(super) fn new(file: File, path: &Path, position: u64, watch: Watch) -> Self {
+        Self { file, path: path.to_owned(), position, watch }
     }
 
     /// Where it was opened.

@@ -20,7 +20,7 @@ use std::{
 
 pub(super) use file::DiskFile;
 pub(super) use lock::Lock;
-pub(super) use place::{check_way, end_of_links, hidden_sibling, parent};
+pub(super) use place::{check_way, end_of_links, hidden_sibling, is_there, parent};
 pub(crate) use place::{place_of, whole_path};
 pub(super) use probe::{probe_sibling, probe_tree};
 pub use space::{free_space, readable_size};
@@ -47,7 +47,7 @@ impl Disk {
         self.remove(path)?;
         self.watch.create(path)?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        DiskFile::new(file, path, 0, self.watch.clone())
+        Ok(DiskFile::new(file, path, 0, self.watch.clone()))
     }
 
     /// Opens a file of ours to go on after its first `length` bytes; what lies behind is cut off.
@@ -70,7 +70,7 @@ impl Disk {
         let mut file = options.open(path)?;
         let is_longer = file.metadata()?.len() > length;
         file.seek(SeekFrom::Start(length))?;
-        let file = DiskFile::new(file, path, length, self.watch.clone())?;
+        let file = DiskFile::new(file, path, length, self.watch.clone());
         if is_longer {
             file.set_len(length)?;
         }

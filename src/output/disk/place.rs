@@ -38,6 +38,11 @@ pub(in crate::output) fn hidden_sibling(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(hidden)
 }
 
+/// Whether a path leads to something, if only to a link.
+pub(in crate::output) fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
 /// The directory that a path lies in; `.` for a bare name.
 pub(in crate::output) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))

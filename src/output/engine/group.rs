@@ -1,7 +1,7 @@
 //! What is committed together.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     io,
     path::{Path, PathBuf},
 };
@@ -22,6 +22,8 @@ pub(super) struct Group {
     pub(super) replaced: Vec<PathBuf>,
     /// Files that are whole, and the names that they are to get.
     pub(super) names: Vec<(PathBuf, PathBuf)>,
+    /// The names of single images' files among them.
+    pub(super) own: HashSet<PathBuf>,
     /// Files that are of no use any more.
     pub(super) useless: Vec<PathBuf>,
 }

@@ -1,7 +1,7 @@
 //! A file made anew, to take more than it has room for: what it holds is copied, and it stays as it is until the larger one is whole.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     path::Path,
 };
@@ -88,9 +88,4 @@ fn copy_entries(from: &Path, start: u64, held: &[Held], to: &mut DiskFile) -> io
     }
     to.flush()?;
     Ok(None)
-}
-
-/// Whether a path leads to something.
-pub(super) fn is_there(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
 }

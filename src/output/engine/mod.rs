@@ -22,7 +22,7 @@ use super::{
     collection::{Collection, Way},
     disk::{Disk, Lock},
     found::Found,
-    manifest::{Begin, End, Entry, Failed, Line, Manifest, Place, TarRead},
+    manifest::{Begin, End, Entry, Failed, Line, Manifest, Place, Seen, Stored, TarRead},
 };
 use group::Group;
 pub(super) use room::{Room, lines_of};
@@ -114,6 +114,14 @@ impl Sink for Engine {
         // What is known needs no other line.
         if self.found.read().failed.get(key) != Some(&failed) {
             self.add(Line::Failed(failed));
+        }
+    }
+
+    fn unchanged(&mut self, key: &str, input: &InputFacts) {
+        let is_news =
+            |stored: &Stored| (stored.bytes, stored.modified_ns) != (input.bytes, input.modified_ns);
+        if self.found.read().entries.get(key).is_some_and(is_news) {
+            self.add(Line::Input(Seen { key: key.into(), input: input.clone() }));
         }
     }
 

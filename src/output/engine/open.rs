@@ -7,11 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Engine, group::Group, grow::is_there};
+use super::{Engine, group::Group};
 use crate::output::{
     Contents, OutputError, Planned,
     collection::{Collection, Way},
-    disk::{Disk, Lock, hidden_sibling, parent},
+    disk::{Disk, Lock, hidden_sibling, is_there, parent},
     found::Found,
     manifest::{FileState, Line, Manifest, State},
     older,
@@ -120,8 +120,14 @@ fn clear(disk: &Disk, collection: &Collection) -> Result<(), OutputError> {
     };
     let own = collection.manifest();
     for manifest in collection.manifests()? {
+        // A part of a job may be writing there.
+        let lock =
+            (manifest != own).then(|| Lock::take(&hidden_sibling(&manifest, ".lock"), &collection.path));
+        let _lock = lock.transpose()?;
+        let read = State::read(&manifest);
+        let is_strange = matches!(read, Err(OutputError::Taken { .. }));
         // One that cannot be read lists nothing.
-        if let Ok(Some(state)) = State::read(&manifest) {
+        if let Ok(Some(state)) = read {
             for name in state.names() {
                 collection.listed(name).map_or(Ok(()), &mut remove)?;
             }
@@ -130,7 +136,7 @@ fn clear(disk: &Disk, collection: &Collection) -> Result<(), OutputError> {
                     .try_for_each(|generation| remove(collection.partial(&file.name, generation)))?;
             }
         }
-        if manifest != own {
+        if manifest != own && !is_strange {
             remove(manifest)?;
         }
     }

@@ -31,6 +31,10 @@ impl Engine {
         let root = self.collection().path.clone();
         let names = self.collection().own_files(&self.contents, image.name);
         let files: Vec<PathBuf> = names.iter().map(|name| root.join(name)).collect();
+        if files.iter().any(|file| self.group.own.contains(file)) {
+            // Another image's, which has its place when this is looked at.
+            self.commit_group().map_err(|source| OutputError::Io { path: root.clone(), source })?;
+        }
         let mut written = written(files.clone());
         let mut replaced = Vec::new();
         for (name, file) in names.iter().zip(&files) {
@@ -64,6 +68,7 @@ impl Engine {
         }
         self.group.replaced.extend(replaced);
         self.group.names.extend(staged);
+        self.group.own.extend(files);
         self.enter(image, None, at);
         Ok(written)
     }

@@ -1,9 +1,12 @@
 //! Files of many images that are made whole.
 
+use std::path::Path;
+
 use super::{Engine, together::Growing};
 use crate::output::{
     OutputError, TarEnd,
     collection::{Collection, Way},
+    disk::is_there,
     manifest::{FileState, Line, Sealed},
 };
 
@@ -19,6 +22,7 @@ impl Engine {
             let state = self.found.read();
             let found = &state.files[place];
             let target = self.collection().file(&found.name);
+            self.check_free(&found.name, &target)?;
             layout
                 .seal(&mut file, &self.contents, found)
                 .map_err(|source| OutputError::Io { path: target.clone(), source })?;
@@ -35,27 +39,33 @@ impl Engine {
         Ok(())
     }
 
+    /// Sees that nobody else's file is where one of many images is to be.
+    ///
+    /// # Errors
+    /// One is; of tars that are repeated, each has a place of its own.
+    pub(super) fn check_free(&self, name: &str, target: &Path) -> Result<(), OutputError> {
+        if self.contents.overwrite || self.found.read().is_ours(name) || !is_there(target) {
+            return Ok(());
+        }
+        Err(match self.collection().way {
+            Way::Repeated => OutputError::Foreign { path: target.to_owned() },
+            _ => OutputError::Taken {
+                path: target.to_owned(),
+                reason: "exists, and the manifest does not say that it is ours".into(),
+            },
+        })
+    }
+
     /// Makes all files whole that were begun, in this run or before.
     pub(super) fn seal_all(&mut self) -> Result<(), OutputError> {
         self.seal()?;
         loop {
             self.drop_empty();
-            let begun = {
-                let state = self.found.read();
-                // Those of tars are made whole when their tars have been read.
-                let is_open =
-                    |file: &FileState| file.grows_from.is_some() && self.collection().way != Way::Repeated;
-                state
-                    .files
-                    .iter()
-                    .position(is_open)
-                    .map(|place| (place, state.files[place].is_torn, state.files[place].start))
-            };
-            match begun {
-                None => return Ok(()),
-                Some((place, true, start)) => self.widen(place, start)?,
-                Some((place, false, _)) => self.go_on(place)?,
-            }
+            // Those of tars are made whole when their tars have been read.
+            let is_open =
+                |file: &FileState| file.grows_from.is_some() && self.collection().way != Way::Repeated;
+            let Some(place) = self.found.read().files.iter().position(is_open) else { return Ok(()) };
+            self.go_on(place)?;
             self.seal()?;
         }
     }
@@ -81,22 +91,14 @@ impl Engine {
         if is_open(self) {
             return self.seal();
         }
-        let begun = place.map(|place| {
+        let known = place.map(|place| {
             let state = self.found.read();
-            (
-                place,
-                state.files[place].grows_from.is_some(),
-                state.files[place].sealed.is_some(),
-                state.files[place].is_torn,
-            )
+            let file = &state.files[place];
+            (place, file.grows_from.is_some(), file.sealed.is_some())
         });
-        match begun {
-            Some((place, true, _, true)) => {
-                let start = self.found.read().files[place].start;
-                self.widen(place, start)?;
-            }
-            Some((place, true, _, false)) => self.go_on(place)?,
-            Some((_, false, true, _)) => return Ok(()),
+        match known {
+            Some((place, true, _)) => self.go_on(place)?,
+            Some((_, false, true)) => return Ok(()),
             _ if tar.damage.is_some() => return Ok(()),
             _ => {
                 let start = self.layout().start(self.head);

@@ -441,3 +441,151 @@ fn a_single_file_that_readers_would_refuse_is_not_written() {
     let (keys, largest) = archived(&root);
     assert!(keys == names && largest < 100_600_000, "{largest}");
 }
+
+/// Runs that make one file of several images, over a file of the same name that is another's.
+fn over_a_stranger(path: &str) -> (Scenario, PathBuf) {
+    let is_repeated = path.ends_with('/');
+    let asked = Asked {
+        path: Some(path.into()),
+        several: true,
+        sharded: is_repeated.then_some(true),
+        overwrite: true,
+        ..Asked::default()
+    };
+    let scenario = Scenario {
+        asked,
+        is_split: false,
+        before: 0,
+        other_settings: false,
+        images: 3,
+        is_planned: true,
+        group: 1,
+        longer: 0,
+    };
+    (scenario, if is_repeated { format!("{path}t0.tar").into() } else { path.into() })
+}
+
+#[test]
+fn what_was_begun_in_the_place_of_another_file_is_not_ours_to_remove() {
+    for path in ["x.npy", "x.safetensors", "x.tar", "out/"] {
+        let (over, stranger) = over_a_stranger(path);
+        let careful = Scenario { asked: Asked { overwrite: false, ..over.asked.clone() }, ..over.clone() };
+        let images = named(&over);
+        let theirs = || {
+            let (kept, root) = work();
+            fs::create_dir_all(root.join(&stranger).parent().unwrap()).unwrap();
+            fs::write(root.join(&stranger), "theirs").unwrap();
+            (kept, root)
+        };
+        let is_theirs = |root: &Path| fs::read(root.join(&stranger)).unwrap() == b"theirs";
+        let is_sealed = |root: &Path| {
+            tree(root).iter().any(|(path, bytes)| {
+                let text = bytes.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+                is_manifest(path) && text.contains("{\"sealed\"")
+            })
+        };
+        let watched = |root: &Path, fails| Disk::watched(Arc::new(Recorder::new(root, fails)));
+        let recorder = {
+            let (_kept, root) = theirs();
+            let recorder = Arc::new(Recorder::new(&root, None));
+            run(&over, &root, Disk::watched(recorder.clone()), &images, false).unwrap();
+            assert!(!is_theirs(&root));
+            recorder
+        };
+        let count = recorder.operations().len();
+        let mut kept = 0;
+        for fails in 0..count {
+            let (_kept, root) = theirs();
+            run(&over, &root, watched(&root, Some(fails)), &images, false).unwrap_err();
+            if !is_theirs(&root) {
+                continue;
+            }
+            kept += 1;
+            let about = format!("{path}, {fails} of {count}");
+            run(&careful, &root, Disk::default(), &images, false).expect_err(&about);
+            assert!(is_theirs(&root), "{about}");
+            if !is_sealed(&root) {
+                run(&over, &root, watched(&root, Some(3)), &images, false).unwrap_err();
+                assert!(is_theirs(&root), "{about}");
+            }
+            run(&over, &root, Disk::default(), &images, false).unwrap();
+            assert!(!is_theirs(&root), "{about}");
+        }
+        assert!(kept > 8, "{path}: {kept}");
+    }
+}
+
+#[test]
+fn a_file_that_holds_nothing_yet_is_made_for_what_comes() {
+    for is_planned in [true, false] {
+        for limit in [400, 700, 5000] {
+            let short = Asked {
+                path: Some("x.safetensors".into()),
+                several: true,
+                shard_size: Some(limit),
+                ..Asked::default()
+            };
+            let scenario = Scenario { asked: short.clone(), is_split: false, ..over_a_stranger("x.npy").0 };
+            let scenario = Scenario { is_planned, ..scenario };
+            let one = [(None, "a".to_owned())];
+            for fails in 0.. {
+                let (_kept, root) = work();
+                let disk = Disk::watched(Arc::new(Recorder::new(&root, Some(fails))));
+                let failed = run(&scenario, &root, disk, &one, false).is_err();
+                let longer = "b".repeat(limit as usize / 4);
+                assert_eq!(write_all(&short, &root, std::slice::from_ref(&longer), is_planned).unwrap(), 1);
+                let (keys, largest) = archived(&root);
+                assert!(keys.contains(&longer) && largest <= limit, "{limit}: {keys:?}, {largest}");
+                if !failed {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn few_files_are_open_however_many_wait_for_their_names() {
+    let asked =
+        Asked { path: Some("x.npy".into()), several: true, shard_size: Some(128 + 60), ..Asked::default() };
+    let scenario = Scenario { asked, images: 100, group: 1000, ..over_a_stranger("x.npy").0 };
+    let scenario = Scenario { asked: Asked { overwrite: false, ..scenario.asked.clone() }, ..scenario };
+    let (_, _, operations) = record(&scenario);
+    let (mut open, mut most) = (BTreeSet::new(), 0);
+    for operation in &operations {
+        match operation {
+            Operation::Create(path) if !is_manifest(path) => drop(open.insert(path.clone())),
+            Operation::Sync(path) => drop(open.remove(path)),
+            _ => {}
+        }
+        most = most.max(open.len());
+    }
+    assert!((20..=33).contains(&most), "{most}");
+}
+
+#[test]
+fn the_second_of_two_images_for_one_file_fails() {
+    let (_kept, root) = work();
+    let asked = Asked { path: Some(root.join("out/")), several: true, ..Asked::default() };
+    let contents = contents(&over_a_stranger("x.npy").0, true);
+    let mut sink = asked.plan().unwrap().open(&contents, None, Planned::default()).unwrap();
+    let (metadata, input) = (Metadata::default(), InputFacts::default());
+    let arrays = [Array { name: "a".into(), shape: vec![1, 3, 5], values: vec![0.5; 15] }];
+    let image = |key, name| Image {
+        key,
+        name: Path::new(name),
+        sample: None,
+        input: &input,
+        place: 0,
+        metadata: &metadata,
+        facts: "{}",
+        report: "{}",
+        content: Content::Tensors(&arrays),
+    };
+    sink.write(&image("a.png", "a.png")).unwrap();
+    let second = sink.write(&image("a.jpg", "a.jpg"));
+    assert!(matches!(second, Err(OutputError::Foreign { .. })), "{second:?}");
+    sink.write(&image("b.png", "b.png")).unwrap();
+    sink.finish(true).unwrap();
+    assert!(root.join("out/a.npy").exists() && root.join("out/b.npy").exists());
+}

@@ -174,10 +174,10 @@ impl Engine {
                 self.seal()?;
             } else if fit.count == 1 {
                 // Nobody knew that so many would come.
-                let start = self
-                    .start_for(incoming, lines, data)
-                    .max(layout.start(2 * start).min(layout.largest_start()));
-                self.widen(growing.place, start)?;
+                let twice = layout.start(2 * start).min(layout.largest_start());
+                let needed = self.start_for(incoming, lines, data);
+                // A file of a set has no room to give away.
+                self.widen(growing.place, if is_set { needed } else { needed.max(twice) })?;
             } else {
                 let entries = self.found.read().files[growing.place].held.len();
                 self.seal()?;
@@ -210,10 +210,12 @@ impl Engine {
             |sample| room.layout.planned_bytes(&self.contents, sample, report).unwrap_or(incoming.bytes);
         let planned = self.planned.from(place).map(|(key, sample)| (key, bytes(sample)));
         let fit = room.fit(planned);
-        match fit.count {
+        let least = room.fit([(incoming.key, incoming.bytes)].into_iter()).start;
+        let start = match fit.count {
             0 => room.guess(incoming.key, incoming.bytes),
-            _ => fit.start.max(room.fit([(incoming.key, incoming.bytes)].into_iter()).start),
-        }
+            _ => fit.start.max(least),
+        };
+        if self.ends_within(start, data, incoming.bytes) { start } else { least }
     }
 
     /// Opens the file that the next image goes to: one that grows already, or takes more, or a new one.
@@ -223,7 +225,7 @@ impl Engine {
         target: Option<&str>,
         notices: &mut Vec<String>,
     ) -> Result<(), OutputError> {
-        let (place, name, is_torn) = {
+        let (place, name) = {
             let (collection, state) = (self.collection(), self.found.read());
             let growing = match target {
                 Some(target) => state.file(target).filter(|&place| state.files[place].grows_from.is_some()),
@@ -237,14 +239,9 @@ impl Engine {
                 (None, None) => collection.file_name(self.is_set().then(|| collection.next(&state))),
             };
             let name = growing.map_or_else(next, |place| state.files[place].name.clone());
-            let is_torn = growing.is_some_and(|place| state.files[place].is_torn);
-            (state.file(&name), name, is_torn)
+            (state.file(&name), name)
         };
         match place {
-            Some(place) if is_torn => {
-                let start = self.found.read().files[place].start;
-                self.widen(place, start)
-            }
             Some(place) if self.found.read().files[place].grows_from.is_some() => self.go_on(place),
             Some(place) if self.found.read().files[place].sealed.is_some() => {
                 let (lines, data) = {
@@ -267,15 +264,7 @@ impl Engine {
         let collection = self.collection().clone();
         let target = collection.file(name);
         let known = self.found.read().file(name);
-        if known.is_none() && !self.contents.overwrite && fs::symlink_metadata(&target).is_ok() {
-            return Err(match collection.way {
-                Way::Repeated => OutputError::Foreign { path: target },
-                _ => {
-                    let reason = "exists, and the manifest does not say that it is ours".into();
-                    OutputError::Taken { path: target, reason }
-                }
-            });
-        }
+        self.check_free(name, &target)?;
         if collection.is_directory() {
             self.disk.make_directories(&collection.path, &target)?;
         }
@@ -289,17 +278,17 @@ impl Engine {
         self.take_up(name, file)
     }
 
-    /// Opens a file that a run before has begun.
+    /// Opens a file that a run before has begun; makes it anew where entries of it are void that the manifest still speaks of.
     pub(super) fn go_on(&mut self, place: usize) -> Result<(), OutputError> {
-        let (name, partial, length) = {
+        let (name, partial, start, length, is_torn) = {
             let state = self.found.read();
             let file = &state.files[place];
-            (
-                file.name.clone(),
-                self.collection().partial(&file.name, file.generation),
-                file.start + file.data(),
-            )
+            let partial = self.collection().partial(&file.name, file.generation);
+            (file.name.clone(), partial, file.start, file.start + file.data(), file.is_torn)
         };
+        if is_torn {
+            return self.widen(place, start);
+        }
         let io_error = |source| OutputError::Io { path: self.collection().file(&name), source };
         let file = self.disk.reopen(&partial, length).map_err(io_error)?;
         self.take_up(&name, file)

@@ -1,5 +1,7 @@
 //! The lines of a manifest.
 
+use std::path::{Component, Path};
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
@@ -20,6 +22,8 @@ pub(in crate::output) enum Line {
     File(Begun),
     /// An image is in its file, or in files of its own.
     Entry(Entry),
+    /// An image that is written was read again, and is as it was but for its time.
+    Input(Seen),
     /// An image has no features, and why.
     Failed(Failed),
     /// A tar among the inputs was read to its end.
@@ -119,6 +123,13 @@ pub struct InputFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sha256Bytes(pub [u8; 32]);
 
+/// An input that was read again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::output) struct Seen {
+    pub(in crate::output) key: String,
+    pub(in crate::output) input: InputFacts,
+}
+
 /// An image that has no features.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::output) struct Failed {
@@ -164,6 +175,20 @@ const DIGITS: usize = 8;
 const CHECK_LENGTH: usize = CHECK.len() + DIGITS + br#""}"#.len();
 
 impl Line {
+    /// A name of it that leads out of the directory where the manifest is: nobody writes such here, and anybody could.
+    pub(super) fn leads_outside(&self) -> Option<&str> {
+        let is_outside = |name: &&str| {
+            let mut parts = Path::new(name).components();
+            name.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_)))
+        };
+        match self {
+            Self::File(begun) => Some(begun.file.as_str()).filter(is_outside),
+            Self::Sealed(sealed) => Some(sealed.file.as_str()).filter(is_outside),
+            Self::Entry(entry) => entry.at.iter().map(|place| place.file.as_str()).find(is_outside),
+            _ => None,
+        }
+    }
+
     /// The line's bytes, with its check and the line feed.
     pub(in crate::output) fn encode(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).expect("a line has only string keys");

@@ -37,7 +37,13 @@ pub(in crate::output) fn read(
     while let Some(bytes) = lines.next_bytes().map_err(io_error)? {
         let before = lines.end - bytes.len() as u64 - 1;
         match Line::decode(&bytes) {
-            Some(line) => on(line),
+            Some(line) => {
+                if let Some(name) = line.leads_outside() {
+                    let reason = format!("it names {name:?}, which is not below its directory");
+                    return Err(OutputError::Damaged { path: path.to_owned(), reason });
+                }
+                on(line);
+            }
             None => {
                 lines.end = before;
                 break;

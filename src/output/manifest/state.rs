@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use super::{
-    line::{Begun, End, Entry, Failed, Head, InputFacts, Line, Place, Sha256Bytes, TarRead},
+    line::{Begun, End, Entry, Failed, Head, InputFacts, Line, Place, Seen, Sha256Bytes, TarRead},
     read::read,
 };
 use crate::output::OutputError;
@@ -57,6 +57,8 @@ pub(in crate::output) struct FileState {
     pub(in crate::output) held: Vec<Held>,
     /// The length of the file that has the name; none if there is none.
     pub(in crate::output) sealed: Option<u64>,
+    /// Whether it was ever made whole. Until then what has its name is another's.
+    pub(in crate::output) is_ours: bool,
     /// The length of the one that had the name before that.
     pub(in crate::output) replaced: Option<u64>,
     /// Whether it grows, beside the one that has the name. How many entries that one has.
@@ -138,7 +140,12 @@ impl State {
                 if let Some(&place) = self.by_name.get(&sealed.file) {
                     let file = &mut self.files[place];
                     file.replaced = file.sealed;
-                    (file.sealed, file.grows_from) = (Some(sealed.length), None);
+                    (file.sealed, file.grows_from, file.is_ours) = (Some(sealed.length), None, true);
+                }
+            }
+            Line::Input(Seen { key, input }) => {
+                if let Some(stored) = self.entries.get_mut(key.as_str()) {
+                    (stored.bytes, stored.modified_ns) = (input.bytes, input.modified_ns);
                 }
             }
             Line::End(end) => self.has_ended = end == End::Complete,
@@ -154,6 +161,7 @@ impl State {
                     start,
                     held: Vec::new(),
                     sealed: None,
+                    is_ours: false,
                     replaced: None,
                     grows_from: Some(0),
                     generation: 1,
@@ -222,13 +230,19 @@ impl State {
         self.by_name.get(name).copied()
     }
 
-    /// Every file that it speaks of, from where the manifest is.
+    /// Whether a name is that of a file of many entries that was made whole here.
+    pub(in crate::output) fn is_ours(&self, name: &str) -> bool {
+        self.file(name).is_some_and(|place| self.files[place].is_ours)
+    }
+
+    /// Every file that was made whole, from where the manifest is.
     pub(in crate::output) fn names(&self) -> impl Iterator<Item = &str> {
         let own = self.entries.values().filter_map(|stored| match &stored.in_ {
             In::Own(files) => Some(files.iter().map(|(name, _)| &**name)),
             In::File(..) => None,
         });
-        self.files.iter().map(|file| file.name.as_str()).chain(own.flatten())
+        let shared = self.files.iter().filter(|file| file.is_ours).map(|file| file.name.as_str());
+        shared.chain(own.flatten())
     }
 }
 
