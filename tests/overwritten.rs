@@ -331,6 +331,11 @@ fn what_lies_beside_an_archive_and_is_anothers_stays() {
     }
     fs::create_dir(at("y.manifest.jsonl")).unwrap();
     run(&["in", "-o", "y.npy"]).failed(2, "y.manifest.jsonl");
+    // What would be too long for the files of a set is told before the old output is removed.
+    let long = format!("{}.safetensors", "n".repeat(240));
+    run(&["in", "-o", &long]).done();
+    run(&["in", "-o", &long, "--shard-size", "8KB", "--overwrite"]).failed(2, "cannot be written");
+    assert!(at(&long).exists());
     let long = format!("{}.npy", "n".repeat(245));
     run(&["in", "-o", &long]).failed(2, "manifest.jsonl");
     assert!(!at(&long).exists());
@@ -433,4 +438,60 @@ fn tars_of_the_other_parts_are_no_inputs() {
     };
     assert_eq!((run("0/2", &[]), run("1/2", &[])), (1, 1));
     assert_eq!((run("0/2", &[]), run("1/2", &["--overwrite"])), (1, 1));
+}
+
+#[test]
+fn outputs_named_otherwise_are_other_outputs() {
+    let directory = two_images();
+    let run = |arguments: &[&str]| run_in(directory.path(), arguments);
+    run(&["in", "-o", "out/"]).done();
+    run(&["in", "-o", "out/", "--keep-extension"]).failed(2, "named without their images' extensions");
+    run(&["in", "-o", "out/", "--keep-extension", "--overwrite"]).done();
+    assert!(!directory.path().join("out/a.npy").exists() && directory.path().join("out/a.png.npy").exists());
+    run(&["in", "-o", "out/"]).failed(2, "named with their images' extensions");
+}
+
+#[test]
+fn only_what_was_written_here_is_removed() {
+    let directory = two_images();
+    let run = |arguments: &[&str]| run_in(directory.path(), arguments);
+    let at = |name: &str| directory.path().join(name);
+    for (output, beside) in [("out/", ".out.parts/deep/mine"), ("x.npy", ".x.npy.parts/deep/mine")] {
+        fs::create_dir_all(at(beside).parent().unwrap()).unwrap();
+        fs::write(at(beside), "mine").unwrap();
+        for _ in 0..2 {
+            run(&["in", "-o", output, "--overwrite"]).done();
+            assert_eq!(fs::read(at(beside)).unwrap(), b"mine");
+        }
+    }
+    // A manifest that cannot be read says nothing of what there is.
+    #[cfg(unix)]
+    {
+        fs::rename(at("x.manifest.jsonl"), at("kept")).unwrap();
+        std::os::unix::fs::symlink("x.manifest.jsonl", at("x.manifest.jsonl")).unwrap();
+        run(&["in", "-o", "x.npy", "--shard-size", "60KB", "--overwrite"])
+            .failed(2, "x.manifest.jsonl: cannot be");
+        assert!(at("x.npy").exists() && !at("x-00000.npy").exists());
+    }
+}
+
+#[test]
+fn what_is_in_the_way_of_a_set_is_told_before_the_work_and_only_then() {
+    let directory = two_images();
+    let run = |arguments: &[&str]| run_in(directory.path(), arguments);
+    let at = |name: &str| directory.path().join(name);
+    let set = |more: &[&str]| run(&[&["in", "-o", "x.npy", "--shard-size", "4KB"], more].concat());
+    fs::create_dir(at("x-00001.npy")).unwrap();
+    for overwrite in [&[][..], &["--overwrite"], &["--dry-run"]] {
+        set(overwrite).failed(2, "x-00001.npy: is a directory");
+        assert!(!at("x.manifest.jsonl").exists());
+    }
+    fs::remove_dir(at("x-00001.npy")).unwrap();
+    set(&[]).done();
+    // What is complete stands in nobody's way.
+    fs::write(at("x-00002.npy"), "mine").unwrap();
+    set(&[]).done();
+    fs::copy(picture(), at("in/c.png")).unwrap();
+    set(&[]).failed(2, "x-00002.npy: exists");
+    assert_eq!(fs::read(at("x-00002.npy")).unwrap(), b"mine");
 }

@@ -86,6 +86,9 @@ impl Job {
         };
         let found = self.output.examine(&contents)?;
         let listing = Listing::of(images, &self.output, &contents, found.as_ref())?;
+        if let (Some(found), true) = (&found, listing.remaining() != Some(0)) {
+            found.refuse_strangers(contents.overwrite)?;
+        }
         let planned = planned(&self.output, &listing);
         self.output.check_room(&contents, found.as_deref(), &planned)?;
         Ok(Prepared { job: self, opened, listing, passed_over, contents, found, overlap })

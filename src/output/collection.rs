@@ -13,6 +13,9 @@ use super::{
 };
 use crate::shard;
 
+/// How a file of many images ends while it grows.
+pub(super) const PARTIAL: &str = ".partial";
+
 /// Where many images go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Collection {
@@ -143,7 +146,14 @@ impl Collection {
 
     /// A file of many images while it grows, which is begun for the `generation`th time.
     pub(super) fn partial(&self, name: &str, generation: usize) -> PathBuf {
-        let suffix = if generation <= 1 { ".partial".into() } else { format!(".partial-{generation}") };
+        let mut suffix = match self.part {
+            // In a directory that all parts write, each knows its own.
+            Some(part) if self.is_directory() => format!(".{part}{PARTIAL}"),
+            _ => PARTIAL.to_owned(),
+        };
+        if generation > 1 {
+            suffix += &format!("-{generation}");
+        }
         hidden_sibling(&self.file(name), &suffix)
     }
 

@@ -7,15 +7,21 @@ use std::{
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use walkdir::WalkDir;
+
 use super::{
     Contents, OutputError,
-    collection::{Collection, Way},
-    disk::{hidden_sibling, is_there, place_of},
+    collection::{Collection, PARTIAL, Way},
+    disk::{PROBE, hidden_sibling, is_there, place_of},
     key,
     manifest::{Head, In, Sha256Bytes, State, Stored, is_manifest},
     older,
     settle::{length, length_of_file, settle},
 };
+
+/// What is said of a directory that has the name of a file to be written.
+pub(super) const IN_THE_WAY: &str =
+    "is a directory, and a file of that name is to be written\nhint: give it another name";
 
 /// A place of many images, as it was found and as this run changes it.
 #[derive(Debug)]
@@ -74,7 +80,6 @@ impl Found {
             found.unnamed = settle(collection, &mut state)?;
             *found.write() = state;
         }
-        found.refuse_strangers()?;
         found.leftovers = found.useless();
         Ok(found)
     }
@@ -93,25 +98,37 @@ impl Found {
     }
 
     /// Refuses what is in the place of a file of many images that is to be made, and was never made here.
-    fn refuse_strangers(&self) -> Result<(), OutputError> {
+    ///
+    /// # Errors
+    /// As said.
+    pub fn refuse_strangers(&self, overwrite: bool) -> Result<(), OutputError> {
         let Way::Together(limit) = self.collection.way else { return Ok(()) };
         let state = self.read();
         let is_set = limit.is_some() || self.collection.is_set(&state);
         let next = self.collection.file_name(is_set.then(|| self.collection.next(&state)));
-        let made =
-            state.files.iter().map(|file| &file.name).chain([&next]).filter(|name| !state.is_ours(name));
-        let mut paths = made.map(|name| self.collection.file(name));
-        if let Some(path) = paths.find(|path| is_there(path)) {
-            let manifest = self.collection.manifest();
-            let manifest = manifest.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let reason = match path.is_dir() {
-                true => "is a directory".into(),
-                false if self.seen.is_some() => {
-                    format!("exists, and {manifest} beside it does not say that it is ours")
-                }
-                false => format!("exists, and there is no {manifest} beside it that says what it is"),
-            };
-            return Err(OutputError::Taken { path, reason });
+        let made = state.files.iter().map(|file| &file.name).chain([&next]);
+        let made = made.filter(|name| !state.is_ours(name)).map(|name| self.collection.file(name));
+        // Which numbers come after that is not known.
+        let made: Vec<PathBuf> = made.collect();
+        if let Some(path) = made.iter().find(|path| is_no_name(path)) {
+            let source = io::ErrorKind::InvalidFilename.into();
+            return Err(OutputError::Io { path: path.clone(), source });
+        }
+        for path in
+            made.into_iter().chain(self.collection.numbered().into_iter().filter(|path| path.is_dir()))
+        {
+            if path.is_dir() {
+                return Err(OutputError::Misplaced { path, reason: IN_THE_WAY.into() });
+            }
+            if !overwrite && is_there(&path) {
+                let manifest = self.collection.manifest();
+                let manifest = manifest.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let reason = match self.seen {
+                    Some(_) => format!("exists, and {manifest} beside it does not say that it is ours"),
+                    None => format!("exists, and there is no {manifest} beside it that says what it is"),
+                };
+                return Err(OutputError::Taken { path, reason });
+            }
         }
         Ok(())
     }
@@ -131,13 +148,8 @@ impl Found {
                 .filter(|&generation| !(file.grows_from.is_some() && generation == file.generation));
             found.extend(partials.map(|generation| collection.partial(&file.name, generation)));
         }
-        if let Way::Together(_) = collection.way {
-            for name in [collection.file_name(None), collection.file_name(Some(collection.next(&state)))] {
-                if state.file(&name).is_none() {
-                    found.push(collection.partial(&name, 1));
-                }
-            }
-        }
+        found.extend(collection.partials(&state));
+        found.extend(collection.probes());
         let needed: BTreeSet<&PathBuf> = self.unnamed.iter().map(|(from, _)| from).collect();
         found.retain(|path| !needed.contains(path) && is_there(path));
         found
@@ -218,6 +230,7 @@ impl Collection {
         Head::new(
             self.describe(),
             contents.tensors.iter().map(|tensor| tensor.name.clone()).collect(),
+            self.keep_extension,
             contents.settings.clone(),
         )
     }
@@ -225,6 +238,11 @@ impl Collection {
     /// Refuses what is there of other settings, or lies otherwise.
     fn check(&self, found: &Head, head: &Head) -> Result<(), OutputError> {
         self.check_layout(found, head)?;
+        if found.keep_extension != head.keep_extension {
+            let how = if found.keep_extension { "with" } else { "without" };
+            let reason = format!("holds outputs that are named {how} their images' extensions");
+            return Err(OutputError::Taken { path: self.path.clone(), reason });
+        }
         found.settings.check(&head.settings, &self.path, "holds outputs of other settings")
     }
 
@@ -297,6 +315,44 @@ impl Collection {
         entries.map(|entry| entry.path()).filter(is_of_part).chain([whole.manifest()]).collect()
     }
 
+    /// Files of many images on their way that no manifest speaks of: their run was killed before it wrote a line.
+    pub(super) fn partials(&self, state: &State) -> Vec<PathBuf> {
+        let depth = match self.way {
+            Way::Each => return Vec::new(),
+            Way::Together(_) => 1,
+            Way::Repeated => usize::MAX,
+        };
+        let part = self.part.filter(|_| self.is_directory()).map_or(String::new(), |part| format!(".{part}"));
+        // The name of the file that it was to be.
+        let name_of = |path: &Path| {
+            let name = key(Path::new(path.file_name()?));
+            let name = name.strip_prefix('.')?.rsplit_once(PARTIAL)?.0.strip_suffix(&part)?;
+            Some(key(&path.strip_prefix(self.base()).ok()?.with_file_name(name)))
+        };
+        let is_named = |name: &String| match self.way {
+            Way::Repeated => name.ends_with(".tar"),
+            _ => *name == self.file_name(None) || self.number(name).is_some(),
+        };
+        let is_stray =
+            |path: &PathBuf| name_of(path).filter(is_named).is_some_and(|name| state.file(&name).is_none());
+        let entries = WalkDir::new(self.base()).min_depth(1).max_depth(depth).into_iter();
+        let paths = entries.filter_map(Result::ok).map(walkdir::DirEntry::into_path);
+        // One that is too long for that is known by its digest.
+        let next = [None, Some(self.next(state))].map(|number| self.file_name(number));
+        let next = next.into_iter().filter(|name| state.file(name).is_none());
+        let next = next.map(|name| self.partial(&name, 1)).filter(|path| is_there(path));
+        paths.filter(is_stray).chain(next).collect()
+    }
+
+    /// What is left of looking whether something can be written, where a power cut came between.
+    pub(super) fn probes(&self) -> impl Iterator<Item = PathBuf> {
+        let is_empty = |path: &PathBuf| length_of_file(path) == Some(0);
+        let manifest = self.manifest();
+        let probes =
+            self.path.ancestors().chain([manifest.as_path()]).map(|path| hidden_sibling(path, PROBE));
+        probes.filter(is_empty).collect::<Vec<_>>().into_iter()
+    }
+
     /// Whether there are numbered files.
     pub(super) fn is_set(&self, state: &State) -> bool {
         state.files.iter().any(|file| self.number(&file.name).is_some())
@@ -306,6 +362,11 @@ impl Collection {
     pub(super) fn next(&self, state: &State) -> usize {
         state.files.iter().filter_map(|file| self.number(&file.name)).max().map_or(0, |number| number + 1)
     }
+}
+
+/// Whether the disk takes no such name, of what is too long for it.
+fn is_no_name(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::InvalidFilename)
 }
 
 /// The files in a directory that are named as its manifests.

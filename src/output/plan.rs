@@ -228,7 +228,7 @@ impl Plan {
             Kind::File { path, .. } => OutputFile::probe(path),
             Kind::Many(collection) if collection.is_directory() => {
                 check_root(&collection.path)?;
-                probe_tree(&collection.path)
+                probe_tree(&collection.path, &collection.manifest())
             }
             Kind::Many(collection) => probe_sibling(&collection.path),
         }

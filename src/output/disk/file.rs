@@ -56,7 +56,8 @@ impl DiskFile {
     /// Makes what was written last through a power cut.
     pub(in crate::output) fn sync(&self) -> io::Result<()> {
         self.watch.sync(&self.path)?;
-        self.file.sync_data()
+        // In tests what lasts is told by the record.
+        if cfg!(test) { Ok(()) } else { self.file.sync_data() }
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) use file::DiskFile;
 pub(super) use lock::Lock;
 pub(super) use place::{check_way, end_of_links, hidden_sibling, is_there, parent};
 pub(crate) use place::{place_of, whole_path};
-pub(super) use probe::{probe_sibling, probe_tree};
+pub(super) use probe::{PROBE, probe_sibling, probe_tree};
 pub use space::{free_space, readable_size};
 use watch::Watch;
 pub(crate) use whole::OutputFile;
@@ -177,7 +177,7 @@ impl Disk {
     /// Makes the names in a directory last through a power cut.
     pub(super) fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         self.watch.sync_directory(directory)?;
-        #[cfg(unix)]
+        #[cfg(all(unix, not(test)))]
         File::open(directory)?.sync_all()?;
         Ok(())
     }

@@ -5,6 +5,9 @@ use std::{io, path::Path};
 use super::{Disk, OutputFile, hidden_sibling, parent};
 use crate::output::OutputError;
 
+/// How the file ends that is made where none without a name can be.
+pub(in crate::output) const PROBE: &str = ".probe";
+
 /// Sees that files can be made beside `path`. What is there stays as it is.
 ///
 /// # Errors
@@ -14,7 +17,7 @@ pub(in crate::output) fn probe_sibling(path: &Path) -> Result<(), OutputError> {
     if can_make_nameless(parent(path)) {
         return Ok(());
     }
-    let probe = hidden_sibling(path, ".probe");
+    let probe = hidden_sibling(path, PROBE);
     let disk = Disk::default();
     let probed = match disk.create(&probe) {
         // Another process looks at the same moment.
@@ -37,14 +40,14 @@ fn can_make_nameless(_: &Path) -> bool {
     false
 }
 
-/// Sees that files can be made below `root`, or where it would be made.
+/// Sees that a `file` can be made below `root`, or `root` where it would be.
 ///
 /// # Errors
 /// The system refuses.
-pub(in crate::output) fn probe_tree(root: &Path) -> Result<(), OutputError> {
-    let mut inside = root.ancestors().map(|directory| directory.join("x"));
-    match inside.find(|path| OutputFile::check_directory(path).is_ok()) {
-        Some(path) => probe_sibling(&path).map_err(|error| error.at(root)),
+pub(in crate::output) fn probe_tree(root: &Path, file: &Path) -> Result<(), OutputError> {
+    let mut places = [file].into_iter().chain(root.ancestors());
+    match places.find(|path| OutputFile::check_directory(path).is_ok()) {
+        Some(path) => probe_sibling(path).map_err(|error| error.at(root)),
         None => Ok(()),
     }
 }
@@ -57,7 +60,8 @@ mod tests {
     fn a_probe_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
         probe_sibling(&directory.path().join("x.npy")).unwrap();
-        probe_tree(&directory.path().join("a/b")).unwrap();
+        let tree = directory.path().join("a/b");
+        probe_tree(&tree, &tree.join("x")).unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
         let missing = probe_sibling(&directory.path().join("a/x.npy")).unwrap_err();
         assert!(matches!(missing, OutputError::NoDirectory { .. }));
@@ -67,7 +71,8 @@ mod tests {
     #[test]
     fn what_the_system_refuses_is_told_of_the_path_that_was_given() {
         // Nobody makes files there, not even root.
-        for error in [probe_sibling(Path::new("/proc/x.npy")), probe_tree(Path::new("/proc/a/b"))] {
+        let tree = probe_tree(Path::new("/proc/a/b"), Path::new("/proc/a/b/x"));
+        for error in [probe_sibling(Path::new("/proc/x.npy")), tree] {
             assert!(error.unwrap_err().to_string().starts_with("/proc/"));
         }
     }

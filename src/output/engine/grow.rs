@@ -37,9 +37,10 @@ impl Engine {
                 self.collection().partial(&state.files[place].name, state.files[place].generation)
             }
         };
-        self.copy(place, &source, start)?;
-        self.group.useless.push(source);
-        Ok(())
+        let copied = self.copy(place, &source, start);
+        // Nobody syncs it then, so nothing may be said of what it holds.
+        self.has_failed |= copied.is_err();
+        copied.map(|()| self.group.useless.push(source))
     }
 
     fn copy(&mut self, place: usize, source: &Path, start: u64) -> Result<(), OutputError> {

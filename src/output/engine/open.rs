@@ -13,7 +13,7 @@ use crate::output::{
     collection::{Collection, Way},
     disk::{Disk, Lock, hidden_sibling, is_there, parent},
     found::Found,
-    manifest::{FileState, Line, Manifest, State},
+    manifest::{FileState, Head, Line, Manifest, State},
     older,
 };
 
@@ -42,7 +42,7 @@ impl Engine {
             Manifest::begin(&disk, &path, &Line::Manifest(head)).map_err(io_error)
         };
         let manifest = if contents.overwrite {
-            clear(&disk, &collection)?;
+            clear(&disk, &collection, &found.read().head)?;
             begin()?
         } else {
             if fs::metadata(&path).ok().map(|there| there.len()) != found.seen {
@@ -109,7 +109,7 @@ fn put_in_order(disk: &Disk, found: &Found) -> std::io::Result<()> {
 }
 
 /// Removes what the old manifests list, and them but for ours, which is replaced.
-fn clear(disk: &Disk, collection: &Collection) -> Result<(), OutputError> {
+fn clear(disk: &Disk, collection: &Collection, head: &Head) -> Result<(), OutputError> {
     let io_error = |source| OutputError::Io { path: collection.path.clone(), source };
     let mut directories = BTreeSet::new();
     let mut remove = |path: PathBuf| {
@@ -126,26 +126,33 @@ fn clear(disk: &Disk, collection: &Collection) -> Result<(), OutputError> {
         let _lock = lock.transpose()?;
         let read = State::read(&manifest);
         let is_strange = matches!(read, Err(OutputError::Taken { .. }));
-        // One that cannot be read lists nothing.
-        if let Ok(Some(state)) = read {
-            for name in state.names() {
-                collection.listed(name).map_or(Ok(()), &mut remove)?;
+        match read {
+            Ok(Some(state)) => {
+                for name in state.names() {
+                    collection.listed(name).map_or(Ok(()), &mut remove)?;
+                }
+                for file in &state.files {
+                    (1..=file.generation + 1)
+                        .try_for_each(|generation| remove(collection.partial(&file.name, generation)))?;
+                }
             }
-            for file in &state.files {
-                (1..=file.generation + 1)
-                    .try_for_each(|generation| remove(collection.partial(&file.name, generation)))?;
-            }
+            Err(error @ OutputError::Io { .. }) => return Err(error),
+            // It lists nothing.
+            Ok(None) | Err(_) => {}
         }
         if manifest != own && !is_strange {
             remove(manifest)?;
         }
     }
-    older::files(collection).into_iter().try_for_each(&mut remove)?;
+    let older = older::files(collection);
+    let parts = hidden_sibling(&collection.path, ".parts");
+    let parts = older.iter().any(|file| file.starts_with(&parts)).then_some(parts);
+    older.into_iter().try_for_each(&mut remove)?;
+    collection.partials(&State::new(head.clone())).into_iter().try_for_each(&mut remove)?;
+    collection.probes().try_for_each(&mut remove)?;
     directories.iter().try_for_each(|directory| disk.sync_directory(directory)).map_err(io_error)?;
-    for directory in [collection.staging(), hidden_sibling(&collection.path, ".parts")] {
-        disk.remove_directory(&directory).map_err(io_error)?;
-    }
-    Ok(())
+    let mut staged = parts.into_iter().chain([collection.staging()]);
+    staged.try_for_each(|directory| disk.remove_directory(&directory)).map_err(io_error)
 }
 
 impl Collection {

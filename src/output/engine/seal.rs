@@ -1,13 +1,14 @@
 //! Files of many images that are made whole.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Engine, together::Growing};
 use crate::output::{
     OutputError, TarEnd,
     collection::{Collection, Way},
     disk::is_there,
-    manifest::{FileState, Line, Sealed},
+    found::IN_THE_WAY,
+    manifest::{Dropped, FileState, Line, Sealed},
 };
 
 /// So many files that are whole wait to be synced with their group: a process may have few open.
@@ -16,18 +17,21 @@ const MOST_OPEN: usize = 32;
 impl Engine {
     /// Makes the file that grows whole; it gets its name with the group.
     pub(super) fn seal(&mut self) -> Result<(), OutputError> {
-        let Some(Growing { place, mut file, .. }) = self.growing.take() else { return Ok(()) };
+        let Some(growing) = &self.growing else { return Ok(()) };
+        let name = self.found.read().files[growing.place].name.clone();
+        let target = self.collection().file(&name);
+        self.check_free(&name, &target)?;
         let layout = self.layout();
-        let (name, target, length) = {
+        let Some(Growing { place, mut file, .. }) = self.growing.take() else { return Ok(()) };
+        let (sealed, length) = {
             let state = self.found.read();
             let found = &state.files[place];
-            let target = self.collection().file(&found.name);
-            self.check_free(&found.name, &target)?;
-            layout
-                .seal(&mut file, &self.contents, found)
-                .map_err(|source| OutputError::Io { path: target.clone(), source })?;
-            (found.name.clone(), target, found.start + found.data() + layout.end_bytes())
+            let length = found.start + found.data() + layout.end_bytes();
+            (layout.seal(&mut file, &self.contents, found), length)
         };
+        // Nobody syncs it then, so nothing may be said of what it holds.
+        self.has_failed |= sealed.is_err();
+        sealed.map_err(|source| OutputError::Io { path: target.clone(), source })?;
         self.group.names.push((file.path().to_owned(), target));
         self.group.whole.push(file);
         if self.group.whole.len() >= MOST_OPEN {
@@ -44,40 +48,49 @@ impl Engine {
     /// # Errors
     /// One is; of tars that are repeated, each has a place of its own.
     pub(super) fn check_free(&self, name: &str, target: &Path) -> Result<(), OutputError> {
+        let path = target.to_owned();
+        if target.is_dir() {
+            return Err(OutputError::Misplaced { path, reason: IN_THE_WAY.into() });
+        }
         if self.contents.overwrite || self.found.read().is_ours(name) || !is_there(target) {
             return Ok(());
         }
         Err(match self.collection().way {
-            Way::Repeated => OutputError::Foreign { path: target.to_owned() },
-            _ => OutputError::Taken {
-                path: target.to_owned(),
-                reason: "exists, and the manifest does not say that it is ours".into(),
-            },
+            Way::Repeated => OutputError::Foreign { path },
+            _ => {
+                let reason = "exists, and the manifest does not say that it is ours".into();
+                OutputError::Taken { path, reason }
+            }
         })
     }
 
     /// Makes all files whole that were begun, in this run or before.
     pub(super) fn seal_all(&mut self) -> Result<(), OutputError> {
         self.seal()?;
+        self.drop_begun();
         loop {
-            self.drop_empty();
-            // Those of tars are made whole when their tars have been read.
-            let is_open =
-                |file: &FileState| file.grows_from.is_some() && self.collection().way != Way::Repeated;
+            let is_open = |file: &FileState| file.grows_from.is_some();
             let Some(place) = self.found.read().files.iter().position(is_open) else { return Ok(()) };
             self.go_on(place)?;
             self.seal()?;
         }
     }
 
-    /// Of a file that was begun and holds nothing there is nothing to be made whole.
-    fn drop_empty(&mut self) {
-        let mut state = self.found.write();
-        let collection = &self.found.collection;
-        let is_empty = |file: &&mut FileState| file.grows_from.is_some() && file.held.is_empty();
-        for file in state.files.iter_mut().filter(is_empty).filter(|_| collection.way != Way::Repeated) {
-            file.grows_from = None;
-            self.group.useless.push(collection.partial(&file.name, file.generation));
+    /// Gives up what was begun and is not made whole: a file that holds nothing, or what is made of a tar that is no input any more.
+    pub(super) fn drop_begun(&mut self) {
+        let is_repeated = self.collection().way == Way::Repeated;
+        let dropped: Vec<(String, PathBuf)> = {
+            let (collection, state) = (self.collection(), self.found.read());
+            let is_useless = |file: &&FileState| {
+                file.grows_from.is_some() && (is_repeated || file.held.is_empty() && file.sealed.is_none())
+            };
+            let partial =
+                |file: &FileState| (file.name.clone(), collection.partial(&file.name, file.generation));
+            state.files.iter().filter(is_useless).map(partial).collect()
+        };
+        for (file, partial) in dropped {
+            self.group.useless.push(partial);
+            self.add(Line::Dropped(Dropped { file }));
         }
     }
 

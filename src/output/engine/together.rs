@@ -274,6 +274,7 @@ impl Engine {
         let mut file = self.disk.create(&partial).map_err(io_error)?;
         self.layout().begin(&mut file, &self.contents, start).map_err(io_error)?;
         self.group.fresh.insert(parent(&partial).to_owned());
+        self.group.has_grown = true;
         self.add(Line::File(Begun { file: name.to_owned(), start, held: 0 }));
         self.take_up(name, file)
     }

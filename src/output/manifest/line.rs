@@ -30,6 +30,8 @@ pub(in crate::output) enum Line {
     Tar(TarRead),
     /// A file of many entries is whole and has its name.
     Sealed(Sealed),
+    /// A file that was begun is given up.
+    Dropped(Dropped),
     /// A run has come to its end.
     End(End),
 }
@@ -42,12 +44,20 @@ pub(in crate::output) struct Head {
     pub(in crate::output) layout: String,
     /// The tensors of an entry, in order.
     pub(in crate::output) tensors: Vec<String>,
+    /// Whether outputs are named for images with their extensions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::output) keep_extension: bool,
     pub(in crate::output) settings: Metadata,
 }
 
 impl Head {
-    pub(in crate::output) fn new(layout: String, tensors: Vec<String>, settings: Metadata) -> Self {
-        Self { version: VERSION, layout, tensors, settings }
+    pub(in crate::output) fn new(
+        layout: String,
+        tensors: Vec<String>,
+        keep_extension: bool,
+        settings: Metadata,
+    ) -> Self {
+        Self { version: VERSION, layout, tensors, keep_extension, settings }
     }
 }
 
@@ -159,6 +169,12 @@ pub(in crate::output) struct Sealed {
     pub(in crate::output) length: u64,
 }
 
+/// A file that was begun and will not be made whole: what it held beyond what has the name is void.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::output) struct Dropped {
+    pub(in crate::output) file: String,
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -184,6 +200,7 @@ impl Line {
         match self {
             Self::File(begun) => Some(begun.file.as_str()).filter(is_outside),
             Self::Sealed(sealed) => Some(sealed.file.as_str()).filter(is_outside),
+            Self::Dropped(dropped) => Some(dropped.file.as_str()).filter(is_outside),
             Self::Entry(entry) => entry.at.iter().map(|place| place.file.as_str()).find(is_outside),
             _ => None,
         }

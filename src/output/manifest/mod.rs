@@ -8,7 +8,7 @@ mod read;
 mod state;
 mod write;
 
-pub(super) use line::{Begin, Begun, End, Entry, Failed, Head, Line, Place, Sealed, Seen, TarRead};
+pub(super) use line::{Begin, Begun, Dropped, End, Entry, Failed, Head, Line, Place, Sealed, Seen, TarRead};
 pub use line::{InputFacts, Sha256Bytes};
 pub(super) use read::is_manifest;
 pub(super) use state::{FileState, Held, In, State, Stored};

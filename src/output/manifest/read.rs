@@ -125,6 +125,7 @@ mod tests {
             version: VERSION,
             layout: "npy".into(),
             tensors: vec!["t".into()],
+            keep_extension: false,
             settings: Metadata::default(),
         };
         Line::Manifest(head).encode()

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use super::{
-    line::{Begun, End, Entry, Failed, Head, InputFacts, Line, Place, Seen, Sha256Bytes, TarRead},
+    line::{Begun, Dropped, End, Entry, Failed, Head, InputFacts, Line, Place, Seen, Sha256Bytes, TarRead},
     read::read,
 };
 use crate::output::OutputError;
@@ -96,6 +96,7 @@ impl State {
             version: 0,
             layout: String::new(),
             tensors: Vec::new(),
+            keep_extension: false,
             settings: Default::default(),
         });
         let Some((head, end)) = read(path, |line| state.follow(line))? else { return Ok(None) };
@@ -141,6 +142,12 @@ impl State {
                     let file = &mut self.files[place];
                     file.replaced = file.sealed;
                     (file.sealed, file.grows_from, file.is_ours) = (Some(sealed.length), None, true);
+                }
+            }
+            Line::Dropped(Dropped { file }) => {
+                if let Some(&place) = self.by_name.get(&file) {
+                    let before = self.files[place].grows_from.take().unwrap_or(usize::MAX);
+                    self.void(place, before);
                 }
             }
             Line::Input(Seen { key, input }) => {
@@ -271,8 +278,7 @@ mod tests {
     }
 
     fn state(lines: impl IntoIterator<Item = Line>) -> State {
-        let head =
-            Head { version: 1, layout: "npy".into(), tensors: Vec::new(), settings: Default::default() };
+        let head = Head::new("npy".into(), Vec::new(), false, Default::default());
         let mut state = State::new(head);
         lines.into_iter().for_each(|line| state.follow(line));
         state

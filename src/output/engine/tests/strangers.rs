@@ -1,0 +1,164 @@
+//! Files of others where outputs go.
+
+use super::*;
+use crate::output::manifest::State;
+
+/// Runs that make files of several images, tars in a directory of them.
+fn shared(path: &str) -> Scenario {
+    scenario(Asked { sharded: path.ends_with('/').then_some(true), ..asked(path) })
+}
+
+#[test]
+fn what_was_begun_in_the_place_of_another_file_is_not_ours_to_remove() {
+    for path in ["x.npy", "x.safetensors", "x.tar", "out/"] {
+        let stranger = if path == "out/" { "out/t0.tar" } else { path };
+        let careful = shared(path);
+        let over = Scenario { asked: Asked { overwrite: true, ..careful.asked.clone() }, ..careful.clone() };
+        let images = named(&over);
+        let theirs = || {
+            let (kept, root) = work();
+            fs::create_dir_all(root.join(stranger).parent().unwrap()).unwrap();
+            fs::write(root.join(stranger), "theirs").unwrap();
+            (kept, root)
+        };
+        let is_theirs = |root: &Path| fs::read(root.join(stranger)).unwrap() == b"theirs";
+        let is_sealed = |root: &Path| {
+            tree(root).iter().any(|(path, bytes)| {
+                let text = bytes.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+                is_manifest(path) && text.contains("{\"sealed\"")
+            })
+        };
+        let watched = |root: &Path, fails| Disk::watched(Arc::new(Recorder::new(root, fails)));
+        let recorder = {
+            let (_kept, root) = theirs();
+            let recorder = Arc::new(Recorder::new(&root, None));
+            run(&over, &root, Disk::watched(recorder.clone()), &images, false).unwrap();
+            assert!(!is_theirs(&root));
+            recorder
+        };
+        let count = recorder.operations().len();
+        let mut kept = 0;
+        for fails in 0..count {
+            let (_kept, root) = theirs();
+            run(&over, &root, watched(&root, Some(fails)), &images, false).unwrap_err();
+            if !is_theirs(&root) {
+                continue;
+            }
+            kept += 1;
+            let about = format!("{path}, {fails} of {count}");
+            run(&careful, &root, Disk::default(), &images, false).expect_err(&about);
+            assert!(is_theirs(&root), "{about}");
+            if !is_sealed(&root) {
+                run(&over, &root, watched(&root, Some(3)), &images, false).unwrap_err();
+                assert!(is_theirs(&root), "{about}");
+            }
+            run(&over, &root, Disk::default(), &images, false).unwrap();
+            assert!(!is_theirs(&root), "{about}");
+        }
+        assert!(kept > 8, "{path}: {kept}");
+    }
+}
+
+#[test]
+fn the_second_of_two_images_for_one_file_fails() {
+    let (_kept, root) = work();
+    let asked = asked(root.join("out/").to_str().unwrap());
+    let contents = contents(&shared("x.npy"), true);
+    let mut sink = asked.plan().unwrap().open(&contents, None, Planned::default()).unwrap();
+    let (metadata, input) = (Metadata::default(), InputFacts::default());
+    let arrays = [Array { name: "a".into(), shape: vec![1, 3, 5], values: vec![0.5; 15] }];
+    let image = |key, name| Image {
+        key,
+        name: Path::new(name),
+        sample: None,
+        input: &input,
+        place: 0,
+        metadata: &metadata,
+        facts: "{}",
+        report: "{}",
+        content: Content::Tensors(&arrays),
+    };
+    sink.write(&image("a.png", "a.png")).unwrap();
+    let second = sink.write(&image("a.jpg", "a.jpg"));
+    assert!(matches!(second, Err(OutputError::Foreign { .. })), "{second:?}");
+    sink.write(&image("b.png", "b.png")).unwrap();
+    sink.finish(true).unwrap();
+    assert!(root.join("out/a.npy").exists() && root.join("out/b.npy").exists());
+}
+
+/// The hidden files below a directory.
+fn hidden(root: &Path) -> Vec<PathBuf> {
+    let is_hidden =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    tree(root).into_keys().filter(is_hidden).collect()
+}
+
+/// Lets each operation of a run fail, and gives what is left of it.
+fn cut_short(scenario: &Scenario) -> Vec<Tree> {
+    let images = named(scenario);
+    let left = |fails| {
+        let (_kept, root) = work();
+        let disk = Disk::watched(Arc::new(Recorder::new(&root, Some(fails))));
+        run(scenario, &root, disk, &images, false).is_err().then(|| tree(&root))
+    };
+    (0..).map_while(left).collect()
+}
+
+#[test]
+fn a_run_of_another_kind_leaves_nothing_of_one_that_was_cut_short() {
+    let set = |shard_size, overwrite| Scenario {
+        group: 100,
+        ..scenario(Asked { shard_size, overwrite, ..asked("x.npy") })
+    };
+    let mut kept = 0;
+    for left in cut_short(&set(Some(128 + 60), false)) {
+        for next in [set(None, false), set(None, true), set(Some(128 + 120), false), set(Some(500), true)] {
+            let (_kept, root) = planted(&left);
+            kept += hidden(&root).len();
+            run(&next, &root, Disk::default(), &named(&next), false).unwrap();
+            assert!(
+                hidden(&root).is_empty(),
+                "{:?} after {:?}: {:?}",
+                next.asked,
+                left.keys(),
+                hidden(&root)
+            );
+        }
+    }
+    assert!(kept > 20, "{kept}");
+}
+
+#[test]
+fn what_was_begun_of_a_tar_that_went_away_is_given_up() {
+    let scenario = Scenario { images: 7, ..shared("out/") };
+    let images = named(&scenario);
+    let others: Vec<_> = images.iter().filter(|(tar, _)| tar.as_deref() != Some("t1.tar")).cloned().collect();
+    let mut given_up = 0;
+    for left in cut_short(&scenario) {
+        let (_kept, root) = planted(&left);
+        run(&scenario, &root, Disk::default(), &others, false).unwrap();
+        assert!(hidden(&root).is_empty(), "{:?}: {:?}", left.keys(), hidden(&root));
+        let state = State::read(&root.join("out/manifest.jsonl")).unwrap().unwrap();
+        assert!(state.files.iter().all(|file| file.grows_from.is_none()));
+        given_up += state.files.iter().filter(|file| file.sealed.is_none() && file.held.is_empty()).count();
+        // It may come back.
+        run(&scenario, &root, Disk::default(), &images, false).unwrap();
+        assert!(root.join("out/t1.tar").exists() && hidden(&root).is_empty());
+    }
+    assert!(given_up > 3, "{given_up}");
+}
+
+#[test]
+fn a_probe_that_a_power_cut_left_is_removed() {
+    for (path, probe) in
+        [("out/", ".out.probe"), ("out/", "out/.manifest.jsonl.probe"), ("x.npy", ".x.npy.probe")]
+    {
+        let (_kept, root) = work();
+        let scenario = scenario(asked(path));
+        fs::create_dir_all(root.join(probe).parent().unwrap()).unwrap();
+        fs::write(root.join(probe), "").unwrap();
+        let images: Vec<_> = named(&scenario).into_iter().map(|(_, name)| (None, name)).collect();
+        run(&scenario, &root, Disk::default(), &images, false).unwrap();
+        assert!(hidden(&root).is_empty(), "{probe}: {:?}", hidden(&root));
+    }
+}
