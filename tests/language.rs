@@ -118,13 +118,13 @@ fn every_kinds_processor_is_the_references() {
     for kind in kinds() {
         let expected = golden(format!("../language/{kind}/golden.safetensors"));
         let (pixels, tiled) = (&expected["pixel_values"], expected.contains_key("image_sizes"));
-        let processor = open(&kind).processor_with(Fit::Crop, None, None, Some(Backend::Pil), tiled).unwrap();
+        let processor = open(&kind).processor_with(Fit::Auto, None, None, Some(Backend::Pil), tiled).unwrap();
         let found = processor.process(&picture("jpeg-420.jpg")).unwrap();
         let values: Vec<f64> = found.as_slice().iter().map(|&value| value.into()).collect();
         assert!(values == pixels.values, "{kind}");
         if !tiled {
             let error =
-                open(&kind).processor_with(Fit::Crop, None, None, Some(Backend::Pil), true).unwrap_err();
+                open(&kind).processor_with(Fit::Auto, None, None, Some(Backend::Pil), true).unwrap_err();
             assert!(error.to_string().contains("image_grid_pinpoints"), "{kind}: {error}");
         }
     }
@@ -241,7 +241,7 @@ fn an_original_llava_can_be_without_a_projector() {
 fn an_original_llava_says_how_its_pictures_become_squares_and_what_is_read_of_them() {
     let directory = tempfile::tempdir().unwrap();
     let picture = picture("jpeg-420.jpg");
-    for (aspect, fit) in [("pad", Fit::Pad), ("anyres", Fit::Squash), ("square", Fit::Crop)] {
+    for (aspect, fit) in [("pad", Fit::Pad), ("anyres", Fit::Squash), ("square", Fit::Auto)] {
         let settings =
             serde_json::json!({"image_aspect_ratio": aspect, "mm_vision_select_feature": "cls_patch"});
         original_llava(directory.path(), false, settings);

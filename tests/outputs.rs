@@ -373,7 +373,7 @@ fn a_fit_changes_what_is_seen() {
     let out = tempfile::tempdir().unwrap();
     let mut seen = Vec::new();
     for (fit, crop) in [
-        ("crop", [7.0 * 600.0 / 45.0, 0.0, 37.0 * 600.0 / 45.0, 400.0]),
+        ("auto", [7.0 * 600.0 / 45.0, 0.0, 37.0 * 600.0 / 45.0, 400.0]),
         ("pad", [0.0, -100.0, 600.0, 500.0]),
         ("squash", [0.0, 0.0, 600.0, 400.0]),
     ] {

@@ -28,7 +28,7 @@ fn variant(name: &str) -> (ProcessorConfig, Alpha) {
         // LLaVA drops transparency.
         Some(("pad", family)) => (Fit::Pad, family),
         Some(("squash", family)) => (Fit::Squash, family),
-        _ => (Fit::Crop, name),
+        _ => (Fit::Auto, name),
     };
     let config = match family {
         "clip" => clip,

@@ -90,7 +90,7 @@ fn all_that_a_program_is_told_is_json() {
     let refused = run(["--progress", "json", "x.png", "-o", "x.bin"]);
     let objects = self::objects(&refused.stderr);
     assert_eq!(refused.code, Some(2));
-    assert!(objects[0]["error"]["message"].as_str().unwrap().contains("names no format"), "{objects:?}");
+    assert!(objects[0]["error"]["message"].as_str().unwrap().contains("is not supported"), "{objects:?}");
     assert!(objects[0]["error"]["hint"].as_str().unwrap().contains(".npy"), "{objects:?}");
 }
 

@@ -22,7 +22,7 @@ class Extractor:
     layer:    index or indices of hidden_states and attentions; alone it means the hidden state of that layer
     tokens:   "all", "patch" or "cls"
     processor: "pil" or "torchvision" [pil; torchvision for DINOv3, which has no other]
-    fit:      "crop", "pad", "squash" or "keep" (the picture's own shape: images of one shape a call, or stream)
+    fit:      "auto" (the checkpoint's own way), "pad", "squash" or "keep" (the picture's own shape: images of one shape a call, or stream)
     image_size: an edge, or rows and columns as (224, 448) or "224x448"
     max_num_patches: of SigLIP 2 NaFlex, which cuts a picture of its own shape into at most so many [the model's own number]
     pad:      pad tokens, attentions and pixel_values of NaFlex to that number, so that pictures of all shapes make one array
@@ -53,7 +53,7 @@ class Extractor:
         grid: bool = False,
         pad: bool = False,
         processor: str | None = None,
-        fit: str = "crop",
+        fit: str = "auto",
         image_size: int | str | tuple[int, int] | None = None,
         max_num_patches: int | None = None,
         tiles: bool = False,

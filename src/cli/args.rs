@@ -100,7 +100,7 @@ pub(super) struct Args {
     pub(super) processor: Option<Backend>,
 
     /// How a picture comes into the shape of the tower's input
-    #[arg(long, value_parser = choice::<Fit>(), default_value = "crop", value_name = "HOW", help_heading = "Image")]
+    #[arg(long, value_parser = choice::<Fit>(), default_value = "auto", value_name = "HOW", help_heading = "Image")]
     pub(super) fit: Fit,
 
     /// Size of the tower's input in pixels, if not the model's own: an edge, or rows x columns such as 224x448; position

@@ -128,7 +128,7 @@ impl Choice for Fit {
 
     fn help(self) -> &'static str {
         match self {
-            Self::Crop => "The config's own way: a crop for CLIP and DINOv2, a squash for SigLIP and DINOv3",
+            Self::Auto => "The config's own way: a crop for CLIP and DINOv2, a squash for SigLIP and DINOv3",
             Self::Pad => "Centred on a square of the mean colour, before all else, as LLaVA does",
             Self::Squash => "Straight to the square, whatever the aspect",
             Self::Keep => {

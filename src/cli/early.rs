@@ -9,7 +9,7 @@ use crate::{
 /// Says which inputs are not there. Where none is, that is all there is to do, and how it ends; else those images fail in their
 /// place. The error is what to say of an input or an output that ends the run.
 pub(super) fn look(settled: &mut Settled) -> Result<Option<Exit>, String> {
-    let absent = absent(&settled.inputs, settled.part).map_err(|error| told(&error))?;
+    let absent = absent(&settled.job.inputs, settled.job.output.part).map_err(|error| told(&error))?;
     for item in &absent.items {
         let Some(error) = item.source.read().err() else { continue };
         let path = item.source.to_string();
@@ -18,7 +18,7 @@ pub(super) fn look(settled: &mut Settled) -> Result<Option<Exit>, String> {
     }
     if absent.is_all {
         settled.show.warns_of_random_weights = false;
-        let failures = settled.failures.as_deref().filter(|_| !settled.show.dry_run);
+        let failures = settled.job.failures.as_deref().filter(|_| !settled.show.dry_run);
         let mut reporter = Reporter::new(&settled.show);
         let failed = fail(&absent.items, failures, &mut |event| reporter.take(event));
         let failed = failed.map(|()| Ended::Complete).map_err(|error| told(&error));
@@ -26,9 +26,10 @@ pub(super) fn look(settled: &mut Settled) -> Result<Option<Exit>, String> {
     }
     if !settled.show.dry_run {
         let probed = settled
+            .job
             .output
             .probe()
-            .and_then(|()| settled.failures.as_deref().map_or(Ok(()), OutputFile::probe));
+            .and_then(|()| settled.job.failures.as_deref().map_or(Ok(()), OutputFile::probe));
         probed.map_err(|error| told(&error))?;
     }
     Ok(None)

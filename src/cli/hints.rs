@@ -118,9 +118,7 @@ fn of_output(error: &OutputError) -> Option<&'static str> {
             Setting::Update => "give -o DIR/; elsewhere --overwrite makes all anew",
         },
         OutputError::NoBfloat16 => "write .safetensors, or --dtype f16 or f32",
-        OutputError::NoFormat { .. } => {
-            "end it in .npy or .safetensors, in / for a directory, or give --format"
-        }
+        OutputError::NoFormat { .. } => "end it in .npy, .safetensors or .tar, or in / for a directory",
         OutputError::OtherFormat { asked: Format::Png, .. } => "--draw writes .png",
         OutputError::OtherFormat { .. } => "leave --format out",
         OutputError::NoStream => "leave --format out, or write -o x.safetensors",

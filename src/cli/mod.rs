@@ -66,7 +66,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         // Whether it is an image or a tar is told by its content.
         look_at_stdin();
     }
-    match Settled::new(arguments.clone()).map(|settled| execute(settled, &arguments)) {
+    match Settled::new(arguments.clone()).map(execute) {
         Ok(Ok(code)) => code,
         Ok(Err(message)) => refused(message),
         Err(error) => refused(error.to_string()),
@@ -74,23 +74,27 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 /// Does what was settled. The error is what to say.
-fn execute(mut settled: Settled, arguments: &Args) -> Result<Exit, String> {
+fn execute(mut settled: Settled) -> Result<Exit, String> {
     if let Some(exit) = early::look(&mut settled)? {
         return Ok(exit);
     }
-    let downloads = Downloads::new(settled.shows_downloads, arguments.progress.voice());
+    let downloads = Downloads::new(settled.shows_downloads, settled.show.voice);
     let model = settled
         .model
         .obtain(settled.wanted(), &|event| downloads.report(event))
         .map_err(|error| told(&error))?;
-    let (job, show) = settled.with_model(model.clone());
-    let prepared = job.prepare().map_err(|error| told(&error))?;
+    let Settled { job, show, .. } = settled;
+    let looked = job.look(&model).map_err(|error| told(&error))?;
+    // Of all parts, where one says what it would do.
+    let complete = if show.dry_run { looked.complete_parts() } else { Ok(Vec::new()) };
+    let complete = complete.map_err(|error| told(&error))?;
+    let prepared = looked.prepare().map_err(|error| told(&error))?;
     show.empty_inputs(prepared.empty());
     if show.dry_run {
-        let parts = Parts::of(arguments, &model, &prepared)?;
+        let parts = Parts::of(&complete);
         let printed = match show.json {
             true => print_line(&preview::json(&prepared, &parts)),
-            false => print_line(preview::describe(&prepared, arguments.part.map(|_| &parts)).trim_end()),
+            false => print_line(preview::describe(&prepared, &parts).trim_end()),
         };
         return match printed {
             Ok(()) => Ok(Exit::Done),

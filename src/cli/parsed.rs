@@ -60,17 +60,17 @@ impl Parsed {
 
     /// What is asked of it.
     pub fn options(&self) -> &Options {
-        &self.0.options
+        &self.0.job.options
     }
 
     /// The type to store.
     pub fn dtype(&self) -> Dtype {
-        self.0.dtype
+        self.0.job.output.dtype
     }
 
     /// The most images that the tower takes at once.
     pub fn batch(&self) -> usize {
-        self.0.batch
+        self.0.job.batch
     }
 
     /// Has the model's files on disk, downloading what is missing.
@@ -81,8 +81,8 @@ impl Parsed {
         Ok(self.0.model.obtain(self.0.wanted(), &|_| {})?)
     }
 
-    /// The job, once the model's files are there.
-    pub fn job(self, model: ModelSpec) -> Job {
-        self.0.with_model(model).0
+    /// The job.
+    pub fn job(self) -> Job {
+        self.0.job
     }
 }

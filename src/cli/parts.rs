@@ -4,9 +4,6 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{args::Args, hints::told, settled::Settled};
-use crate::{job::Prepared, model::ModelSpec, output::Part};
-
 /// The parts of a job; one that is not split is its only part.
 #[derive(Debug, Serialize)]
 pub(super) struct Parts {
@@ -19,26 +16,11 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Looks at all parts of the job that the arguments ask for one of. The error is what to say.
-    pub(super) fn of(args: &Args, model: &ModelSpec, prepared: &Prepared) -> Result<Self, String> {
-        let count = args.part.map_or(1, |part| part.count);
-        let mut complete = Vec::new();
-        for index in 0..count {
-            let is_complete = match args.part {
-                Some(part) if part.index != index => {
-                    let args = Args { part: Some(Part { index, count }), ..args.clone() };
-                    let settled = Settled::new(args).map_err(|error| error.to_string())?;
-                    let (job, _) = settled.with_model(model.clone());
-                    job.prepare().map_err(|error| told(&error))?.is_complete()
-                }
-                _ => prepared.is_complete(),
-            };
-            if is_complete {
-                complete.push(index);
-            }
-        }
-        let missing: Vec<usize> = (0..count).filter(|index| !complete.contains(index)).collect();
-        Ok(Self { parts: count, complete, missing: array(&missing) })
+    /// Says of each whether it is complete.
+    pub(super) fn of(complete: &[bool]) -> Self {
+        let those = |wanted: bool| (0..complete.len()).filter(|&index| complete[index] == wanted).collect();
+        let missing: Vec<usize> = those(false);
+        Self { parts: complete.len(), complete: those(true), missing: array(&missing) }
     }
 
     /// A line for each fact.

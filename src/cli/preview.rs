@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A line for each fact.
-pub(super) fn describe(prepared: &Prepared, parts: Option<&Parts>) -> String {
+pub(super) fn describe(prepared: &Prepared, parts: &Parts) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<8}{value}");
@@ -51,7 +51,9 @@ pub(super) fn describe(prepared: &Prepared, parts: Option<&Parts>) -> String {
             format!("{bound}{} needed, {image} bytes an image; {free} free", readable_size(needed)),
         );
     }
-    text.push_str(&parts.map(Parts::describe).unwrap_or_default());
+    if job.output.part.is_some() {
+        text.push_str(&parts.describe());
+    }
     text
 }
 

@@ -13,28 +13,19 @@ use crate::{
     extractor::Options,
     hub::{self, HubError, ModelChoice, Settings},
     input::{self, Input, List, Separator},
-    job::{Drawing, Job},
+    job::Job,
     kernels::{MatmulPrecision, physical_cores},
-    model::ModelSpec,
-    output::{Asked, Dtype, Format, Part, Plan},
+    output::{Asked, Format},
     processor::{Fit, ImageSize},
     shard::Selection,
 };
 
-/// What a run will do, but for the model's files, which are still to be found.
+/// What was typed, as it is meant.
 #[derive(Debug)]
 pub(super) struct Settled {
+    /// The model, whose files are still to be found.
     pub(super) model: ModelChoice,
-    pub(super) options: Options,
-    pub(super) inputs: Vec<Box<dyn Input>>,
-    pub(super) output: Plan,
-    pub(super) dtype: Dtype,
-    pub(super) batch: usize,
-    max_failures: Option<u64>,
-    pub(super) failures: Option<PathBuf>,
-    draw: Option<Drawing>,
-    selection: Selection,
-    pub(super) part: Option<Part>,
+    pub(super) job: Job,
     /// Whether a download is shown.
     pub(super) shows_downloads: bool,
     pub(super) show: Show,
@@ -54,7 +45,6 @@ pub(super) struct Show {
     /// Whether there may be several images.
     pub(super) is_batch: bool,
     pub(super) overwrites: bool,
-    update: bool,
     /// Whether images that have changed can be made again on their own.
     pub(super) updates: bool,
     pub(super) warns_of_random_weights: bool,
@@ -66,7 +56,7 @@ pub(super) struct Show {
 impl Settled {
     /// Which of the model's files are wanted.
     pub(super) fn wanted(&self) -> hub::Wanted {
-        let request = &self.options.request;
+        let request = &self.job.options.request;
         match (request.needs_projector(), request.needs_tower()) {
             (true, _) => hub::Wanted::Projector,
             (false, true) => hub::Wanted::Weights,
@@ -118,7 +108,7 @@ impl Settled {
                 "--matmul-precision is of the tower, and pixel_values come before it\nhint: leave --matmul-precision out"
             );
         }
-        if args.tiles && (args.fit != Fit::Crop || args.image_size.is_some()) {
+        if args.tiles && (args.fit != Fit::Auto || args.image_size.is_some()) {
             bail!("--tiles are the model's own cut of a picture\nhint: leave --fit and --image-size out");
         }
         let threads = args.threads.map_or_else(physical_cores, usize::from);
@@ -136,7 +126,6 @@ impl Settled {
             writes: args.output.as_ref().is_some_and(|path| !is_dash(path)),
             is_batch: !is_one,
             overwrites: args.overwrite,
-            update: args.update,
             updates: output.accepts_updates(),
             warns_of_random_weights: args.random_weights.is_some() && request.needs_tower() && !args.quiet,
             dry_run: args.dry_run,
@@ -157,42 +146,19 @@ impl Settled {
             matmul_precision: args.matmul_precision,
             threads,
         };
-        Ok(Self {
-            model,
+        let job = Job {
             options,
             inputs,
             output,
-            dtype: args.dtype,
+            draw: args.draw,
             // One image keeps a few threads busy; more threads want more of them.
             batch: args.batch_size.map_or_else(|| threads.div_ceil(4).min(16), usize::from),
             max_failures: if args.fail_fast { Some(1) } else { args.max_failures },
             failures: args.failures,
-            draw: args.draw,
             selection: Selection { image_keys: args.image_key, keep: args.keep },
-            part: args.part,
-            shows_downloads: !args.quiet && args.progress != ProgressMode::Never,
-            show,
-        })
-    }
-
-    /// The job, once the model's files are there, and what is shown of it.
-    pub(super) fn with_model(self, model: ModelSpec) -> (Job, Show) {
-        let job = Job {
-            model,
-            options: self.options,
-            inputs: self.inputs,
-            output: self.output,
-            dtype: self.dtype,
-            overwrite: self.show.overwrites,
-            update: self.show.update,
-            batch: self.batch,
-            max_failures: self.max_failures,
-            failures: self.failures,
-            draw: self.draw,
-            selection: self.selection,
-            part: self.part,
         };
-        (job, self.show)
+        let shows_downloads = !args.quiet && args.progress != ProgressMode::Never;
+        Ok(Self { model, job, shows_downloads, show })
     }
 }
 
@@ -290,6 +256,7 @@ pub(super) fn model(args: &Args) -> Result<ModelChoice, HubError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ModelSpec;
     use clap::Parser;
 
     fn settle(line: &str) -> Result<Settled> {
@@ -306,7 +273,7 @@ mod tests {
     fn one_file_is_one_image_and_all_else_a_batch() {
         let inputs = |line: &str| {
             let settled = settle(line).unwrap();
-            format!("{} {:?}", settled.show.is_batch, settled.inputs)
+            format!("{} {:?}", settled.show.is_batch, settled.job.inputs)
         };
         assert_eq!(inputs("-"), "false [Stdin]");
         assert_eq!(inputs("a.png"), "false [File(\"a.png\")]");
@@ -318,7 +285,7 @@ mod tests {
     #[test]
     fn contradictions_are_refused_with_a_hint() {
         for (line, part) in [
-            ("a.png -o x.bin", "names no format"),
+            ("a.png -o x.bin", "writing .bin is not supported"),
             ("a.png -o x.npy --format safetensors", "contradicts"),
             ("a.png --format npy", "--format says how to write, and nothing is written"),
             ("a.png -o x.npy --dtype bf16", "--dtype bf16: .npy has no bfloat16"),

@@ -1,27 +1,12 @@
 //! A job of which everything that can be refused has been looked at.
 
-use std::{
-    collections::HashSet,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
-use same_file::is_same_file;
-
-use super::{
-    Job,
-    error::JobError,
-    facts::PictureFacts,
-    listing::Listing,
-    overlap::{Overlap, check_failures},
-};
+use super::{Job, error::JobError, facts::PictureFacts, listing::Listing, overlap::Overlap};
 use crate::{
     extractor::Opened,
-    input::{Distinct, Images, Item, Seen, Source, distinct, expand, gather},
-    output::{
-        Contents, Format, Found, Plan, Planned, TensorSpec, Typical, Upcoming, free_space, readable_size,
-        whole_path,
-    },
+    input::{Item, Source},
+    output::{Contents, Found, Plan, Planned, Typical, Upcoming, free_space, readable_size},
 };
 
 /// A job that is ready to run. Nothing has been written, and no weights have been read.
@@ -32,154 +17,12 @@ pub struct Prepared {
     pub(super) opened: Arc<Opened>,
     pub(super) listing: Listing,
     /// How many other files were passed over in directories, and the directories that hold no images.
-    passed_over: (usize, Vec<PathBuf>),
+    pub(super) passed_over: (usize, Vec<PathBuf>),
     pub(super) contents: Contents,
     /// What is there of the output.
     pub(super) found: Option<Arc<Found>>,
     /// For images that are not known in advance.
     pub(super) overlap: Overlap,
-}
-
-impl Job {
-    /// Looks at everything that can be refused, so that a mistake costs no time: the model, what is asked of it, the inputs,
-    /// the output and what is already there.
-    ///
-    /// # Errors
-    /// See [`JobError`].
-    pub fn prepare(mut self) -> Result<Prepared, JobError> {
-        let opened = Arc::new(Opened::open(&self.model, self.options.clone())?);
-        let contents = self.contents(&opened)?;
-        self.output.check(&contents)?;
-        let folders = self.folders()?;
-        let read: Vec<PathBuf> =
-            self.inputs.iter().filter_map(|input| input.file()).map(Path::to_owned).collect();
-        let mut images = gather(std::mem::take(&mut self.inputs))?;
-        self.leave_out_own(&folders, &mut images);
-        let overlap = Overlap::of(&self, &contents, &opened, &read)?;
-        overlap.check_all(images.known())?;
-        self.failures.as_deref().map_or(Ok(()), check_failures)?;
-        if let Images::Known { items, .. } = &images
-            && items.is_empty()
-        {
-            return Err(JobError::NoImages);
-        }
-        if let Some(part) = self.part {
-            images = images.of_places(move |place| part.takes(place));
-        }
-        let repeats_tars = self.output.repeats_tars();
-        let mut passed_over = (0, Vec::new());
-        let images = match images {
-            Images::Known { items, .. } if !repeats_tars && items.iter().any(Item::is_shard) => {
-                let items = Box::new(expand(items.into_iter(), self.selection.clone(), |_| false));
-                Images::Listed(self.without_clashes(items, &contents))
-            }
-            Images::Known { mut items, others, empty } => {
-                passed_over = (others, empty);
-                self.check_names(&mut items, &contents)?;
-                Images::Known { items, others: 0, empty: Vec::new() }
-            }
-            Images::Listed(items) if repeats_tars => Images::Listed(items),
-            Images::Listed(items) => {
-                let items = Box::new(expand(items, self.selection.clone(), |_| false));
-                Images::Listed(self.without_clashes(items, &contents))
-            }
-        };
-        let found = self.output.examine(&contents)?;
-        let listing = Listing::of(images, &self.output, &contents, found.as_ref())?;
-        if let (Some(found), true) = (&found, listing.remaining() != Some(0)) {
-            found.refuse_strangers(contents.overwrite)?;
-        }
-        let planned = planned(&self.output, &listing);
-        self.output.check_room(&contents, found.as_deref(), &planned)?;
-        Ok(Prepared { job: self, opened, listing, passed_over, contents, found, overlap })
-    }
-
-    /// What is stored of each image.
-    fn contents(&self, opened: &Opened) -> Result<Contents, JobError> {
-        let mut settings = opened.metadata().clone();
-        let mut tensors = opened.tensors();
-        match self.draw {
-            Some(drawing) => {
-                drawing.check(opened).map_err(JobError::Query)?;
-                drawing.describe(&mut settings);
-                // How large a picture is depends on what is in it.
-                tensors = vec![TensorSpec { name: "picture".into(), shape: None }];
-            }
-            None => settings.insert("dtype", self.dtype.name()),
-        }
-        let (dtype, overwrite, update) = (self.dtype, self.overwrite, self.update);
-        Ok(Contents { tensors, dtype, settings, overwrite, update })
-    }
-
-    /// The directories among the inputs, of which none may be one of pictures.
-    fn folders(&self) -> Result<Vec<PathBuf>, JobError> {
-        let folders = self.inputs.iter().filter_map(|input| input.directory());
-        let folders: Vec<PathBuf> = folders.map(Path::to_owned).collect();
-        if let (Some(Format::Png), Some(root)) = (self.output.format(), self.output.directory())
-            && let Some(input) = folders.iter().find(|folder| is_same_file(folder, root).unwrap_or(false))
-        {
-            return Err(JobError::AmongInputs { path: root.to_owned(), input: input.clone() });
-        }
-        Ok(folders)
-    }
-
-    /// The tars that an earlier run has written below a directory of images are none of these, so that the same command goes on where it
-    /// was.
-    fn leave_out_own(&self, folders: &[PathBuf], images: &mut Images) {
-        let Some(path) = self.output.path().map(whole_path) else { return };
-        let is_below = folders.iter().map(|folder| whole_path(folder)).any(|folder| path.starts_with(folder));
-        let Images::Known { items, others, .. } = images else { return };
-        if !is_below || !items.iter().any(Item::is_shard) {
-            return;
-        }
-        let own: HashSet<PathBuf> = self.output.shared_files().iter().map(|path| whole_path(path)).collect();
-        let before = items.len();
-        items.retain(|item| !matches!(&item.source, Source::Shard(path) if own.contains(&whole_path(path))));
-        *others += before - items.len();
-    }
-
-    /// Refuses two images that would be written to one place; images given twice are taken once.
-    fn check_names(&self, items: &mut Vec<Item>, contents: &Contents) -> Result<(), JobError> {
-        let place = place(self.output.clone(), contents.clone());
-        let mut seen = Distinct::default();
-        let mut clash = None;
-        items.retain(|item| {
-            let Some(place) = place(item) else { return true };
-            match seen.note(&item.source, &place) {
-                Seen::New => true,
-                Seen::Again => false,
-                Seen::Taken => {
-                    clash.get_or_insert_with(|| (item.clone(), place));
-                    true
-                }
-            }
-        });
-        let Some((second, taken)) = clash else { return Ok(()) };
-        let first = items.iter().find(|item| place(item).as_ref() == Some(&taken)).unwrap_or(&second);
-        Err(JobError::Clash {
-            first: first.source.to_string(),
-            second: second.source.to_string(),
-            by_extension: self.output.accepts_extensions() && first.name != second.name,
-            place: taken,
-        })
-    }
-
-    /// The same for images as they are listed: the second of two with one place fails.
-    fn without_clashes(
-        &self,
-        items: Box<dyn Iterator<Item = Item> + Send>,
-        contents: &Contents,
-    ) -> Box<dyn Iterator<Item = Item> + Send> {
-        Box::new(distinct(items, place(self.output.clone(), contents.clone())))
-    }
-}
-
-/// What tells the place of an image's output, which no other may have.
-fn place(output: Plan, contents: Contents) -> impl Fn(&Item) -> Option<PathBuf> + Send {
-    move |item| {
-        let sample = item.sample.as_deref().map(|sample| sample.key.as_str());
-        output.place(&contents, &item.key(), &item.name, sample)
-    }
 }
 
 /// The images that are to be written, where no tar among them stands for more.
@@ -232,12 +75,8 @@ impl Prepared {
     }
 
     /// Whether nothing is left to be done, as far as that can be told without reading what is in tars.
-    pub fn is_complete(&self) -> bool {
-        let is_settled = self.found.as_ref().is_none_or(|found| found.is_finished());
-        match self.remaining() {
-            Some(remaining) => remaining == 0 && is_settled,
-            None => self.found.is_some() && is_settled,
-        }
+    pub(super) fn is_complete(&self) -> bool {
+        self.remaining() == Some(0) && self.found.as_ref().is_none_or(|found| found.is_settled())
     }
 
     /// What is stored, in shapes that are known, and what these say; none where nothing is known, or no file is written.

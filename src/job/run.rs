@@ -56,7 +56,7 @@ impl Prepared {
         let load = (has_tower && loaded.is_some()).then(|| started.elapsed());
 
         let over: Arc<Mutex<Option<JobError>>> = Arc::default();
-        let sink: Box<dyn Sink> = match self.is_complete() && self.remaining() == Some(0) {
+        let sink: Box<dyn Sink> = match self.is_complete() {
             true => Box::new(Untouched),
             false => {
                 let planned = match self.job.output.repeats_tars() {

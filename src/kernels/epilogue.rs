@@ -2,10 +2,11 @@
 
 use super::{
     Activation,
+    depth::ROW_STRIDE,
     memory::SharedOut,
     packed_rows::PackedOut,
     simd::{Lanes, Several, Simd},
-    tile::{Finish, ROW_STRIDE},
+    tile::Finish,
 };
 
 /// What becomes of `x Wᵀ + b`.

@@ -4,11 +4,12 @@ use std::array::from_fn;
 
 use super::{
     AttentionShape,
+    depth::{DEPTH, ROW_STRIDE},
     head::Head,
     math,
     packed_rows::PackedOut,
     simd::{Kernel, Lanes, MAX_LANES, Several, Simd},
-    tile::{DEPTH, Finish, Float32, Keep, KeepFor, LINE, Operands, ROW_STRIDE, strips, sum_tiles},
+    tile::{Finish, Float32, Keep, KeepFor, LINE, Operands, strips, sum_tiles},
 };
 
 /// The length of a tile's rows of `depth` elements, in the micro-kernel's blocks.

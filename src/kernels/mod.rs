@@ -12,6 +12,7 @@ mod activation;
 mod attention;
 mod block;
 mod compute;
+mod depth;
 mod embed;
 mod epilogue;
 mod gated;

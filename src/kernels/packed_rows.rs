@@ -6,9 +6,9 @@ use rayon::prelude::*;
 
 use super::{
     Isa,
+    depth::{DEPTH, ROW_STRIDE},
     memory::{Aligned, SharedOut},
     simd::{Kernel, Simd, round_to_bf16},
-    tile::{DEPTH, ROW_STRIDE},
     unit::{BAND, ROWS, STEP},
 };
 

@@ -4,10 +4,11 @@ use std::{marker::PhantomData, ops::Range};
 
 use super::{
     PackedRows,
+    depth::{DEPTH, ROW_STRIDE},
     epilogue::{Activated, Destination, Place, WholeRows},
     panels::Panels,
     simd::{Kernel, Simd},
-    tile::{DEPTH, Dot, Keep, LINE, Operands, PREFETCHES, ROW_STRIDE, strips, sum_tiles},
+    tile::{Dot, Keep, LINE, Operands, PREFETCHES, strips, sum_tiles},
 };
 
 /// What one task multiplies.

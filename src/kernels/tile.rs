@@ -9,16 +9,10 @@
 
 use std::{array::from_fn, marker::PhantomData};
 
-use super::simd::{Kernel, Simd};
-
-/// Depth of a block. Its panel of weights (32 KB with AVX-512) and a tile's inputs stay in the nearest caches, and
-/// breaking a long sum here keeps its rounding error near that of a pairwise sum.
-pub(super) const DEPTH: usize = 256;
-
-/// Distance of two rows of a packed input block. The 16 floats more than [`DEPTH`] spread rows over the cache's
-/// sets: rows 4 KB apart, as a matrix of width 1024 has them, would all compete for the same one. Being a constant
-/// it also makes every load of the kernel one pointer and an immediate offset.
-pub(super) const ROW_STRIDE: usize = DEPTH + 16;
+use super::{
+    depth::{DEPTH, ROW_STRIDE, Steps, UNROLL},
+    simd::{Kernel, Simd},
+};
 
 /// What tiles are summed from, and where their sums of the blocks before are.
 ///
@@ -39,34 +33,6 @@ pub(super) struct Operands {
     pub(super) x_ahead: *const f32,
     pub(super) x_ahead_lines: usize,
     pub(super) x_ahead_step: usize,
-}
-
-/// A part of a tile's depth: `count` times [`UNROLL`] steps, at least one time, of operands as in [`Operands`]. Each time it asks
-/// for the cache line that is `ahead` and the one that is `x_ahead`, and goes on by so many bytes.
-#[derive(Clone, Copy)]
-pub(super) struct Steps {
-    pub(super) x: *const f32,
-    pub(super) weights: *const f32,
-    pub(super) count: usize,
-    pub(super) ahead: *const f32,
-    pub(super) ahead_step: usize,
-    pub(super) x_ahead: *const f32,
-    pub(super) x_ahead_step: usize,
-}
-
-impl Steps {
-    /// What is left after the first `count` times.
-    #[inline(always)]
-    fn after<S: Simd>(self, count: usize) -> Self {
-        Self {
-            x: self.x.wrapping_add(count * UNROLL),
-            weights: self.weights.wrapping_add(count * UNROLL * 2 * S::LANES),
-            count: self.count - count,
-            ahead: self.ahead.wrapping_byte_add(count * self.ahead_step),
-            x_ahead: self.x_ahead.wrapping_byte_add(count * self.x_ahead_step),
-            ..self
-        }
-    }
 }
 
 /// How two words of operands are multiplied.
@@ -199,10 +165,6 @@ struct Tiles<const ROWS: usize, const VECTORS: usize, D, F> {
     dot: PhantomData<D>,
 }
 
-/// Depth steps between two prefetches. With twice as many LLVM loads weights so early that AVX2's full tile has an
-/// accumulator too few, which costs that instruction set 9 percent.
-pub(super) const UNROLL: usize = 4;
-
 /// Cache lines that a full depth block can ask for ahead.
 pub(super) const PREFETCHES: usize = DEPTH / UNROLL;
 
@@ -233,7 +195,7 @@ impl<const ROWS: usize, const VECTORS: usize, D: Dot, F: Finish> Kernel for Tile
                         for row in 0..ROWS.min(steps - 1) {
                             (0..lines).for_each(|line| finish.ask::<S>(first + row, line * LINE));
                             S::add_steps(&mut tile, Steps { count: 1, ..left });
-                            left = left.after::<S>(1);
+                            left = left.after(1, S::LANES);
                         }
                     }
                     S::add_steps(&mut tile, left);

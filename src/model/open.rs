@@ -117,7 +117,7 @@ impl Model {
     /// # Errors
     /// The settings are missing, unreadable, or ask for what this processor does not do.
     pub fn processor(&self) -> Result<Processor, ModelError> {
-        self.processor_with(Fit::Crop, None, None, None, false)
+        self.processor_with(Fit::Auto, None, None, None, false)
     }
 
     /// The same with another fit, for images of another size or cut into another number of patches, on another backend, or with the
@@ -154,7 +154,7 @@ impl Model {
         };
         let patch_size = match fit {
             Fit::Keep => Some(self.config()?.patch_size as u32),
-            Fit::Crop | Fit::Pad | Fit::Squash => None,
+            Fit::Auto | Fit::Pad | Fit::Squash => None,
         };
         let settings = settings.fitted(fit, patch_size).and_then(|settings| {
             let backend = backend.unwrap_or(settings.own_backend());

@@ -13,8 +13,6 @@ use super::{
     manifest::is_manifest,
     plan::Kind,
 };
-use crate::shard;
-
 /// What was asked for of an output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
@@ -51,7 +49,6 @@ impl Asked {
         if let Some(path) = self.path.clone().filter(|path| is_terminal(path)) {
             return Err(OutputError::TerminalPath { path });
         }
-        self.check_packed()?;
         let kind = self.kind()?;
         let given = [
             (Setting::Format, self.format.is_some_and(|format| format != Format::Png)),
@@ -77,7 +74,8 @@ impl Asked {
         if self.dtype == Dtype::Bf16 && matches!(kind.format(), Some(Format::Npy | Format::Tar)) {
             return Err(OutputError::NoBfloat16);
         }
-        Ok(Plan { kind, disk: Disk::default() })
+        let Self { dtype, overwrite, update, part, .. } = *self;
+        Ok(Plan { kind, dtype, overwrite, update, part, disk: Disk::default() })
     }
 
     fn kind(&self) -> Result<Kind, OutputError> {
@@ -97,7 +95,8 @@ impl Asked {
         if self.names_directory(&path) {
             return self.directory(path);
         }
-        let format = format?.ok_or_else(|| OutputError::NoFormat { path: path.clone() })?;
+        let named = Format::of_path(&path).is_some() || !self.several;
+        let format = format?.filter(|_| named).ok_or_else(|| OutputError::NoFormat { path: path.clone() })?;
         let many = self.collection(path.clone(), Way::Together(self.shard_size), format);
         // To what is there already a single image is one of many.
         if format != Format::Png && (self.several || format == Format::Tar || is_manifest(&many.manifest())) {
@@ -133,31 +132,12 @@ impl Asked {
         }
     }
 
-    /// Whether the path is a directory's: of one that exists, that a trailing slash announces, and of any name without a format
-    /// for several images.
+    /// Whether the path is a directory's: of one that exists, that a trailing slash announces, and for several images of any name
+    /// without an extension, which might be a slip.
     fn names_directory(&self, path: &Path) -> bool {
         let last = path.as_os_str().as_encoded_bytes().last();
         let ends_in_slash = last.is_some_and(|&byte| std::path::is_separator(byte.into()));
-        ends_in_slash || path.is_dir() || self.several && Format::of_path(path).is_none()
-    }
-
-    /// Refuses the name of a packed file for a directory of several images that is not there yet.
-    fn check_packed(&self) -> Result<(), OutputError> {
-        let Some(path) = self.path.clone().filter(|path| self.several && !path.is_dir()) else {
-            return Ok(());
-        };
-        let name = path.as_os_str().to_string_lossy().to_ascii_lowercase();
-        let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
-        if ends(&[".tgz", ".tar.gz"]) {
-            let mut instead = shard::stem(&path).into_os_string();
-            instead.push(".tar");
-            return Err(OutputError::Unwritten { path, instead: instead.into() });
-        }
-        if ends(&[".npz"]) {
-            let instead = path.with_extension("npy");
-            return Err(OutputError::Unwritten { path, instead });
-        }
-        Ok(())
+        ends_in_slash || path.is_dir() || self.several && path.extension().is_none()
     }
 }
 
@@ -208,10 +188,12 @@ mod tests {
     }
 
     #[test]
-    fn several_images_make_no_directory_with_the_name_of_a_packed_file() {
-        for (name, instead) in [("a/x.tgz", "a/x.tar"), ("x.y.tar.gz", "x.y.tar"), ("x.NPZ", "x.npy")] {
-            let message = asked(name, true).plan().unwrap_err().to_string();
-            assert!(message.contains(&format!("\nhint: name {instead}, or {name}/ for")), "{message}");
+    fn several_images_make_no_directory_with_the_name_of_a_file() {
+        for name in ["a/x.tgz", "x.y.tar.gz", "x.npz", "x.h5", "x.safetensor", "x.parquet"] {
+            for format in [None, Some(Format::Npy)] {
+                let message = Asked { format, ..asked(name, true) }.plan().unwrap_err().to_string();
+                assert!(message.contains("is not supported"), "{message}");
+            }
             asked(&format!("{name}/"), true).plan().unwrap();
         }
     }
@@ -220,8 +202,9 @@ mod tests {
     fn what_a_kind_cannot_do_is_refused() {
         let bf16 = |asked| Asked { dtype: Dtype::Bf16, ..asked };
         for (asked, part) in [
-            (asked("x.bin", false), "names no format"),
-            (asked("x.png", false), "names no format"),
+            (asked("x.bin", false), "writing .bin is not supported"),
+            (asked("x", false), "no extension"),
+            (asked("x.png", false), "writing .png is not supported"),
             (Asked { format: Some(Format::Safetensors), ..asked("x.npy", false) }, "contradicts"),
             (Asked { format: Some(Format::Safetensors), ..asked("x.npy", true) }, "contradicts"),
             (Asked { format: Some(Format::Npy), ..Asked::default() }, "nothing is written"),

@@ -57,7 +57,7 @@ pub enum OutputError {
     #[error("dtype bf16: .npy has no bfloat16")]
     NoBfloat16,
     /// Neither the path nor a format says how to write.
-    #[error("{}: the extension names no format", path.display())]
+    #[error("{}: {}", path.display(), no_format(path))]
     NoFormat {
         /// The target.
         path: PathBuf,
@@ -78,14 +78,6 @@ pub enum OutputError {
     TerminalPath {
         /// The target.
         path: PathBuf,
-    },
-    /// Several images, and the name of a file of a format that is not written, which would become a directory's.
-    #[error("{}: files of this format are not written\nhint: name {}, or {}/ for a directory", path.display(), instead.display(), path.display())]
-    Unwritten {
-        /// The target.
-        path: PathBuf,
-        /// The name of a file of the nearest format.
-        instead: PathBuf,
     },
     /// A format that cannot be written one image after the other.
     #[error("a stream of several images is .npy")]
@@ -267,6 +259,13 @@ impl OutputError {
     /// Whether another image may do better.
     pub fn is_of_one_image(&self) -> bool {
         matches!(self, Self::Misplaced { .. } | Self::Foreign { .. })
+    }
+}
+
+fn no_format(path: &Path) -> String {
+    match path.extension() {
+        Some(extension) => format!("writing .{} is not supported", extension.display()),
+        None => "the name has no extension, which would say how to write".into(),
     }
 }
 

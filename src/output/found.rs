@@ -4,13 +4,13 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use walkdir::WalkDir;
 
 use super::{
-    Contents, OutputError,
+    Contents, OutputError, Part,
     collection::{Collection, PARTIAL, Way},
     disk::{PROBE, hidden_sibling, is_there, place_of},
     key,
@@ -29,7 +29,7 @@ pub struct Found {
     pub(super) collection: Collection,
     state: RwLock<State>,
     /// What other parts of the job have written, where images have files of their own.
-    others: Vec<State>,
+    others: Vec<Arc<State>>,
     /// Bytes of the manifest when it was looked at; none where there is none that counts.
     pub(super) seen: Option<u64>,
     /// Files that are whole and lack their names: where they are, and the names that they are to get.
@@ -58,20 +58,14 @@ impl Found {
     /// Outputs of other settings, or of unknown origin, are there, or something that is damaged, or the disk fails.
     pub(super) fn at(collection: &Collection, contents: &Contents) -> Result<Self, OutputError> {
         let head = collection.head(contents);
-        let mut found = Self {
-            collection: collection.clone(),
-            state: RwLock::new(State::new(head.clone())),
-            others: Vec::new(),
-            seen: None,
-            unnamed: Vec::new(),
-            leftovers: Vec::new(),
-        };
+        let mut found = Self::nothing(collection, head.clone());
         if contents.overwrite {
             return collection.check_replaced(&head).map(|()| found);
         }
         older::refuse(collection)?;
-        found.others = collection.others(&head)?;
         let manifest = collection.manifest();
+        let others = collection.states(&head, |path| path != manifest)?;
+        found.others = others.into_iter().map(|(_, state)| state).collect();
         // Before it is read: what another process adds meanwhile is noticed when it is opened.
         let bytes = length(&manifest);
         if let Some(mut state) = State::read(&manifest)? {
@@ -84,6 +78,49 @@ impl Found {
         Ok(found)
     }
 
+    /// Looks at what each part of a job finds; what lies in one directory is read once.
+    ///
+    /// # Errors
+    /// As [`Found::at`].
+    pub(super) fn of_parts(
+        whole: &Collection,
+        contents: &Contents,
+        count: usize,
+    ) -> Result<Vec<Self>, OutputError> {
+        let of = |index| Collection { part: Some(Part { index, count }), ..whole.clone() };
+        if whole.way != Way::Each || contents.overwrite {
+            return (0..count).map(|index| Self::at(&of(index), contents)).collect();
+        }
+        older::refuse(whole)?;
+        let head = whole.head(contents);
+        let all = whole.states(&head, |_| true)?;
+        let part = |index| {
+            let mut found = Self::nothing(&of(index), head.clone());
+            let manifest = found.collection.manifest();
+            let (mut own, others): (Vec<_>, Vec<_>) = all.iter().partition(|(path, _)| *path == manifest);
+            if let Some((_, state)) = own.first() {
+                found.seen = Some(state.end);
+                found.write().has_ended = state.has_ended;
+            }
+            own.extend(others);
+            found.others = own.into_iter().map(|(_, state)| state.clone()).collect();
+            found.leftovers = found.useless();
+            found
+        };
+        Ok((0..count).map(part).collect())
+    }
+
+    fn nothing(collection: &Collection, head: Head) -> Self {
+        Self {
+            collection: collection.clone(),
+            state: RwLock::new(State::new(head)),
+            others: Vec::new(),
+            seen: None,
+            unnamed: Vec::new(),
+            leftovers: Vec::new(),
+        }
+    }
+
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,9 +129,14 @@ impl Found {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an earlier run has come to its end, and left nothing to be put in order.
-    pub fn is_finished(&self) -> bool {
-        self.read().has_ended && self.unnamed.is_empty() && self.leftovers.is_empty()
+    /// Whether a run has begun there.
+    pub fn is_begun(&self) -> bool {
+        self.seen.is_some()
+    }
+
+    /// Whether the last run, if there was one, has come to its end, and left nothing to be put in order.
+    pub fn is_settled(&self) -> bool {
+        (!self.is_begun() || self.read().has_ended) && self.unnamed.is_empty() && self.leftovers.is_empty()
     }
 
     /// Refuses what is in the place of a file of many images that is to be made, and was never made here.
@@ -122,6 +164,10 @@ impl Found {
             }
             if !overwrite && is_there(&path) {
                 let manifest = self.collection.manifest();
+                if length(&manifest) != self.seen {
+                    // Another process has just made it.
+                    return Err(OutputError::Busy { path: self.collection.path.clone() });
+                }
                 let manifest = manifest.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let reason = match self.seen {
                     Some(_) => format!("exists, and {manifest} beside it does not say that it is ours"),
@@ -161,7 +207,9 @@ impl Found {
     }
 
     fn stored_in<'a>(&'a self, state: &'a State, key: &str) -> Option<&'a Stored> {
-        std::iter::once(state).chain(&self.others).find_map(|state| state.entries.get(key))
+        std::iter::once(state)
+            .chain(self.others.iter().map(|state| &**state))
+            .find_map(|state| state.entries.get(key))
     }
 
     /// How far an image is. `input` gives the size and the time of what is read for it, as far as they are
@@ -271,25 +319,26 @@ impl Collection {
         }
     }
 
-    /// What the other parts of a job, or an undivided run, have written into the same directory.
-    fn others(&self, head: &Head) -> Result<Vec<State>, OutputError> {
-        if self.way != Way::Each {
-            return Ok(Vec::new());
-        }
-        let own = self.manifest();
-        let mut others = Vec::new();
-        for path in self.manifests()?.into_iter().filter(|path| *path != own) {
+    /// What all parts of a job, or an undivided run, have written where images have files of their own: each manifest, and what it says.
+    fn states(
+        &self,
+        head: &Head,
+        wants: impl Fn(&Path) -> bool,
+    ) -> Result<Vec<(PathBuf, Arc<State>)>, OutputError> {
+        let manifests = if self.way == Way::Each { self.manifests()? } else { Vec::new() };
+        let mut states = Vec::new();
+        for path in manifests.into_iter().filter(|path| wants(path)) {
             match State::read(&path) {
                 // Named like one, and none: it lists nothing.
                 Err(OutputError::Taken { .. }) | Ok(None) => {}
                 Err(error) => return Err(error),
                 Ok(Some(state)) => {
                     self.check(&state.head, head)?;
-                    others.push(state);
+                    states.push((path, Arc::new(state)));
                 }
             }
         }
-        Ok(others)
+        Ok(states)
     }
 
     /// The manifests in a directory, of whatever part; one beside a file.

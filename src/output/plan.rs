@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Contents, Format, Found, OutputError, OutputFile, Planned, Setting, Sink,
+    Contents, Dtype, Format, Found, OutputError, OutputFile, Part, Planned, Setting, Sink,
     collection::{Collection, Way},
     disk::{Disk, check_way, end_of_links, probe_sibling, probe_tree, readable_size},
     engine::Engine,
@@ -20,6 +20,14 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(super) kind: Kind,
+    /// The type to store.
+    pub dtype: Dtype,
+    /// Whether outputs that are there are replaced rather than completed.
+    pub overwrite: bool,
+    /// Whether those of images that have changed are made again.
+    pub update: bool,
+    /// Which part of the work it takes, if others do the rest.
+    pub part: Option<Part>,
     pub(super) disk: Disk,
 }
 
@@ -268,6 +276,19 @@ impl Plan {
     /// Outputs of other settings, or of unknown origin, are there, or something that is damaged.
     pub fn examine(&self, contents: &Contents) -> Result<Option<Arc<Found>>, OutputError> {
         self.many().map(|collection| Found::at(collection, contents).map(Arc::new)).transpose()
+    }
+
+    /// Looks at what is there already for each part of the job; none where nothing is resumed.
+    ///
+    /// # Errors
+    /// As [`Plan::examine`].
+    pub fn examine_parts(&self, contents: &Contents) -> Result<Vec<Option<Found>>, OutputError> {
+        let count = self.part.map_or(1, |part| part.count);
+        Ok(match self.many() {
+            None => (0..count).map(|_| None).collect(),
+            Some(collection) if self.part.is_none() => vec![Some(Found::at(collection, contents)?)],
+            Some(collection) => Found::of_parts(collection, contents, count)?.into_iter().map(Some).collect(),
+        })
     }
 
     /// Opens it for a run, given what was found there.

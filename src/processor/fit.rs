@@ -10,7 +10,7 @@ use super::size::Size;
 pub enum Fit {
     /// The config's own way: a crop for CLIP and DINOv2, a squash for SigLIP and DINOv3
     #[default]
-    Crop,
+    Auto,
     /// Centred on a square of the mean colour, before all else, as LLaVA does
     Pad,
     /// Straight to the square, whatever the aspect
@@ -21,12 +21,12 @@ pub enum Fit {
 
 impl Fit {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Crop, Self::Pad, Self::Squash, Self::Keep];
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Pad, Self::Squash, Self::Keep];
 
     /// The name in metadata and reports.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Crop => "crop",
+            Self::Auto => "auto",
             Self::Pad => "pad",
             Self::Squash => "squash",
             Self::Keep => "keep",
@@ -46,7 +46,7 @@ impl ProcessorConfig {
             expected: expected.into(),
         };
         match fit {
-            Fit::Crop => Ok(self),
+            Fit::Auto => Ok(self),
             // It has no other way.
             Fit::Keep if self.patches().is_some() => Ok(self),
             Fit::Pad => {

@@ -21,7 +21,7 @@ pub(super) use several::Several;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{Avx2, Avx512};
 
-use super::tile::Steps;
+use super::depth::Steps;
 
 /// The widest vector of any instruction set here, in f32 lanes.
 pub(super) const MAX_LANES: usize = 16;

@@ -11,7 +11,7 @@ use std::{
     ptr::from_mut,
 };
 
-use super::super::tile::{ROW_STRIDE, Steps, UNROLL};
+use super::super::depth::{ROW_STRIDE, Steps, UNROLL};
 
 /// Adds to a tile what [`Steps`] says, if it is one that is here: its rows and vectors.
 ///

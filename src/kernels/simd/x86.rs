@@ -3,7 +3,7 @@
 use std::{arch::x86_64::*, mem::transmute};
 
 use super::{Kernel, Lanes, Simd, steps};
-use crate::kernels::tile::Steps;
+use crate::kernels::depth::Steps;
 
 /// 8 lanes, 16 registers.
 pub(in crate::kernels) struct Avx2;

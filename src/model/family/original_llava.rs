@@ -53,7 +53,7 @@ impl OriginalLlava {
             Some("pad") => Fit::Pad,
             // The whole picture, beside which it would have tiles.
             Some(other) if other.starts_with("anyres") => Fit::Squash,
-            _ => Fit::Crop,
+            _ => Fit::Auto,
         }
     }
 

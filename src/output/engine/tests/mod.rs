@@ -126,7 +126,7 @@ fn run(
     plan.check_room(&contents, Some(&found), &planned)?;
     let tars: BTreeSet<&String> = images.iter().filter_map(|(tar, _)| tar.as_ref()).collect();
     let is_done = |tar: &str| found.is_tar_done(tar, Path::new(tar), (Some(7), Some(9)));
-    if left.is_empty() && found.is_finished() && tars.iter().all(|tar| is_done(tar)) {
+    if left.is_empty() && found.is_settled() && tars.iter().all(|tar| is_done(tar)) {
         return Ok(0);
     }
     let done: BTreeSet<String> = tars.iter().filter(|tar| is_done(tar)).map(|tar| (*tar).clone()).collect();

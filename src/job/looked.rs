@@ -1,0 +1,217 @@
+//! The first look at a job: at the model, at what is asked of it, and at the inputs.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use same_file::is_same_file;
+
+use super::{
+    Job,
+    error::JobError,
+    listing::{Listing, standing},
+    overlap::{Overlap, check_failures},
+    prepared::{Prepared, planned},
+};
+use crate::{
+    extractor::Opened,
+    input::{Distinct, Images, Item, Seen, Source, distinct, expand, gather},
+    model::ModelSpec,
+    output::{Contents, Format, Found, Plan, Standing, TensorSpec, whole_path},
+};
+
+/// A job of which the model and the inputs were looked at, all parts of it.
+#[derive(Debug)]
+pub struct Looked {
+    /// Its inputs are in `images` now.
+    job: Job,
+    opened: Arc<Opened>,
+    contents: Contents,
+    images: Images,
+    overlap: Overlap,
+}
+
+impl Job {
+    /// Looks at the model, at what is asked of it, and at the inputs, so that a mistake costs no time.
+    ///
+    /// # Errors
+    /// See [`JobError`].
+    pub fn look(mut self, model: &ModelSpec) -> Result<Looked, JobError> {
+        let opened = Arc::new(Opened::open(model, self.options.clone())?);
+        let contents = self.contents(&opened)?;
+        self.output.check(&contents)?;
+        let folders = self.folders()?;
+        let read: Vec<PathBuf> =
+            self.inputs.iter().filter_map(|input| input.file()).map(Path::to_owned).collect();
+        let mut images = gather(std::mem::take(&mut self.inputs))?;
+        self.leave_out_own(&folders, &mut images);
+        let overlap = Overlap::of(&self, &contents, &opened, &read)?;
+        overlap.check_all(images.known())?;
+        self.failures.as_deref().map_or(Ok(()), check_failures)?;
+        if let Images::Known { items, .. } = &images
+            && items.is_empty()
+        {
+            return Err(JobError::NoImages);
+        }
+        Ok(Looked { job: self, opened, contents, images, overlap })
+    }
+
+    /// What is stored of each image.
+    fn contents(&self, opened: &Opened) -> Result<Contents, JobError> {
+        let mut settings = opened.metadata().clone();
+        let mut tensors = opened.tensors();
+        match self.draw {
+            Some(drawing) => {
+                drawing.check(opened).map_err(JobError::Query)?;
+                drawing.describe(&mut settings);
+                // How large a picture is depends on what is in it.
+                tensors = vec![TensorSpec { name: "picture".into(), shape: None }];
+            }
+            None => settings.insert("dtype", self.output.dtype.name()),
+        }
+        let Plan { dtype, overwrite, update, .. } = self.output;
+        Ok(Contents { tensors, dtype, settings, overwrite, update })
+    }
+
+    /// The directories among the inputs, of which none may be one of pictures.
+    fn folders(&self) -> Result<Vec<PathBuf>, JobError> {
+        let folders = self.inputs.iter().filter_map(|input| input.directory());
+        let folders: Vec<PathBuf> = folders.map(Path::to_owned).collect();
+        if let (Some(Format::Png), Some(root)) = (self.output.format(), self.output.directory())
+            && let Some(input) = folders.iter().find(|folder| is_same_file(folder, root).unwrap_or(false))
+        {
+            return Err(JobError::AmongInputs { path: root.to_owned(), input: input.clone() });
+        }
+        Ok(folders)
+    }
+
+    /// The tars that an earlier run has written below a directory of images are none of these, so that the same command goes on where it
+    /// was.
+    fn leave_out_own(&self, folders: &[PathBuf], images: &mut Images) {
+        let Some(path) = self.output.path().map(whole_path) else { return };
+        let is_below = folders.iter().map(|folder| whole_path(folder)).any(|folder| path.starts_with(folder));
+        let Images::Known { items, others, .. } = images else { return };
+        if !is_below || !items.iter().any(Item::is_shard) {
+            return;
+        }
+        let own: HashSet<PathBuf> = self.output.shared_files().iter().map(|path| whole_path(path)).collect();
+        let before = items.len();
+        items.retain(|item| !matches!(&item.source, Source::Shard(path) if own.contains(&whole_path(path))));
+        *others += before - items.len();
+    }
+
+    /// Refuses two images that would be written to one place; images given twice are taken once.
+    fn check_names(&self, items: &mut Vec<Item>, contents: &Contents) -> Result<(), JobError> {
+        let place = place(self.output.clone(), contents.clone());
+        let mut seen = Distinct::default();
+        let mut clash = None;
+        items.retain(|item| {
+            let Some(place) = place(item) else { return true };
+            match seen.note(&item.source, &place) {
+                Seen::New => true,
+                Seen::Again => false,
+                Seen::Taken => {
+                    clash.get_or_insert_with(|| (item.clone(), place));
+                    true
+                }
+            }
+        });
+        let Some((second, taken)) = clash else { return Ok(()) };
+        let first = items.iter().find(|item| place(item).as_ref() == Some(&taken)).unwrap_or(&second);
+        Err(JobError::Clash {
+            first: first.source.to_string(),
+            second: second.source.to_string(),
+            by_extension: self.output.accepts_extensions() && first.name != second.name,
+            place: taken,
+        })
+    }
+
+    /// The same for images as they are listed: the second of two with one place fails.
+    fn without_clashes(
+        &self,
+        items: Box<dyn Iterator<Item = Item> + Send>,
+        contents: &Contents,
+    ) -> Box<dyn Iterator<Item = Item> + Send> {
+        Box::new(distinct(items, place(self.output.clone(), contents.clone())))
+    }
+}
+
+impl Looked {
+    /// Which parts of the job have nothing left to do, as far as that can be told without reading what is in tars; one that is not split
+    /// is its only part.
+    ///
+    /// # Errors
+    /// Outputs of other settings, or of unknown origin, are there, or something that is damaged.
+    pub fn complete_parts(&self) -> Result<Vec<bool>, JobError> {
+        let output = &self.job.output;
+        let count = output.part.map_or(1, |part| part.count);
+        let mut items = match &self.images {
+            Images::Known { items, .. } if output.repeats_tars() || !items.iter().any(Item::is_shard) => {
+                Some(vec![Vec::new(); count])
+            }
+            _ => None,
+        };
+        for (place, item) in self.images.known().iter().enumerate() {
+            if let Some(items) = &mut items {
+                items[place % count].push(item);
+            }
+        }
+        let found = output.examine_parts(&self.contents)?;
+        let is_complete = |(index, found): (usize, Option<Found>)| {
+            let Some(found) = found else { return false };
+            let is_done = |item: &&Item| standing(item, output, &self.contents, &found) == Standing::Complete;
+            match &items {
+                Some(items) => found.is_settled() && items[index].iter().all(is_done),
+                None => found.is_settled() && found.is_begun(),
+            }
+        };
+        Ok(found.into_iter().enumerate().map(is_complete).collect())
+    }
+
+    /// Looks at the output and at what is already there.
+    ///
+    /// # Errors
+    /// See [`JobError`].
+    pub fn prepare(self) -> Result<Prepared, JobError> {
+        let Self { job, opened, contents, mut images, overlap } = self;
+        if let Some(part) = job.output.part {
+            images = images.of_places(move |place| part.takes(place));
+        }
+        let repeats_tars = job.output.repeats_tars();
+        let mut passed_over = (0, Vec::new());
+        let images = match images {
+            Images::Known { items, .. } if !repeats_tars && items.iter().any(Item::is_shard) => {
+                let items = Box::new(expand(items.into_iter(), job.selection.clone(), |_| false));
+                Images::Listed(job.without_clashes(items, &contents))
+            }
+            Images::Known { mut items, others, empty } => {
+                passed_over = (others, empty);
+                job.check_names(&mut items, &contents)?;
+                Images::Known { items, others: 0, empty: Vec::new() }
+            }
+            Images::Listed(items) if repeats_tars => Images::Listed(items),
+            Images::Listed(items) => {
+                let items = Box::new(expand(items, job.selection.clone(), |_| false));
+                Images::Listed(job.without_clashes(items, &contents))
+            }
+        };
+        let found = job.output.examine(&contents)?;
+        let listing = Listing::of(images, &job.output, &contents, found.as_ref())?;
+        if let (Some(found), true) = (&found, listing.remaining() != Some(0)) {
+            found.refuse_strangers(contents.overwrite)?;
+        }
+        let planned = planned(&job.output, &listing);
+        job.output.check_room(&contents, found.as_deref(), &planned)?;
+        Ok(Prepared { job, opened, listing, passed_over, contents, found, overlap })
+    }
+}
+
+/// What tells the place of an image's output, which no other may have.
+fn place(output: Plan, contents: Contents) -> impl Fn(&Item) -> Option<PathBuf> + Send {
+    move |item| {
+        let sample = item.sample.as_deref().map(|sample| sample.key.as_str());
+        output.place(&contents, &item.key(), &item.name, sample)
+    }
+}
