@@ -19,7 +19,7 @@ pub struct Preprocessed {
 #[derive(Clone, Debug)]
 pub struct Picture {
     /// The format that the bytes were in.
-    pub format: ::image::ImageFormat,
+    pub format: &'static pillow_exact::Format,
     /// Width in pixels.
     pub width: u32,
     /// Height in pixels.

@@ -50,7 +50,7 @@ impl PictureFacts {
             crop_box: geometry.crop_box().edges(),
             image_sizes: opened.options().tiles.then_some([[picture.height, picture.width]]),
             image: ImageFacts {
-                format: format!("{:?}", picture.format).to_lowercase(),
+                format: picture.format.name().to_ascii_lowercase(),
                 width: picture.width,
                 height: picture.height,
             },

@@ -2,18 +2,15 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// Extensions under which a file counts as an image whatever it holds, so that a damaged one is reported.
-const IMAGES: [&str; 16] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "pnm", "pbm", "pgm", "ppm",
-    "tif", "tiff",
-];
+use pillow_exact::Format;
 
 /// Ends of the names of shards.
 const SHARDS: [&str; 3] = [".tar", ".tar.gz", ".tgz"];
 
+/// Whether a file counts as an image whatever it holds, so that a damaged one is reported.
 pub(crate) fn has_image_extension(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|extension| IMAGES.contains(&extension.to_ascii_lowercase().as_str()))
+    extension.and_then(Format::of_extension).is_some_and(Format::is_read)
 }
 
 /// Whether a file counts as a shard, by its name.

@@ -1,14 +1,15 @@
 //! From bytes to a picture: whose format it is, and what is done with the pixels and the metadata that its decoder gives.
 
-use ::image::{ImageFormat, RgbImage};
+use ::image::RgbImage;
 
 use crate::error::DecodeError;
+use crate::formats::{self, Decoder, FORMATS, Format};
 use crate::guard::{caught, guarded};
 use crate::limits::Limits;
 use crate::options::{DecodeOptions, ExifOrientation};
 use crate::raster::{Metadata, Pixels, Raster};
 use crate::window::Window;
-use crate::{bmp, format, gif, jpeg, orientation, png, pnm, pool, tiff, webp};
+use crate::{format, jpeg, orientation, pool};
 
 /// A decoded picture.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct Decoded {
     /// Its pixels.
     pub rgb: RgbImage,
     /// The format its content has.
-    pub format: ImageFormat,
+    pub format: &'static Format,
     /// What a person should know about the pixels, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -31,7 +32,7 @@ pub struct Part {
     /// Width and height of the whole picture.
     pub size: (u32, u32),
     /// The format its content has.
-    pub format: ImageFormat,
+    pub format: &'static Format,
     /// What a person should know about the pixels, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -42,37 +43,9 @@ impl Drop for Part {
     }
 }
 
-/// A decoder of one format.
-struct Decoder {
-    name: &'static str,
-    format: ImageFormat,
-    matches: fn(&[u8]) -> bool,
-    decode: fn(&[u8], &Limits) -> Result<Raster, DecodeError>,
-}
-
-/// The formats, in the order in which Pillow tries them.
-const DECODERS: [Decoder; 7] = [
-    Decoder { name: format::BMP, format: ImageFormat::Bmp, matches: bmp::matches, decode: bmp::decode },
-    Decoder { name: format::GIF, format: ImageFormat::Gif, matches: gif::matches, decode: gif::decode },
-    Decoder { name: format::JPEG, format: ImageFormat::Jpeg, matches: jpeg::matches, decode: jpeg::decode },
-    Decoder { name: format::PNM, format: ImageFormat::Pnm, matches: pnm::matches, decode: pnm::decode },
-    Decoder { name: format::PNG, format: ImageFormat::Png, matches: png::matches, decode: png::decode },
-    Decoder { name: format::TIFF, format: ImageFormat::Tiff, matches: tiff::matches, decode: tiff::decode },
-    Decoder { name: format::WEBP, format: ImageFormat::WebP, matches: webp::matches, decode: webp::decode },
-];
-
-/// Whether a file that begins with `start` (some 20 bytes) is surely meant as a picture, whatever its name. BMP and
-/// PNM begin like many a text, so their next bytes must fit too.
+/// Whether a file that begins with `start` (some 64 bytes) is surely meant as a picture that is read, whatever its name.
 pub fn looks_like_image(start: &[u8]) -> bool {
-    match DECODERS.iter().find(|decoder| (decoder.matches)(start)).map(|decoder| decoder.format) {
-        None => false,
-        Some(ImageFormat::Bmp) => {
-            start.starts_with(b"BM")
-                && matches!(start.get(14..18), Some([12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0]))
-        }
-        Some(ImageFormat::Pnm) => start.get(2).is_some_and(u8::is_ascii_whitespace),
-        Some(_) => true,
-    }
+    Format::of(start).is_some_and(Format::is_read)
 }
 
 /// Decodes one picture to RGB.
@@ -119,18 +92,17 @@ fn decode_into(
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
-    let decoder =
-        DECODERS.iter().find(|decoder| (decoder.matches)(bytes)).ok_or(DecodeError::UnknownFormat)?;
+    let (format, decoder) = find(bytes)?;
     let limits = Limits { max_pixels: options.max_pixels };
-    if decoder.format != ImageFormat::Jpeg {
-        return guarded(decoder.name, || {
+    if format.name() != format::JPEG {
+        return guarded(format.name(), || {
             let raster = (decoder.decode)(bytes, &limits)?;
             let size = (raster.width, raster.height);
-            part(raster, size, (0, 0), decoder.format, options)
+            part(raster, size, (0, 0), format, options)
         });
     }
     // Its decoder has no panics that are to be expected.
-    caught(decoder.name, || {
+    caught(format.name(), || {
         let mut size = (0, 0);
         let wanted = |metadata: &Metadata, width, height| {
             size = (width, height);
@@ -138,7 +110,17 @@ fn decode_into(
             if turn(metadata, options) == 1 { wanted(width, height) } else { Window::full(width, height) }
         };
         let (raster, window) = jpeg::decode_part(bytes, &limits, buffer, wanted)?;
-        part(raster, size, (window.columns.start, window.rows.start), decoder.format, options)
+        part(raster, size, (window.columns.start, window.rows.start), format, options)
+    })
+}
+
+/// Whose the bytes are.
+fn find(bytes: &[u8]) -> Result<(&'static Format, &'static Decoder), DecodeError> {
+    let decoders = FORMATS.iter().filter_map(|format| Some((format, format.decoder()?)));
+    let mut found = decoders.filter(|(_, decoder)| (decoder.matches)(bytes));
+    found.next().ok_or_else(|| match Format::of(bytes) {
+        Some(format) => DecodeError::NotRead { format: format.name() },
+        None => DecodeError::UnknownFormat { known: formats::read_names() },
     })
 }
 
@@ -155,7 +137,7 @@ fn part(
     raster: Raster,
     size: (u32, u32),
     place: (u32, u32),
-    format: ImageFormat,
+    format: &'static Format,
     options: &DecodeOptions,
 ) -> Result<Part, DecodeError> {
     let mut warnings = Vec::new();
@@ -228,6 +210,15 @@ mod tests {
             (format::WEBP, webp),
             (format::WEBP, canvas),
         ]
+    }
+
+    #[test]
+    fn what_is_not_read_is_told_by_name() {
+        let error =
+            |bytes: &[u8]| decode(bytes, &DecodeOptions::default()).expect_err("no picture").to_string();
+        assert_eq!(error(b"8BPS\0\x01"), "PSD is not read");
+        let message = error(b"a text");
+        assert!(message.starts_with("not an image of a known format (BMP, GIF, JPEG, "), "{message}");
     }
 
     #[test]

@@ -8,9 +8,18 @@ pub enum DecodeError {
     /// There are no bytes.
     #[error("empty, so not an image")]
     Empty,
-    /// The bytes begin like no format that is read here.
-    #[error("not an image of a known format (JPEG, PNG, WebP, GIF, BMP, PNM, TIFF)")]
-    UnknownFormat,
+    /// The bytes begin like no format that is known here.
+    #[error("not an image of a known format ({known})")]
+    UnknownFormat {
+        /// The formats that are read, with commas between them.
+        known: String,
+    },
+    /// The bytes are of a format that is known, and not read.
+    #[error("{format} is not read")]
+    NotRead {
+        /// The picture's format.
+        format: &'static str,
+    },
     /// The bytes end before the picture does.
     #[error("{format} is truncated")]
     Truncated {

@@ -4,6 +4,7 @@ mod bmp;
 mod decode;
 mod error;
 mod format;
+mod formats;
 mod gif;
 mod guard;
 mod jpeg;
@@ -23,6 +24,7 @@ mod window;
 
 pub use decode::{Decoded, Part, decode, decode_part, looks_like_image};
 pub use error::DecodeError;
+pub use formats::{FORMATS, Format};
 pub use options::{Alpha, DecodeOptions, ExifOrientation};
 pub use resize::{Canvas, Filter, Rows, Taps, filter_passes, reads, resize, resize_canvas};
 pub use window::Window;

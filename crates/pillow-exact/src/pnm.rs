@@ -15,6 +15,11 @@ pub(crate) fn matches(bytes: &[u8]) -> bool {
     matches!(bytes, [b'P', b'0'..=b'6' | b'f' | b'y', ..])
 }
 
+/// Whether a file is surely a PNM: many a text begins with the same two letters.
+pub(crate) fn is_certain(start: &[u8]) -> bool {
+    matches(start) && start.get(2).is_some_and(u8::is_ascii_whitespace)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Bilevel,

@@ -21,6 +21,11 @@ fn matches_headerless(bytes: &[u8]) -> bool {
     bytes.first_chunk().is_some_and(|size| HEADERS.contains(&u32::from_le_bytes(*size)))
 }
 
+/// Whether a file is surely a BMP: many a text begins with the same two letters, and headers without them are only numbers.
+pub(crate) fn is_certain(start: &[u8]) -> bool {
+    start.starts_with(b"BM") && start.get(14..).is_some_and(matches_headerless)
+}
+
 /// What the header says.
 #[derive(Debug)]
 struct Header {
