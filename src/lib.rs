@@ -10,6 +10,8 @@ pub mod job;
 
 pub mod figure;
 
+pub mod features;
+
 pub mod extractor;
 
 pub mod hub;
@@ -28,6 +30,7 @@ pub mod kernels;
 
 mod bounded;
 mod json;
+mod read_at;
 
 pub use extractor::{Extractor, Request, Tokens};
 /// Bytes to pixels, and pixels to another size, as Pillow has them: its types are part of the interface here.

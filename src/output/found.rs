@@ -419,7 +419,7 @@ fn is_no_name(path: &Path) -> bool {
 }
 
 /// The files in a directory that are named as its manifests.
-fn manifests(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn manifests(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

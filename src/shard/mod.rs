@@ -14,4 +14,4 @@ pub(crate) use group::{Found, Unusable};
 pub(crate) use names::{has_image_extension, inner_path, is_shard, stem};
 pub(crate) use reader::{End, is_tar, read};
 pub use sample::{Kept, Sample, Selection};
-pub(crate) use writer::{END, TarWriter, member_bytes};
+pub(crate) use writer::{END, TarWriter, member_bytes, padded};

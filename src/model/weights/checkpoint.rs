@@ -18,13 +18,13 @@ use super::{
     entry::{Entry, Part, Stored},
     header::read_header,
     names::{Names, Scope, is_of_the_tower},
-    read_at::read_exact_at,
     shards::shards_of,
     spelling::{Form, transpose},
 };
 use crate::{
     bounded::{self, excerpt},
     model::{error::ModelError, index::weight_map},
+    read_at::read_exact_at,
 };
 
 /// The opened files of a checkpoint and the place of each vision tensor in them.

@@ -4,11 +4,13 @@ use std::{fs::File, io, path::Path};
 
 use safetensors::tensor::Metadata;
 
-use super::read_at::read_exact_at;
-use crate::model::{
-    error::ModelError,
-    index::check_count,
-    pickle::{self, REFUSED},
+use crate::{
+    model::{
+        error::ModelError,
+        index::check_count,
+        pickle::{self, REFUSED},
+    },
+    read_at::read_exact_at,
 };
 
 /// The format allows 100 MB. Of the checkpoints there are, none comes near: 1000 tensors take 0.1 MB.

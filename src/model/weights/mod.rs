@@ -8,7 +8,6 @@ mod fingerprint;
 mod header;
 mod names;
 mod random;
-mod read_at;
 mod rows;
 mod shards;
 mod source;

@@ -20,8 +20,8 @@ use std::{
 
 pub(super) use file::DiskFile;
 pub(super) use lock::Lock;
-pub(super) use place::{check_way, end_of_links, hidden_sibling, is_there, parent};
-pub(crate) use place::{place_of, whole_path};
+pub(super) use place::{check_way, end_of_links, hidden_sibling, is_there};
+pub(crate) use place::{parent, place_of, whole_path};
 pub(super) use probe::{PROBE, probe_sibling, probe_tree};
 pub use space::{free_space, readable_size};
 use watch::Watch;

@@ -44,7 +44,7 @@ pub(in crate::output) fn is_there(path: &Path) -> bool {
 }
 
 /// The directory that a path lies in; `.` for a bare name.
-pub(in crate::output) fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -38,7 +38,7 @@ impl Dtype {
     }
 
     /// Bytes of a tensor of this shape.
-    pub(in crate::output) fn bytes(self, shape: &[usize]) -> u64 {
+    pub(crate) fn bytes(self, shape: &[usize]) -> u64 {
         // What is read of a shape may be any numbers; no file is as long as this.
         shape.iter().fold(self.size() as u64, |bytes, &size| bytes.saturating_mul(size as u64))
     }

@@ -16,7 +16,7 @@ pub(in crate::output) const ALIGNMENT: u64 = 8;
 
 /// The header's JSON, which grows tensor by tensor; these lie one after the other.
 #[derive(Debug)]
-pub(in crate::output) struct Header {
+pub(crate) struct Header {
     text: String,
     /// Where the next tensor begins.
     end: u64,

@@ -4,6 +4,7 @@ mod npy;
 mod safetensors;
 mod tar;
 
+pub(super) use safetensors::name as tensor_name;
 pub(super) use tar::{admits, begin as begin_tar, sample_name, write as write_sample};
 
 use std::{

@@ -14,7 +14,7 @@ use crate::output::{
 pub(super) struct Archive;
 
 /// The name of a tensor in the header.
-fn name<'a>(key: &'a str, tensor: Option<&str>) -> Cow<'a, str> {
+pub(in crate::output) fn name<'a>(key: &'a str, tensor: Option<&str>) -> Cow<'a, str> {
     match tensor {
         None => key.into(),
         Some(tensor) => format!("{key}/{tensor}").into(),

@@ -38,16 +38,16 @@ pub(in crate::output) enum Line {
 
 /// What every output of a place is made with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::output) struct Head {
+pub(crate) struct Head {
     pub(in crate::output) version: u32,
     /// How entries lie in files: `npy`, `safetensors`, `tar` or `png`, and `directory of` one of them.
-    pub(in crate::output) layout: String,
+    pub(crate) layout: String,
     /// The tensors of an entry, in order.
-    pub(in crate::output) tensors: Vec<String>,
+    pub(crate) tensors: Vec<String>,
     /// Whether outputs are named for images with their extensions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(in crate::output) keep_extension: bool,
-    pub(in crate::output) settings: Metadata,
+    pub(crate) settings: Metadata,
 }
 
 impl Head {
@@ -84,33 +84,33 @@ pub(in crate::output) struct Begun {
 
 /// An image that is written.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in crate::output) struct Entry {
+pub(crate) struct Entry {
     /// The image's path below the input that it came from; of a tar's member the tar's path and the member's.
-    pub(in crate::output) key: String,
-    pub(in crate::output) input: InputFacts,
+    pub(crate) key: String,
+    pub(crate) input: InputFacts,
     /// What a tar calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::output) sample: Option<String>,
+    pub(crate) sample: Option<String>,
     /// Where it lies: in one place, or where each tensor has a file, in one for each.
-    pub(in crate::output) at: Vec<Place>,
+    pub(crate) at: Vec<Place>,
     /// The tensors' shapes, in order.
-    pub(in crate::output) shapes: Vec<Vec<usize>>,
+    pub(crate) shapes: Vec<Vec<usize>>,
     /// What reports say of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::output) facts: Option<Box<RawValue>>,
+    pub(crate) facts: Option<Box<RawValue>>,
 }
 
 /// Some bytes of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::output) struct Place {
+pub(crate) struct Place {
     /// Its name, from where the manifest is.
-    pub(in crate::output) file: String,
+    pub(crate) file: String,
     /// Where they begin, from the file's first entry on.
     #[serde(default)]
-    pub(in crate::output) offset: u64,
-    pub(in crate::output) length: u64,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
     #[serde(with = "hexadecimal")]
-    pub(in crate::output) crc32: u32,
+    pub(crate) crc32: u32,
 }
 
 /// An input as it was when it was read.
@@ -218,12 +218,23 @@ impl Line {
 
     /// Reads a line without its line feed; none if it is not as it was written.
     pub(in crate::output) fn decode(line: &[u8]) -> Option<Self> {
-        let (body, check) = line.split_at_checked(line.len().checked_sub(CHECK_LENGTH)?)?;
-        let digits = check.strip_prefix(CHECK)?.strip_suffix(br#""}"#)?;
-        let digits = std::str::from_utf8(digits).ok()?;
-        let body = [body, b"}"].concat();
-        (format!("{:08x}", crc32fast::hash(&body)) == digits).then(|| serde_json::from_slice(&body).ok())?
+        let body = checked(line)?;
+        serde_json::from_slice(&[body, b"}"].concat()).ok()
     }
+}
+
+/// What of a line, without its line feed, the check is of, but for the brace at its end; none if it does not fit.
+pub(super) fn checked(line: &[u8]) -> Option<&[u8]> {
+    let (body, check) = line.split_at_checked(line.len().checked_sub(CHECK_LENGTH)?)?;
+    let digits = check.strip_prefix(CHECK)?.strip_suffix(br#""}"#)?;
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(body);
+    hasher.update(b"}");
+    let found = hasher.finalize();
+    // As it is written: eight small digits.
+    let digit = |place: usize| b"0123456789abcdef"[(found >> (28 - 4 * place)) as usize & 15];
+    (digits.len() == DIGITS && digits.iter().enumerate().all(|(place, &found)| found == digit(place)))
+        .then_some(body)
 }
 
 /// Numbers of 32 bits as eight digits.

@@ -3,13 +3,18 @@
 //! `manifest.jsonl` in a directory, `x.manifest.jsonl` beside `x.npy` and its like; each part of a split job has its own. A line is a
 //! JSON object that ends in the CRC-32 of what stands before it. A line that was cut off or garbled, and all after it, has not happened.
 
+mod index;
 mod line;
+mod pieces;
 mod read;
 mod state;
 mod write;
 
-pub(super) use line::{Begin, Begun, Dropped, End, Entry, Failed, Head, Line, Place, Sealed, Seen, TarRead};
+pub(crate) use index::{EntryLine, Home, Index, SharedFile};
+pub(super) use line::{Begin, Begun, Dropped, End, Failed, Line, Sealed, Seen, TarRead};
+pub(crate) use line::{Entry, Head, Place};
 pub use line::{InputFacts, Sha256Bytes};
-pub(super) use read::is_manifest;
+pub(crate) use pieces::Ending;
+pub(super) use read::{head_of, is_manifest};
 pub(super) use state::{FileState, Held, In, State, Stored};
 pub(super) use write::Manifest;

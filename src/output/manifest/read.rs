@@ -8,14 +8,17 @@ use std::{
 
 use serde::Deserialize;
 
-use super::line::{Head, Line, VERSION};
+use super::{
+    line::{Head, Line, VERSION},
+    pieces::finish_line,
+};
 use crate::{
     bounded::{self, read_piece},
     output::OutputError,
 };
 
 /// A line longer than that of an image with a hundred tensors and the longest name counts as garbled.
-const LONGEST_LINE: usize = 16 << 20;
+pub(super) const LONGEST_LINE: usize = 16 << 20;
 
 /// Hands over the lines after the first one, as far as they are whole; gives the first one, and where the last one ends. None if there
 /// is no such file.
@@ -62,6 +65,18 @@ pub(in crate::output) fn is_manifest(path: &Path) -> bool {
     first().is_some_and(|line| {
         matches!(head(path, &line), Ok(_) | Err(OutputError::Newer { .. } | OutputError::Older { .. }))
     })
+}
+
+/// What the first line says, and where the second one begins.
+///
+/// # Errors
+/// It is no manifest, or a newer one, or the disk fails.
+pub(in crate::output) fn head_of(path: &Path, file: &File) -> Result<(Head, u64), OutputError> {
+    let mut line = Vec::new();
+    finish_line(file, 0, &mut line).map_err(|source| OutputError::Io { path: path.to_owned(), source })?;
+    let end = line.len() as u64;
+    let whole = if line.pop() == Some(b'\n') { line.as_slice() } else { &[] };
+    Ok((head(path, whole)?, end))
 }
 
 /// What the first line says.

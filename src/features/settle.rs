@@ -1,0 +1,157 @@
+//! Manifests held against the disk.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use super::{FeaturesError, collection::Manifest, files::Open};
+use crate::output::{EntryLine, Index, SharedFile};
+
+/// A file of many entries, as it is read; of single images none is kept.
+#[derive(Debug, Default)]
+pub(super) struct OnDisk {
+    pub(super) path: PathBuf,
+    /// Bytes before its entries.
+    pub(super) start: u64,
+    /// Bytes that it had, and when it was changed last, when it was opened.
+    pub(super) length: u64,
+    pub(super) modified: Option<SystemTime>,
+    /// Whether it is whole.
+    pub(super) is_whole: bool,
+}
+
+/// Finds the files, and leaves out what is not complete.
+///
+/// # Errors
+/// A file was cut, or something is missing and what is `unfinished` is not asked for.
+pub(super) fn settle(
+    index: &mut Index,
+    manifests: &[Manifest],
+    unfinished: bool,
+) -> Result<Vec<OnDisk>, FeaturesError> {
+    let mut found = Vec::with_capacity(index.homes.len());
+    for home in 0..index.homes.len() as u32 {
+        let manifest = &manifests[index.homes[home as usize].manifest];
+        found.push(match &index.homes[home as usize].file {
+            Some(_) => on_disk(index, home, manifest, unfinished)?,
+            None => OnDisk::default(),
+        });
+    }
+    if unfinished {
+        retain_own(index, manifests)?;
+    }
+    Ok(found)
+}
+
+fn on_disk(
+    index: &mut Index,
+    home: u32,
+    manifest: &Manifest,
+    unfinished: bool,
+) -> Result<OnDisk, FeaturesError> {
+    let Some(file) = &index.homes[home as usize].file else { return Ok(OnDisk::default()) };
+    let &SharedFile { start, sealed, sealed_start, replaced, grows_from, generation, .. } = file;
+    let path = manifest.file(&file.name)?;
+    let partial = manifest.shelf.partial(&file.name, generation);
+    if let Some(before) = grows_from {
+        let there = Looked::at(&partial);
+        let whole = there
+            .as_ref()
+            .map_or(Ok(0), |there| whole_entries(index, home, manifest, start, there.length))?;
+        if let Some(there) = there.filter(|there| there.length >= start && whole >= before) {
+            index.void(home, whole);
+            return Ok(there.file(partial, start, false));
+        }
+        // What grew is gone; what had the name before is as it was.
+        index.void(home, before);
+    }
+    let Some(length) = sealed else {
+        index.void(home, 0);
+        return Ok(OnDisk::default());
+    };
+    let named = Looked::at(&path);
+    let waits = Looked::at(&partial).filter(|there| there.length == length);
+    match (named, waits) {
+        (Some(named), _) if named.length == length => Ok(named.file(path, sealed_start, true)),
+        // It is whole, and a killed run has not given it its name.
+        (None, Some(waits)) if unfinished => Ok(waits.file(partial, sealed_start, true)),
+        (Some(named), Some(waits)) if unfinished && replaced == Some(named.length) => {
+            Ok(waits.file(partial, sealed_start, true))
+        }
+        (None, None) if unfinished => {
+            index.void(home, 0);
+            Ok(OnDisk::default())
+        }
+        (None, _) => {
+            let reason = format!("it is missing, and {} says that it is there", manifest.path.display());
+            Err(FeaturesError::damaged(&path, reason))
+        }
+        (Some(named), _) => {
+            let reason =
+                format!("it has {} bytes, and {} says {length}", named.length, manifest.path.display());
+            Err(FeaturesError::damaged(&path, reason))
+        }
+    }
+}
+
+/// How many of a file's entries are whole where it has so many bytes.
+fn whole_entries(
+    index: &Index,
+    home: u32,
+    manifest: &Manifest,
+    start: u64,
+    there: u64,
+) -> Result<usize, FeaturesError> {
+    let lines: Vec<EntryLine> = index.held(home).collect();
+    let opened = Open::at(&manifest.path)?;
+    // From the last one on, since few are cut off.
+    for (place, line) in lines.iter().enumerate().rev() {
+        let entry = line.read(&opened.file).map_err(FeaturesError::io(&manifest.path))?;
+        let end =
+            entry.at.first().map(|place| start.saturating_add(place.offset).saturating_add(place.length));
+        if end.is_some_and(|end| end <= there) {
+            return Ok(place + 1);
+        }
+    }
+    Ok(0)
+}
+
+/// Leaves out images without their files, which a run that was killed has not given their names, or has not made yet.
+fn retain_own(index: &mut Index, manifests: &[Manifest]) -> Result<(), FeaturesError> {
+    let mut opened = Vec::with_capacity(manifests.len());
+    for manifest in manifests {
+        opened.push(if manifest.has_ended { None } else { Some(Open::at(&manifest.path)?.file) });
+    }
+    let own: Vec<Option<usize>> =
+        index.homes.iter().map(|home| home.file.is_none().then_some(home.manifest)).collect();
+    index.retain(|home, line| {
+        let Some(manifest) = own[home as usize] else { return true };
+        let Some(file) = &opened[manifest] else { return true };
+        line.read(file).is_ok_and(|entry| {
+            entry.at.iter().all(|place| {
+                let path = manifests[manifest].shelf.file(&place.file);
+                path.and_then(|path| Looked::at(&path)).is_some_and(|there| there.length == place.length)
+            })
+        })
+    });
+    Ok(())
+}
+
+/// A file that is there.
+struct Looked {
+    length: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Looked {
+    fn at(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+        Some(Self { length: found.len(), modified: found.modified().ok() })
+    }
+
+    fn file(self, path: PathBuf, start: u64, is_whole: bool) -> OnDisk {
+        OnDisk { path, start, length: self.length, modified: self.modified, is_whole }
+    }
+}

@@ -1,0 +1,241 @@
+//! Outputs as a reader finds them: the manifests that a path stands for, and the files that they speak of.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    path::{Component, Path, PathBuf},
+};
+
+use super::{
+    Dtype, Format, OutputError, Part,
+    collection::{Collection, Way},
+    disk::parent,
+    found,
+    manifest::{Head, is_manifest},
+    older,
+};
+
+/// What ends the name of a manifest that lies beside its files.
+const BESIDE: &str = ".manifest.jsonl";
+
+/// The manifests that a path stands for.
+#[derive(Debug)]
+pub(crate) enum Stands {
+    /// They are these. Where the path is that of a file, one of them must list it.
+    For { manifests: Vec<PathBuf>, file: Option<PathBuf> },
+    /// Nothing is there.
+    Missing,
+    /// None says what is there. With the names of outputs that are in the directory.
+    Unknown { outputs: Vec<PathBuf> },
+}
+
+/// Finds the manifests of an output, by the path that was asked for when it was written, or by one of its files.
+///
+/// # Errors
+/// A directory cannot be read, or is of an earlier version.
+pub(crate) fn manifests_of(path: &Path) -> Result<Stands, OutputError> {
+    let io_error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OutputError::Io { path, source }
+    };
+    if path.is_dir() {
+        let mut manifests = found::manifests(path).map_err(io_error(path))?;
+        if manifests.iter().any(|manifest| is_manifest(manifest)) {
+            // What is named like one, and is none, lists nothing.
+            manifests.retain(|manifest| is_manifest(manifest));
+        }
+        return match manifests.is_empty() {
+            false => Ok(Stands::For { manifests, file: None }),
+            true if older::is_directory(path) => Err(OutputError::Older { path: path.to_owned() }),
+            true => Ok(Stands::Unknown { outputs: outputs_in(path).map_err(io_error(path))? }),
+        };
+    }
+    let (directory, exists) = (parent(path), fs::symlink_metadata(path).is_ok());
+    let beside = beside(directory).map_err(io_error(directory))?;
+    for (stem, is_asked) in stems(path) {
+        let of_stem = |manifest: &&PathBuf| stem_of(manifest).is_some_and(|(found, _)| *found == *stem);
+        let manifests: Vec<PathBuf> = beside.iter().filter(of_stem).cloned().collect();
+        let is_manifest = manifests.iter().any(|manifest| manifest == path);
+        if !manifests.is_empty() && (exists || is_asked) {
+            let file = (exists && !is_manifest).then(|| path.to_owned());
+            return Ok(Stands::For { manifests, file });
+        }
+    }
+    if !exists {
+        return Ok(Stands::Missing);
+    }
+    for directory in
+        path.ancestors().skip(1).map(|above| if above == Path::new("") { Path::new(".") } else { above })
+    {
+        let manifests = found::manifests(directory).unwrap_or_default();
+        if !manifests.is_empty() {
+            let file = (!manifests.iter().any(|manifest| manifest == path)).then(|| path.to_owned());
+            return Ok(Stands::For { manifests, file });
+        }
+    }
+    Ok(Stands::Unknown { outputs: Vec::new() })
+}
+
+/// The manifests in a directory that lie beside their files, sorted.
+fn beside(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    match fs::read_dir(directory) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+        entries => {
+            for entry in entries? {
+                let name = entry?.file_name();
+                if name.as_encoded_bytes().ends_with(BESIDE.as_bytes()) {
+                    found.push(directory.join(name));
+                }
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The stem of the files that a manifest beside them is of, and which part of a job.
+fn stem_of(manifest: &Path) -> Option<(PathBuf, Option<Part>)> {
+    if manifest.extension() != Some(OsStr::new("jsonl")) {
+        return None;
+    }
+    let whole = Path::new(manifest.file_stem()?);
+    if whole.extension() != Some(OsStr::new("manifest")) {
+        return None;
+    }
+    Some(without_part(Path::new(whole.file_stem()?)))
+}
+
+/// `x.part-03-of-16` → `x` and the part.
+fn without_part(stem: &Path) -> (PathBuf, Option<Part>) {
+    match (stem.extension().and_then(|name| part_of(name.to_str()?)), stem.file_stem()) {
+        (Some(part), Some(stem)) => (stem.into(), Some(part)),
+        _ => (stem.to_owned(), None),
+    }
+}
+
+/// `part-03-of-16` as a part.
+fn part_of(name: &str) -> Option<Part> {
+    let (index, count) = name.strip_prefix("part-")?.split_once("-of-")?;
+    let part: Part = format!("{}/{}", index.parse::<usize>().ok()?, count).parse().ok()?;
+    (part.to_string() == name).then_some(part)
+}
+
+/// What the files of the output may be called before the extension that a path is of, and whether that is as it was asked for: a path
+/// may be that of one file of a set, of a part, or of a manifest.
+fn stems(path: &Path) -> Vec<(PathBuf, bool)> {
+    let Some(name) = path.file_name().map(Path::new) else { return Vec::new() };
+    if let Some((stem, _)) = stem_of(name) {
+        return vec![(stem, false)];
+    }
+    let format = name.extension().and_then(OsStr::to_str);
+    let is_format = Format::OF_TENSORS.into_iter().any(|known| format == Some(known.name()));
+    let stem = if is_format { name.file_stem().map_or(name, Path::new) } else { name };
+    let unnumbered = stem.to_str().and_then(|stem| {
+        let (stem, number) = stem.rsplit_once('-')?;
+        (number.len() >= 5 && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| PathBuf::from(stem))
+    });
+    let mut found = vec![(name.to_owned(), true), (stem.to_owned(), true)];
+    for stem in [Some(stem.to_owned()), unnumbered].into_iter().flatten() {
+        found.push((without_part(&stem).0, false));
+    }
+    found
+}
+
+/// What could be opened in a directory that is no output itself.
+fn outputs_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let stems = beside(directory)?.into_iter().filter_map(|manifest| Some((stem_of(&manifest)?.0, manifest)));
+    let mut outputs = Vec::new();
+    for (stem, manifest) in stems {
+        let state =
+            fs::File::open(&manifest).ok().and_then(|file| super::manifest::head_of(&manifest, &file).ok());
+        if let Some((head, _)) = state {
+            let mut name = stem.into_os_string();
+            name.push(format!(".{}", head.layout));
+            outputs.push(directory.join(name));
+        }
+    }
+    outputs.dedup();
+    Ok(outputs)
+}
+
+/// The files that one manifest speaks of.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    collection: Collection,
+    pub(crate) dtype: Dtype,
+}
+
+impl Shelf {
+    /// That of a manifest, given its first line; none of what holds no tensors.
+    pub(crate) fn of(manifest: &Path, head: &Head) -> Option<Self> {
+        let (way, format) = match head.layout.split_once(" of ") {
+            Some(("directory", format)) => (Way::Each, format),
+            Some(("tars", format)) => (Way::Repeated, format),
+            _ => (Way::Together(None), head.layout.as_str()),
+        };
+        let format = Format::OF_TENSORS.into_iter().find(|known| known.name() == format)?;
+        let dtype = head.settings.get("dtype")?;
+        let dtype = Dtype::ALL.into_iter().find(|known| known.name() == dtype)?;
+        let (path, part) = match way {
+            Way::Together(_) => {
+                let (stem, part) = stem_of(manifest)?;
+                let mut name = stem.into_os_string();
+                name.push(format!(".{}", format.name()));
+                (manifest.with_file_name(name), part)
+            }
+            Way::Each | Way::Repeated => {
+                let middle = manifest.file_stem().and_then(|stem| Path::new(stem).extension()?.to_str());
+                (parent(manifest).to_owned(), middle.and_then(part_of))
+            }
+        };
+        Some(Self { collection: Collection { path, way, format, part, keep_extension: false }, dtype })
+    }
+
+    /// The path that the output was asked for by.
+    pub(crate) fn path(&self) -> &Path {
+        &self.collection.path
+    }
+
+    /// Which part of a job it is.
+    pub(crate) fn part(&self) -> Option<Part> {
+        self.collection.part
+    }
+
+    /// How files lie.
+    pub(crate) fn format(&self) -> Format {
+        self.collection.format
+    }
+
+    /// A file that the manifest names; none of a name that leads elsewhere, which anybody can have written.
+    pub(crate) fn file(&self, name: &str) -> Option<PathBuf> {
+        let is_inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+        (is_inside && !name.is_empty()).then(|| self.collection.file(name))
+    }
+
+    /// A file of many images while it grows.
+    pub(crate) fn partial(&self, name: &str, generation: usize) -> PathBuf {
+        self.collection.partial(name, generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(path: &str) -> Vec<String> {
+        stems(Path::new(path)).into_iter().map(|(stem, _)| stem.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_path_is_that_of_an_output_or_of_one_of_its_files() {
+        assert_eq!(names("o/x.npy")[..2], ["x.npy", "x"]);
+        assert!(names("x-00003.safetensors").contains(&"x".to_owned()));
+        assert!(names("x.part-03-of-16.tar").contains(&"x".to_owned()));
+        assert!(names("x.part-03-of-16-00000.tar").contains(&"x".to_owned()));
+        assert_eq!(names("o/x.part-03-of-16.manifest.jsonl"), ["x"]);
+        for odd in ["x.part-3-of-16.npy", "x.part-16-of-16.npy", "x-003.npy", "x.png"] {
+            assert!(!names(odd).contains(&"x".to_owned()), "{odd}");
+        }
+    }
+}
