@@ -95,8 +95,8 @@ fn statuses(outcome: &Outcome) -> BTreeMap<String, String> {
     let lines = outcome.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     // The last line is the run's summary.
-    let records = lines.filter(|line| line["path"].is_string());
-    records.map(|line| (text(&line["path"]), text(&line["status"]))).collect()
+    let records = lines.filter(|line| line["input"].is_string());
+    records.map(|line| (text(&line["input"]), text(&line["status"]))).collect()
 }
 
 /// Every image's tensors as an archive's readers get them, by the image's name (and the tensor's, where there are several).

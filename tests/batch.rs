@@ -110,7 +110,7 @@ fn every_good_image_is_extracted_and_every_bad_one_named_once() {
     let mut reports: Vec<Value> =
         outcome.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(reports.pop().unwrap()["summary"].is_object());
-    let paths: Vec<&str> = reports.iter().map(|report| report["path"].as_str().unwrap()).collect();
+    let paths: Vec<&str> = reports.iter().map(|report| report["input"].as_str().unwrap()).collect();
     let mut sorted: Vec<PathBuf> = good.iter().chain(&bad).map(|name| photos.join(name)).collect();
     sorted.sort();
     assert_eq!(paths, sorted.iter().map(|path| path.to_str().unwrap()).collect::<Vec<_>>(), "in input order");
@@ -119,7 +119,7 @@ fn every_good_image_is_extracted_and_every_bad_one_named_once() {
     let records = fs::read_to_string(failures).unwrap();
     assert_eq!(records.lines().count(), bad.len());
     for record in records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
-        assert!(record["path"].is_string() && record["stage"] == "decode" || record["stage"] == "read");
+        assert!(record["input"].is_string() && record["stage"] == "decode" || record["stage"] == "read");
         assert!(!record["reason"].as_str().unwrap().is_empty());
     }
 
@@ -478,7 +478,7 @@ fn a_list_is_answered_line_by_line_while_its_producer_stays_open() {
         list.write_all(path.to_str().unwrap().as_bytes()).unwrap();
         list.write_all(b"\0").unwrap();
         let answer: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
-        assert_eq!(answer["path"], path.to_str().unwrap());
+        assert_eq!(answer["input"], path.to_str().unwrap());
         assert_eq!(answer["status"], if name == "nowhere.jpg" { "failed" } else { "done" });
     }
     drop(list);

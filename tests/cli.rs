@@ -36,7 +36,7 @@ fn json_gives_the_same_facts_and_more() {
     let line = run([picture(), "--json".into(), "--tokens".into(), "patch".into()]).done();
     assert_eq!(line.text().lines().count(), 1);
     let report: serde_json::Value = serde_json::from_str(line.text()).unwrap();
-    assert_eq!(report["path"], picture());
+    assert_eq!(report["input"], picture());
     assert_eq!(report["tensor"], "last_hidden_state");
     assert_eq!(report["shape"], serde_json::json!([1, 25, 36]));
     assert_eq!(report["dtype"], "f32");

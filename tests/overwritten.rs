@@ -253,7 +253,7 @@ fn failures_replace_nothing_but_failures() {
     let report = run(&["nosuch.png", "in", "--json"]);
     fs::write(directory.path().join("report.jsonl"), report.stdout).unwrap();
     run(&["in", "--failures", "report.jsonl"]).failed(2, "is no list of failures");
-    fs::write(directory.path().join("f.jsonl"), r#"{"path":"a.png","status":"fai"#).unwrap();
+    fs::write(directory.path().join("f.jsonl"), r#"{"key":"a.png","status":"fai"#).unwrap();
     run(&["in", "nosuch.png", "--failures", "f.jsonl"]).failed(1, "nosuch.png");
     assert_eq!(read("f.jsonl").lines().count(), 1);
     run(&["in", "--failures", "f.jsonl"]).done();
@@ -434,7 +434,7 @@ fn tars_of_the_other_parts_are_no_inputs() {
     let run = |part: &str, words: &[&str]| {
         let words = [&["in", "-o", "in/x.tar", "--json", "--part", part], words].concat();
         let outcome = run_in(directory.path(), &words).done();
-        outcome.text().lines().filter(|line| line.contains("\"path\":")).count()
+        outcome.text().lines().filter(|line| line.contains("\"input\":")).count()
     };
     assert_eq!((run("0/2", &[]), run("1/2", &[])), (1, 1));
     assert_eq!((run("0/2", &[]), run("1/2", &["--overwrite"])), (1, 1));

@@ -53,7 +53,7 @@ fn json_of_several_images_ends_with_a_summary() {
         assert_eq!(outcome.code, Some(1), "{outcome:?}");
         let objects = objects(outcome.text());
         let (last, images) = objects.split_last().unwrap();
-        assert!(images.len() == 4 && images.iter().all(|image| image["path"].is_string()));
+        assert!(images.len() == 4 && images.iter().all(|image| image["input"].is_string()));
         let expected = json!({ "ended": "complete", "done": done, "skipped": skipped, "failed": 1 });
         assert_eq!(counts(last), expected);
     }

@@ -149,13 +149,13 @@ fn show_image(
     records: &[Record],
 ) -> io::Result<()> {
     for record in records {
-        if let Some(failure) = record.failure.as_ref().filter(|_| !show.told.contains(&record.path)) {
-            progress.aside(|| show.voice.say_of("error", &record.path, &told_of_image(failure)));
+        if let Some(failure) = record.failure.as_ref().filter(|_| !show.told.contains(&record.input)) {
+            progress.aside(|| show.voice.say_of("error", &record.input, &told_of_image(failure)));
         }
     }
     if let (Some(record), false) = (records.first(), show.quiet) {
         for warning in warnings {
-            progress.aside(|| show.voice.say_of("warning", &record.path, warning));
+            progress.aside(|| show.voice.say_of("warning", &record.input, warning));
         }
     }
     progress.step(status);
@@ -171,5 +171,5 @@ fn show_image(
 fn text(record: &Record) -> Option<String> {
     let features = record.features.as_ref()?;
     let (tensor, shape, dtype) = (&features.tensor, &features.shape, features.dtype);
-    Some(format!("{}  {tensor}  {shape:?}  {dtype}", printable(&record.path)))
+    Some(format!("{}  {tensor}  {shape:?}  {dtype}", printable(&record.input)))
 }

@@ -65,7 +65,7 @@ pub fn fail(
     for item in items {
         let Some(error) = item.source.read().err() else { continue };
         let failure = Some(FailureFacts::of(&Failure::read(&error)));
-        let record = Record { failure, ..Record::bare(item.source.to_string(), Status::Failed) };
+        let record = Record { failure, ..Record::bare(item, Status::Failed) };
         if let (Some(file), Some(path)) = (&mut file, failures) {
             writeln!(file, "{}", record.json())
                 .map_err(|source| OutputError::Io { path: path.to_owned(), source })?;

@@ -211,7 +211,7 @@ pub(super) fn check_failures(path: &Path) -> Result<(), JobError> {
     while let Ok(Some(line)) = read_piece(&mut file, b'\n', LONGEST_LINE) {
         let is_failure = serde_json::from_slice::<Line>(&line.bytes).is_ok();
         // A full disk may have cut the last one off.
-        let is_cut = || !line.bytes.ends_with(b"\n") && line.bytes.starts_with(br#"{"path":""#);
+        let is_cut = || !line.bytes.ends_with(b"\n") && line.bytes.starts_with(br#"{"key":""#);
         if !is_failure && !is_cut() {
             return Err(JobError::NoFailures { path: path.to_owned() });
         }

@@ -154,11 +154,7 @@ impl<'a> Recorder<'a> {
     /// Tells of the images that were complete before and come next; of all that are left where none follows.
     pub(super) fn tell_complete(&mut self, all: bool) -> Result<(), Cut> {
         while let Some((_, item)) = self.complete.next_if(|(before, _)| all || *before <= self.taken) {
-            self.wait(
-                Status::Skipped,
-                Vec::new(),
-                vec![Record::bare(item.source.to_string(), Status::Skipped)],
-            )?;
+            self.wait(Status::Skipped, Vec::new(), vec![Record::bare(&item, Status::Skipped)])?;
         }
         Ok(())
     }
@@ -223,7 +219,7 @@ impl<'a> Recorder<'a> {
         let mut metadata = Metadata::default();
         metadata.insert("path", &item.source);
         let metadata = metadata.with(&facts.metadata());
-        let mut records = self.records(&input.path, arrays, picture, &facts);
+        let mut records = self.records(item, arrays, picture, &facts);
         let mut warnings = picture.warnings.clone();
         let drawn = match self.job.draw.map(|drawing| drawing.draw(self.opened, arrays, picture)).transpose()
         {
@@ -264,7 +260,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// What is said of each tensor of an image, but for where it went and how long it took.
-    fn records(&self, path: &str, arrays: &[Array], picture: &Picture, facts: &PictureFacts) -> Vec<Record> {
+    fn records(&self, item: &Item, arrays: &[Array], picture: &Picture, facts: &PictureFacts) -> Vec<Record> {
         let config = self.opened.config();
         let settings = &self.contents.settings;
         let request = &self.opened.options().request;
@@ -289,12 +285,8 @@ impl<'a> Recorder<'a> {
                 seconds: None,
             }
         };
-        let record = |features| Record {
-            path: path.to_owned(),
-            status: Status::Done,
-            features: Some(features),
-            failure: None,
-        };
+        let bare = Record::bare(item, Status::Done);
+        let record = |features| Record { features: Some(features), ..bare.clone() };
         arrays.iter().zip(self.opened.parts()).map(features).map(record).collect()
     }
 
@@ -337,7 +329,7 @@ impl<'a> Recorder<'a> {
         let stage = failure.stage.name();
         self.sink.failed(&item.key(), tar.as_deref(), input, stage, &failure.reason);
         let failure = Some(FailureFacts::of(failure));
-        let record = Record { failure, ..Record::bare(item.source.to_string(), Status::Failed) };
+        let record = Record { failure, ..Record::bare(item, Status::Failed) };
         if let (Some(file), Some(path)) = (&mut self.failures, &self.job.failures) {
             writeln!(file, "{}", record.json())
                 .map_err(|source| OutputError::Io { path: path.clone(), source })?;
@@ -379,7 +371,7 @@ impl Take<Cut> for Recorder<'_> {
             let reason = format!("its tar has a sample {} already", sample.key);
             return self.fail(item, input, &Failure::new(Stage::Write, reason));
         }
-        let bare = |status| vec![Record::bare(item.source.to_string(), status)];
+        let bare = |status| vec![Record::bare(item, status)];
         match outcome {
             Outcome::Skipped => {
                 if input.sha256.is_some() {

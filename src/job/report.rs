@@ -8,6 +8,7 @@ use super::{
     facts::PictureFacts,
     failure::{Failure, Remedy},
 };
+use crate::input::Item;
 
 /// A step of a run.
 #[derive(Debug)]
@@ -61,8 +62,10 @@ pub enum Status {
 /// The facts of one image, or of one of its tensors. As JSON, it is a line of a report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Record {
+    /// The image's path below the input that it came from; of a tar's member the tar's path and the member's.
+    pub key: String,
     /// The image, as it was named in the input.
-    pub path: String,
+    pub input: String,
     /// What became of it.
     pub status: Status,
     /// Of an image that is done.
@@ -75,8 +78,8 @@ pub struct Record {
 
 impl Record {
     /// Of an image without features.
-    pub(super) fn bare(path: String, status: Status) -> Self {
-        Self { path, status, features: None, failure: None }
+    pub(super) fn bare(item: &Item, status: Status) -> Self {
+        Self { key: item.key(), input: item.source.to_string(), status, features: None, failure: None }
     }
 
     /// One line of JSON.
