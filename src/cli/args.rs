@@ -25,7 +25,7 @@ use crate::{
 #[command(version, long_about = DESCRIPTION, after_help = after_help(), max_term_width = 100)]
 pub(super) struct Args {
     /// Image files, tars of them, directories (searched recursively), or - for an image's or a tar's bytes on standard input
-    #[arg(value_name = "INPUT", required_unless_present_any = ["files_from", "generate"])]
+    #[arg(value_name = "INPUT", required_unless_present_any = ["files_from", "generate", "verify"])]
     pub(super) inputs: Vec<PathBuf>,
 
     /// Read the images' paths from a file, one a line, or from standard input with -
@@ -200,6 +200,10 @@ pub(super) struct Args {
     /// Print what would be done, and the disk space it needs, and do nothing
     #[arg(long, help_heading = "Batch")]
     pub(super) dry_run: bool,
+
+    /// Read what was written and compare it with the checksums of its manifest: a path that -o was given, or one of its files
+    #[arg(long, value_name = "PATH")]
+    pub(super) verify: Option<PathBuf>,
 
     /// Print a completion script for a shell, or the man page, and do nothing else
     #[arg(long, value_parser = choice::<Generated>(), value_name = "WHAT", exclusive = true)]

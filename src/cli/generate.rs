@@ -53,7 +53,7 @@ fn names_files(arg: &Arg) -> bool {
 
 /// The man page, in section 1.
 fn man(command: Command) -> io::Result<String> {
-    let usage = "clip-features [OPTIONS] INPUT...\nclip-features [OPTIONS] --files-from FILE\nclip-features --generate WHAT";
+    let usage = "clip-features [OPTIONS] INPUT...\nclip-features [OPTIONS] --files-from FILE\nclip-features --verify PATH\nclip-features --generate WHAT";
     let command = command.override_usage(usage);
     let page = Man::new(command);
     let mut text = Vec::new();

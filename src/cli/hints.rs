@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use crate::{
+    features::FeaturesError,
     hub::{HubError, refetch_hint},
     input::{InputError, NoList},
     job::{FailureFacts, JobError, Remedy},
@@ -17,8 +18,9 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
     } else if let Some(error) = error.downcast_ref::<OutputError>() {
         of_output(error).map(Into::into)
     } else {
-        let input = error.downcast_ref::<InputError>().and_then(of_input);
-        input.or_else(|| error.downcast_ref::<HubError>().and_then(of_hub)).map(Into::into)
+        let features = error.downcast_ref::<FeaturesError>().and_then(of_features);
+        let input = || error.downcast_ref::<InputError>().and_then(of_input);
+        features.or_else(input).or_else(|| error.downcast_ref::<HubError>().and_then(of_hub)).map(Into::into)
     };
     let message = if begins_with_an_option(error) { format!("--{error}") } else { error.to_string() };
     hint.map_or_else(|| message.clone(), |hint| format!("{message}\nhint: {hint}"))
@@ -78,6 +80,14 @@ fn of_job(error: &JobError) -> Option<String> {
 }
 
 const FEWER_THREADS: &str = "--threads 1 starts the fewest; ulimit -u and -v limit threads and their memory";
+
+fn of_features(error: &FeaturesError) -> Option<&'static str> {
+    Some(match error {
+        FeaturesError::Unfinished { .. } => "the command that wrote it, run again, completes it",
+        FeaturesError::Damaged { .. } => "remove it, and the command that wrote it makes its images again",
+        _ => return None,
+    })
+}
 
 fn of_input(error: &InputError) -> Option<&'static str> {
     let InputError::NoList { reason, .. } = error else { return None };

@@ -22,7 +22,7 @@ pub(super) const EXAMPLES: [(&str, &str); 11] = [
     ("clip-features photo.jpg --layer -2 --tokens patch", "what LLaVA takes, [1, 256, 1024]"),
     ("clip-features photos/ -o features/", "features/<same relative path>.npy, one an image"),
     ("clip-features photos/ -o x.safetensors", "one archive, one tensor an image"),
-    ("clip-features photos/ -o x.npy", "one stack [N, 257, 1024] and x.index.jsonl"),
+    ("clip-features photos/ -o x.npy", "one stack [N, 257, 1024] and x.manifest.jsonl"),
     ("cat photo.jpg | clip-features - -o -", "bytes in, .npy out"),
     ("find . -name '*.jpg' -print0 | clip-features --files-from - -0 --json -o features/", ""),
     ("clip-features shards/ -o features/", "features/<same name>.tar for each tar of samples"),

@@ -22,6 +22,7 @@ mod request;
 mod settled;
 mod summary;
 mod usage;
+mod verify;
 
 use std::ffi::OsString;
 
@@ -31,7 +32,7 @@ use crate::{input::look_at_stdin, job::Stop};
 
 pub use exit::Exit;
 pub use hints::told;
-pub use parsed::{Parsed, Refusal};
+pub use parsed::{Cause, Parsed, Refusal};
 
 use args::Args;
 use download::Downloads;
@@ -61,6 +62,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             Ok(()) => Exit::Done,
             Err(error) => print::cannot_print(&error).unwrap_or_else(refused),
         };
+    }
+    if let Some(output) = &arguments.verify {
+        return verify::verify(output, &arguments, &typed).unwrap_or_else(refused);
     }
     if arguments.inputs.iter().any(|input| input.as_os_str() == "-") {
         // Whether it is an image or a tar is told by its content.
