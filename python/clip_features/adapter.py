@@ -1,9 +1,10 @@
-"""A batch as the engines have it, a dict of columns, through an extractor: what Ray, Spark and Daft share."""
+"""A batch as the engines have it, a mapping of columns, through an extractor: what Ray, Spark and Daft share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 # The columns in which images are looked for, in this order.
 COLUMNS = ("image", "bytes", "path")
@@ -20,8 +21,8 @@ def image_column(batch: Mapping[str, Any], column: str | None) -> str:
 
 
 def add_features(
-    extract: Callable[[Sequence[Any]], tuple[dict[str, np.ndarray] | None, list[str | None]]],
-    empty: Mapping[str, np.ndarray],
+    extract: Callable[[Sequence[Any]], tuple[dict[str, NDArray[Any]] | None, list[str | None]]],
+    empty: Mapping[str, NDArray[Any]],
     batch: Mapping[str, Any],
     column: str | None,
 ) -> dict[str, Any]:

@@ -16,8 +16,9 @@ FLAGS = {"offline", "random_weights", "grid", "pad", "tiles", "keep_extension", 
 
 def listed(value: Any) -> Any:
     """What can be iterated as a list, which can be read again and pickled; anything else, and text, as it is."""
-    is_one = isinstance(value, (str, bytes, os.PathLike)) or not isinstance(value, Iterable)
-    return value if is_one else list(value)
+    if isinstance(value, (str, bytes, os.PathLike)) or not isinstance(value, Iterable):
+        return value
+    return list(value)
 
 
 def words(arguments: Mapping[str, Any]) -> list[str]:
@@ -44,10 +45,16 @@ def _word(name: str, value: Any) -> str:
     if isinstance(value, bytes):
         raise TypeError(f"{name} is bytes, expected text or a path")
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        return str(os.fspath(value))
     if name != "dtype":
         return str(value)
-    short = DTYPES.get(str(value), str(value))
+    return dtype_word(value)
+
+
+def dtype_word(value: Any) -> str:
+    """The command's word for a type: its own, NumPy's name or type, or torch's."""
+    name = value.__name__ if isinstance(value, type) else str(value).removeprefix("torch.")
+    short = DTYPES.get(name, name)
     if short not in DTYPES.values():
         raise ValueError(f"dtype is {value!r}, expected one of {', '.join(DTYPES)}")
     return short

@@ -3,23 +3,25 @@
 use std::{io, path::Path};
 
 use clip_features::{
-    cli::{Refusal, told},
+    cli::{Cause, Refusal, told},
     extractor::ExtractError,
+    features::FeaturesError,
     job::JobError,
     model::ModelError,
 };
 use pyo3::{
     create_exception,
-    exceptions::{PyFileNotFoundError, PyOSError, PyValueError},
+    exceptions::{PyFileNotFoundError, PyKeyError, PyOSError, PyValueError},
     prelude::*,
 };
 
 create_exception!(clip_features, ImageError, PyValueError, "An image cannot be read, decoded or resized.");
 
 pub(crate) fn refused(refusal: Refusal) -> PyErr {
-    match refusal.is_missing {
-        true => PyFileNotFoundError::new_err(refusal.message),
-        false => PyValueError::new_err(refusal.message),
+    match refusal.cause {
+        Cause::Missing => PyFileNotFoundError::new_err(refusal.message),
+        Cause::System => PyOSError::new_err(refusal.message),
+        Cause::Arguments => PyValueError::new_err(refusal.message),
     }
 }
 
@@ -47,6 +49,25 @@ pub(crate) fn of_job(error: &JobError) -> PyErr {
             PyOSError::new_err(told(error))
         }
         _ => PyValueError::new_err(told(error)),
+    }
+}
+
+pub(crate) fn of_features(error: &FeaturesError) -> PyErr {
+    match error {
+        FeaturesError::Missing { .. } => PyFileNotFoundError::new_err(error.to_string()),
+        FeaturesError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            PyFileNotFoundError::new_err(error.to_string())
+        }
+        FeaturesError::Unfinished { .. } => {
+            let hint = "hint: the command that wrote it, run again, completes it; unfinished=True reads what is there";
+            PyOSError::new_err(format!("{error}\n{hint}"))
+        }
+        FeaturesError::Io { .. } | FeaturesError::Damaged { .. } | FeaturesError::Changed { .. } => {
+            PyOSError::new_err(told(error))
+        }
+        FeaturesError::NoKey { key, .. } => PyKeyError::new_err(key.clone()),
+        FeaturesError::NoTensor { .. } => PyKeyError::new_err(error.to_string()),
+        _ => PyValueError::new_err(error.to_string()),
     }
 }
 

@@ -10,8 +10,8 @@ use pyo3::{prelude::*, types::PyDict};
 
 use crate::errors::{of_job, of_thread, refused};
 
-/// Runs the job that the command's words ask for. `on` is given each record as JSON; an exception of it, or Ctrl-C, ends the run
-/// after the images in flight. Gives the counts and how it ended.
+/// Runs the job that the command's words ask for. `on` is given each record as JSON, and the number of images if it is known; an
+/// exception of it, or Ctrl-C, ends the run after the images in flight. Gives the counts and how it ended.
 #[pyfunction]
 pub(crate) fn run_job<'py>(
     py: Python<'py>,
@@ -27,14 +27,17 @@ pub(crate) fn run_job<'py>(
     let stop = Stop::new();
     let handle = stop.clone();
     let work = move || {
-        let mut raised = None;
+        let (mut raised, mut of) = (None, None);
         let ran = prepared.run(&handle, &mut |event| {
+            if let Event::Started { total } = event {
+                of = total;
+            }
             let (Event::Image { records, .. }, Some(on)) = (event, &on) else {
                 return ControlFlow::Continue(());
             };
             let lines: Vec<String> = records.iter().map(Record::json).collect();
             let called = Python::try_attach(|py| {
-                lines.into_iter().try_for_each(|line| on.call1(py, (line,)).map(drop))
+                lines.into_iter().try_for_each(|line| on.call1(py, (line, of)).map(drop))
             });
             match called {
                 Some(Ok(())) => ControlFlow::Continue(()),

@@ -5,6 +5,7 @@
 
 mod errors;
 mod extractor;
+mod features;
 mod image;
 mod job;
 mod stream;
@@ -26,5 +27,7 @@ fn _clip_features(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(job::run_job, module)?)?;
     module.add_class::<extractor::Core>()?;
     module.add_class::<stream::Stream>()?;
+    module.add_class::<features::Reader>()?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("ImageError", module.py().get_type::<errors::ImageError>())
 }

@@ -110,7 +110,7 @@ def test_every_option_is_an_argument():
     assert arguments(Extractor) == ours | {"column"}
     of_a_terminal = {"files_from", "null", "json", "quiet", "dry_run"}
     its = options("Inputs", "Output", "Batch") - of_a_terminal - {"dtype"}
-    assert arguments(Extractor.extract_folder) == its | {"self", "inputs", "draw"}
+    assert arguments(Extractor.extract_folder) == its | {"self", "inputs", "draw", "on_error"}
 
 
 def test_bfloat16_is_a_type_of_ml_dtypes(model, pictures):
@@ -210,6 +210,7 @@ def test_errors_are_pythons(model, pictures, bad):
         ({"layer": False}, "layer is False, expected a value"),
         ({"cache_dir": False}, "cache_dir is False, expected a value"),
         ({"dtype": "float64"}, "dtype is 'float64', expected one of float32, float16, bfloat16"),
+        ({"dtype": np.int8}, "dtype is .*int8.*, expected one of"),
     ):
         with pytest.raises(ValueError, match=message):
             Extractor(model, **wrong)
@@ -225,9 +226,8 @@ def test_errors_are_pythons(model, pictures, bad):
         with pytest.raises(TypeError, match=message):
             extractor([wrong])
     for one in ("photo.jpg", b"photo", pictures[0], Image.open(pictures[0])):
-        for call in (extractor, lambda images: list(extractor.stream(images))):
-            with pytest.raises(TypeError, match=r"for one, give \[image\]"):
-                call(one)
+        with pytest.raises(TypeError, match=r"for one, give \[image\]"):
+            list(extractor.stream(one))
     with pytest.raises(ValueError, match="at least one"):
         extractor([])
 
@@ -266,8 +266,13 @@ def test_a_folder_is_the_commands_job(model, pictures, tmp_path):
     records = []
     extractor = Extractor(model)
     tally = extractor.extract_folder(source, tmp_path / "out", progress=records.append)
+    (failure,) = tally.pop("failures")
+    assert (failure["key"], failure["input"], failure["stage"]) == ("z.jpg", str(source / "z.jpg"), "decode")
     assert tally == {"done": len(pictures), "skipped": 0, "changed": 0, "failed": 1, "complete": True}
     assert [record["status"] for record in records] == ["done"] * len(pictures) + ["failed"]
+    assert all(record["total"] == len(pictures) + 1 for record in records)
+    with pytest.raises(ImageError, match="z.jpg: not an image"):
+        extractor.extract_folder(source, tmp_path / "out", on_error="raise")
     assert command("-m", model, source, "-o", tmp_path / "ours").returncode == 1
     for path in (tmp_path / "out").glob("*.npy"):
         assert path.read_bytes() == (tmp_path / "ours" / path.name).read_bytes()
@@ -307,21 +312,21 @@ def test_the_command_is_the_command(model, pictures):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_fork_is_refused_in_words(model, pictures):
-    extractor = Extractor(model)
+def test_a_fork_loads_it_again(model, pictures):
+    extractor = Extractor(model, threads=2)
+    expected = extractor(pictures[:2])
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        found = pool.apply_async(extractor, (pictures[:2],)).get(timeout=60)
+    assert (found == expected).all()
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        try:
-            extractor(pictures[:1])
-            told = b"worked"
-        except RuntimeError as error:
-            told = str(error).encode()
-        os.write(write, told)
+        # The very one, not one that was pickled.
+        os.write(write, extractor(pictures[:1]).tobytes())
         os._exit(0)
+    assert os.read(read, 1 << 16) == expected[:1].tobytes()
     os.waitpid(child, 0)
-    assert b"made before a fork" in os.read(read, 1000)
-    assert extractor(pictures[:1]).shape == (1, 26, 36)
+    assert (extractor(pictures[:2]) == expected).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
@@ -383,3 +388,134 @@ except KeyboardInterrupt:
     assert child.stdout.readline() == "interrupted\n"
     assert time.monotonic() - started < 2
     assert child.wait(timeout=10) == 0
+
+
+def test_one_image_is_a_batch_of_one(model, pictures):
+    extractor, path = Extractor(model), pictures[0]
+    expected = extractor([path])
+    for one in (path, str(path), path.read_bytes(), bytearray(path.read_bytes()), Image.open(path), np.asarray(Image.open(path))):
+        found = extractor(one)
+        assert found.shape == (1, 26, 36) and (found == expected).all()
+    with path.open("rb") as file:
+        assert (extractor(file) == expected).all()
+
+
+def test_what_holds_an_image_is_one(model, pictures, bad):
+    extractor = Extractor(model)
+    expected = extractor(pictures[:1])
+    content = pictures[0].read_bytes()
+    written = io.BytesIO()
+    written.write(content)  # it stands at its end, as after Image.save
+    with pictures[0].open("rb") as file:
+        for one in (
+            written,
+            file,
+            bytearray(content),
+            memoryview(content),
+            {"bytes": content, "path": "elsewhere.jpg"},
+            {"bytes": None, "path": str(pictures[0])},
+        ):
+            assert (extractor([one]) == expected).all(), one
+    for wrong, message in (
+        ({"bytes": None, "path": None}, "has neither bytes nor a path"),
+        (file, "cannot be read: .*closed file"),
+        (io.StringIO("x"), "cannot be read: is open as text"),
+        ({"bytes": bad.read_bytes()}, "JPEG is truncated"),
+    ):
+        with pytest.raises(ImageError, match=message):
+            extractor([wrong])
+
+
+def test_types_of_numpy_and_torch_are_types(model, pictures):
+    expected = Extractor(model, dtype="float16")(pictures[:1])
+    types = [np.float16, np.dtype("float16"), "f16"]
+    try:
+        import torch
+
+        types.append(torch.float16)
+    except ImportError:
+        pass
+    for dtype in types:
+        extractor = pickle.loads(pickle.dumps(Extractor(model, dtype=dtype)))
+        found = extractor(pictures[:1])
+        assert found.dtype == np.float16 and (found == expected).all()
+
+
+def test_it_says_what_it_is(model):
+    import clip_features
+
+    text = repr(Extractor(model))
+    assert text.startswith(f"<Extractor of {model}: last_hidden_state [1, 26, 36] f32, on cpu (")
+    assert command("--version").stdout.decode().split()[1] == clip_features.__version__
+
+
+def test_a_missing_input_is_told_before_anything_is_done(model, pictures, tmp_path):
+    with pytest.raises(FileNotFoundError, match="typo/: there is no such input"):
+        Extractor(model).extract_folder([pictures[0], "typo/"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_hub_that_is_not_there_is_an_oserror(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(OSError):
+        Extractor("nobody/nothing", cache_dir=tmp_path)
+
+
+def test_progress_is_a_bar(model, pictures, tmp_path, capfd):
+    Extractor(model, tensor=["pooler_output", "last_hidden_state"]).extract_folder(pictures, tmp_path / "out", progress=True)
+    told = capfd.readouterr().err
+    assert f"{len(pictures)}/{len(pictures)}" in told or f"{len(pictures)} of {len(pictures)}" in told
+
+
+def rows(pictures: list[Path]) -> list[dict]:
+    return [{"id": number, "image": {"bytes": path.read_bytes(), "path": None}} for number, path in enumerate(pictures * 3)]
+
+
+@pytest.mark.parametrize("decode", [True, False])
+@pytest.mark.parametrize("processes", [None, 2])
+def test_datasets_map_takes_it(decode, processes, model, pictures, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    dataset = datasets.Dataset.from_list(rows(pictures)).cast_column("image", datasets.Image(decode=decode))
+    extractor = Extractor(model, threads=1)
+    extractor(pictures[:1])
+    names = {"cache_file_name": str(tmp_path / "x.arrow")}
+    found = dataset.map(extractor, batched=True, batch_size=4, num_proc=processes, remove_columns=["image"], **names)
+    values = np.array(found.with_format("numpy")[:]["features"], np.float32)
+    assert values.tobytes() == np.concatenate([extractor(pictures)] * 3).tobytes()
+    assert found["id"][:] == list(range(3 * len(pictures)))
+
+
+def test_an_iterable_dataset_takes_it(model, pictures):
+    datasets = pytest.importorskip("datasets")
+    dataset = datasets.Dataset.from_list(rows(pictures)).cast_column("image", datasets.Image())
+    extractor = Extractor(model)
+    found = list(dataset.to_iterable_dataset().map(extractor, batched=True, batch_size=4, remove_columns=["image"]))
+    values = np.array([row["features"] for row in found], np.float32)
+    assert values.tobytes() == np.concatenate([extractor(pictures)] * 3).tobytes()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_dataloader_collates_with_it(method, model, pictures):
+    torch = pytest.importorskip("torch")
+    extractor = Extractor(model, threads=1)
+    expected = extractor(pictures)
+    paths = [str(path) for path in pictures]
+    for workers in (0, 2):
+        context = {"multiprocessing_context": method} if workers else {}
+        loader = torch.utils.data.DataLoader(paths, batch_size=2, collate_fn=extractor, num_workers=workers, **context)
+        assert np.concatenate([np.asarray(batch) for batch in loader]).tobytes() == expected.tobytes()
+
+
+def test_a_bad_row_of_a_dataset_costs_itself_where_types_are_said(model, pictures, bad):
+    datasets = pytest.importorskip("datasets")
+    contents = [path.read_bytes() for path in pictures] + [bad.read_bytes()]
+    dataset = datasets.Dataset.from_list([{"image": {"bytes": content, "path": None}} for content in contents])
+    dataset = dataset.cast_column("image", datasets.Image(decode=False))
+    types = datasets.Features({"features": datasets.Array2D((26, 36), "float32"), "error": datasets.Value("string")})
+    for processes in (None, 2):
+        found = dataset.map(
+            Extractor(model, threads=1), batched=True, batch_size=2, num_proc=processes, remove_columns=["image"], features=types
+        )
+        assert found["error"][:-1] == [None] * len(pictures) and "truncated" in found["error"][-1]
+        values = found.with_format("numpy")["features"][:]
+        assert values[:-1].tobytes() == Extractor(model)(pictures).tobytes() and np.isnan(values[-1]).all()

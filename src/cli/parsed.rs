@@ -23,17 +23,36 @@ use crate::{
 pub struct Refusal {
     /// What to say.
     pub message: String,
-    /// Whether the model, or a file of it, is not there.
-    pub is_missing: bool,
+    /// What is to blame.
+    pub cause: Cause,
+}
+
+/// What is to blame for a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// What was asked for.
+    Arguments,
+    /// The model, or a file of it, is not there.
+    Missing,
+    /// The system, the network or the hub.
+    System,
 }
 
 impl From<HubError> for Refusal {
     fn from(error: HubError) -> Self {
-        let is_missing = matches!(
-            error,
-            HubError::NoSuchModel { .. } | HubError::NotCached { .. } | HubError::FileNotFound { .. }
-        );
-        Self { message: told(&error), is_missing }
+        let cause = match error {
+            HubError::NoSuchModel { .. } | HubError::NotCached { .. } | HubError::FileNotFound { .. } => {
+                Cause::Missing
+            }
+            HubError::InvalidId { .. }
+            | HubError::InvalidRevision { .. }
+            | HubError::UselessRevision { .. }
+            | HubError::Unsupported { .. }
+            | HubError::OnlyPickle { .. }
+            | HubError::Index(_) => Cause::Arguments,
+            _ => Cause::System,
+        };
+        Self { message: told(&error), cause }
     }
 }
 
@@ -47,7 +66,7 @@ impl Parsed {
     /// # Errors
     /// They are wrong or contradict each other.
     pub fn new(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Refusal> {
-        let refusal = |message: String| Refusal { message, is_missing: false };
+        let refusal = |message: String| Refusal { message, cause: Cause::Arguments };
         let arguments = Args::try_parse_from(arguments).map_err(|error| refusal(message(&error)))?;
         model(&arguments)?;
         Settled::new(arguments).map(Self).map_err(|error| refusal(error.to_string()))
