@@ -8,10 +8,11 @@ use std::{
 use super::{
     FeaturesError, Record, Tensor,
     files::{Files, Open},
+    followed::Manifest,
     locate::{Spot, in_tar, spot},
     settle::OnDisk,
 };
-use crate::output::{Dtype, Entry, EntryLine, Format, Head, Index, Metadata, Shelf, key, place_of};
+use crate::output::{Dtype, Entry, EntryLine, Format, Index, Metadata, key, place_of};
 
 /// The features of many images, in the order in which they were written.
 ///
@@ -22,30 +23,6 @@ pub struct Features {
     manifests: Vec<Manifest>,
     pub(super) homes: Vec<OnDisk>,
     files: Files,
-}
-
-/// A manifest that was followed.
-#[derive(Debug)]
-pub(super) struct Manifest {
-    pub(super) path: PathBuf,
-    /// Which of the paths that were asked for it is of.
-    pub(super) output: usize,
-    pub(super) shelf: Shelf,
-    pub(super) head: Head,
-    pub(super) has_ended: bool,
-}
-
-impl Manifest {
-    /// A file that it names.
-    ///
-    /// # Errors
-    /// The name leads elsewhere.
-    pub(super) fn file(&self, name: &str) -> Result<PathBuf, FeaturesError> {
-        self.shelf.file(name).ok_or_else(|| {
-            let reason = format!("it names {name:?}, which is not below its directory");
-            FeaturesError::damaged(&self.path, reason)
-        })
-    }
 }
 
 /// Where a tensor is.

@@ -13,6 +13,7 @@
 mod collection;
 mod error;
 mod files;
+mod followed;
 mod locate;
 mod open;
 mod record;

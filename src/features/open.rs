@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Features, FeaturesError, collection::Manifest, files::Open, settle::settle};
+use super::{Features, FeaturesError, files::Open, followed::Manifest, settle::settle};
 use crate::output::{Ending, Head, Index, Part, Shelf, Stands, key, manifests_of};
 
 /// Opens what was written to a path: a directory, a stack, an archive, a tar, a set or the parts of a split job. The path is what was asked

@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{FeaturesError, collection::Manifest, files::Open};
+use super::{FeaturesError, files::Open, followed::Manifest};
 use crate::output::{EntryLine, Index, SharedFile};
 
 /// A file of many entries, as it is read; of single images none is kept.

@@ -10,6 +10,9 @@ use crate::output::Metadata;
 /// The version of what is written here. A newer one is refused.
 pub(super) const VERSION: u32 = 1;
 
+/// A line longer than that of an image with a hundred tensors and the longest name counts as garbled.
+pub(super) const LONGEST_LINE: usize = 16 << 20;
+
 /// One of them.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

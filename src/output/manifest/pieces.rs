@@ -13,10 +13,7 @@ use hashbrown::DefaultHashBuilder;
 use memchr::{memchr, memchr2, memmem};
 use serde::Deserialize;
 
-use super::{
-    line::{Line, checked},
-    read::LONGEST_LINE,
-};
+use super::line::{LONGEST_LINE, Line, checked};
 use crate::read_at::read_exact_at;
 
 /// Bytes that a thread reads at a time. What is being read is held beside what is kept. In tests as few as make lines lie across.

@@ -9,16 +9,13 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    line::{Head, Line, VERSION},
+    line::{Head, LONGEST_LINE, Line, VERSION},
     pieces::finish_line,
 };
 use crate::{
     bounded::{self, read_piece},
     output::OutputError,
 };
-
-/// A line longer than that of an image with a hundred tensors and the longest name counts as garbled.
-pub(super) const LONGEST_LINE: usize = 16 << 20;
 
 /// Hands over the lines after the first one, as far as they are whole; gives the first one, and where the last one ends. None if there
 /// is no such file.
