@@ -8,7 +8,7 @@ use super::{
     print::{Voice, error_line},
     summary::Summary,
 };
-use crate::job::{Status, Tally};
+use crate::job::{Record, Status, Tally};
 
 /// Between plain lines, where standard error is no terminal.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -67,9 +67,9 @@ impl Progress {
     }
 
     /// Counts an image.
-    pub(super) fn step(&mut self, status: Status) {
-        self.tally.count(status);
-        let Tally { done, skipped, changed, failed } = self.tally;
+    pub(super) fn step(&mut self, status: Status, records: &[Record]) {
+        self.tally.count(status, records);
+        let Tally { done, skipped, changed, failed, .. } = self.tally;
         let interval = if self.voice == Voice::Json { JSON_INTERVAL } else { INTERVAL };
         match &mut self.form {
             Form::Bar(bar) => {
@@ -109,7 +109,7 @@ impl Progress {
         match self.voice {
             Voice::Json => error_line(&summary.progress(self.total)),
             Voice::Words => {
-                let Tally { done, skipped, changed, failed } = self.tally;
+                let Tally { done, skipped, changed, failed, .. } = self.tally;
                 let seen = done + skipped + changed + failed;
                 let of = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
                 let left = summary.seconds_left(self.total).filter(|&left| left > 0.0);

@@ -10,7 +10,10 @@ use super::{
     settled::Show,
     summary::Summary,
 };
-use crate::job::{Ended, Event, Record, Status};
+use crate::{
+    job::{Ended, Event, Record, Status},
+    output::Dtype,
+};
 
 /// Shows the events of a run.
 pub(super) struct Reporter<'a> {
@@ -120,6 +123,14 @@ impl<'a> Reporter<'a> {
             // One image has its own line, the quiet have the exit code, and a reader that has gone has what it wanted.
         } else if ended == Some(Ended::Complete) {
             voice.say("finished", &words);
+            if summary.not_finite > 0 {
+                let message = format!(
+                    "{} images have values that are not finite{}",
+                    summary.not_finite,
+                    finite_hint(self.show.dtype)
+                );
+                voice.say("warning", &message);
+            }
             if summary.changed > 0 {
                 let how = if self.show.updates { "--update" } else { "--overwrite" };
                 let message = format!(
@@ -137,6 +148,14 @@ impl<'a> Reporter<'a> {
         } else {
             voice.say("stopped", &words);
         }
+    }
+}
+
+/// The way out of values that are not finite.
+fn finite_hint(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::F16 => "\nhint: f16 ends at 65504; --dtype f32 or bf16 holds larger ones",
+        Dtype::F32 | Dtype::Bf16 => "\nhint: the model's weights or its config are to blame",
     }
 }
 
@@ -158,7 +177,15 @@ fn show_image(
             progress.aside(|| show.voice.say_of("warning", &record.input, warning));
         }
     }
-    progress.step(status);
+    let not_finite = |record: &&Record| record.features.as_ref().is_some_and(|one| one.not_finite > 0);
+    if let (Some(record), false, false) = (records.iter().find(not_finite), show.quiet, show.is_batch) {
+        let features = record.features.as_ref().expect("it has some");
+        let (count, tensor, dtype) = (features.not_finite, &features.tensor, features.dtype);
+        let message =
+            format!("{count} values of {tensor} are not finite in {dtype}{}", finite_hint(show.dtype));
+        progress.aside(|| show.voice.say_of("warning", &record.input, &message));
+    }
+    progress.step(status, records);
     for record in records.iter().filter(|_| !unread) {
         let line = if show.json { Some(record.json()) } else { text(record).filter(|_| show.shapes) };
         line.map_or(Ok(()), |line| progress.aside(|| print_line(&line)))?;

@@ -15,7 +15,7 @@ use crate::{
     input::{self, Input, List, Separator},
     job::Job,
     kernels::{MatmulPrecision, physical_cores},
-    output::{Asked, Format},
+    output::{Asked, Dtype, Format},
     processor::{Fit, ImageSize},
     shard::Selection,
 };
@@ -45,6 +45,7 @@ pub(super) struct Show {
     /// Whether there may be several images.
     pub(super) is_batch: bool,
     pub(super) overwrites: bool,
+    pub(super) dtype: Dtype,
     /// Whether images that have changed can be made again on their own.
     pub(super) updates: bool,
     pub(super) warns_of_random_weights: bool,
@@ -126,6 +127,7 @@ impl Settled {
             writes: args.output.as_ref().is_some_and(|path| !is_dash(path)),
             is_batch: !is_one,
             overwrites: args.overwrite,
+            dtype: args.dtype,
             updates: output.accepts_updates(),
             warns_of_random_weights: args.random_weights.is_some() && request.needs_tower() && !args.quiet,
             dry_run: args.dry_run,

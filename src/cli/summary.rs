@@ -16,6 +16,9 @@ pub(super) struct Summary {
     #[serde(skip_serializing_if = "is_none")]
     pub(super) changed: u64,
     pub(super) failed: u64,
+    /// Of the done ones, those with values that are not finite.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(super) not_finite: u64,
     seconds: f64,
     /// Of the images that were done.
     images_per_second: f64,
@@ -35,6 +38,7 @@ impl Summary {
             skipped: tally.skipped,
             changed: tally.changed,
             failed: tally.failed,
+            not_finite: tally.not_finite,
             seconds: rounded(seconds),
             images_per_second: rounded(tally.done as f64 / seconds.max(1e-9)),
         }
@@ -99,7 +103,7 @@ impl Summary {
 mod tests {
     use super::*;
 
-    const TALLY: Tally = Tally { done: 4, skipped: 2, changed: 0, failed: 1 };
+    const TALLY: Tally = Tally { done: 4, skipped: 2, changed: 0, failed: 1, not_finite: 0 };
 
     #[test]
     fn words_and_json_say_the_same() {

@@ -50,7 +50,7 @@ pub(super) fn verify(output: &Path, arguments: &Args, typed: &[OsString]) -> Res
             }
         }
         if let Verified::Image(difference) = verified {
-            progress.step(if difference.is_some() { Status::Failed } else { Status::Done });
+            progress.step(if difference.is_some() { Status::Failed } else { Status::Done }, &[]);
         }
         if stop.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

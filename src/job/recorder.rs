@@ -134,7 +134,7 @@ impl<'a> Recorder<'a> {
         while let Some(told) = self.waiting.pop_front() {
             match told {
                 Told::Image { status, warnings, records } => {
-                    self.tally.count(status);
+                    self.tally.count(status, &records);
                     self.tell(Event::Image { status, warnings: &warnings, records: &records })?;
                 }
                 Told::Shard { path, passed_over, is_empty } => {
@@ -277,6 +277,7 @@ impl<'a> Recorder<'a> {
                 dtype: self.contents.dtype.name(),
                 tokens: part.kind.has_tokens().then(|| request.kept_tokens().name()),
                 layout: tower.filter(|_| part.kind.has_tokens()).map(|tower| self.layout(tower, picture)),
+                not_finite: self.contents.dtype.count_not_finite(&array.values),
                 picture: picture_facts,
                 model: setting("model").unwrap_or_default(),
                 revision: setting("revision"),

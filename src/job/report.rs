@@ -103,6 +103,9 @@ pub struct Features {
     /// The tokens in the order in which they stand, of a token tensor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<TokenCounts>,
+    /// How many of its values are not finite as they are stored.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub not_finite: usize,
     /// The picture, and the way that it took.
     #[serde(flatten)]
     pub picture: PictureFacts,
@@ -120,6 +123,11 @@ pub struct Features {
     /// How long it took; not in what an output says, whose bytes depend on its input alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<Seconds>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// How many tokens of each kind a tensor has.
@@ -184,11 +192,15 @@ pub struct Tally {
     pub changed: u64,
     /// Failed.
     pub failed: u64,
+    /// Of those done in this run, the ones with values that are not finite.
+    pub not_finite: u64,
 }
 
 impl Tally {
-    /// Counts an image.
-    pub fn count(&mut self, status: Status) {
+    /// Counts an image, of which these records speak.
+    pub fn count(&mut self, status: Status, records: &[Record]) {
+        let features = records.iter().filter_map(|record| record.features.as_ref());
+        self.not_finite += u64::from(features.map(|features| features.not_finite).any(|count| count > 0));
         match status {
             Status::Done => self.done += 1,
             Status::Skipped => self.skipped += 1,

@@ -55,4 +55,4 @@ pub use planned::Planned;
 pub(crate) use shelf::{Shelf, Stands, manifests_of};
 pub use sink::{Sink, TarEnd, Written};
 pub use size::{Typical, Upcoming};
-pub(crate) use terminal::is_terminal;
+pub(crate) use terminal::is_closed_stdout;

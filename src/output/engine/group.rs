@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::Engine;
-use crate::output::disk::{DiskFile, parent};
+use crate::output::{
+    disk::{DiskFile, parent},
+    manifest::In,
+    settle::length_of_file,
+};
 
 /// What was written since the last commit.
 #[derive(Debug, Default)]
@@ -68,8 +72,28 @@ impl Engine {
         for path in &self.group.useless {
             self.disk.remove(path)?;
         }
+        // Somebody may have removed what is written, or moved it away.
+        if !self.manifest.is_there() {
+            return Err(gone(1));
+        }
         self.group = Group::default();
         Ok(())
+    }
+
+    /// Sees that all is there that this run has made.
+    pub(super) fn look_for_made(&self) -> io::Result<()> {
+        let (collection, state) = (self.collection(), self.found.read());
+        let is_there = |name: &str, length| length_of_file(&collection.file(name)) == Some(length);
+        let own = self.made.iter().filter_map(|key| state.entries.get(key)).map(|stored| match &stored.in_ {
+            In::Own(files) => files.iter().filter(|(name, length)| !is_there(name, *length)).count(),
+            In::File(..) => 0,
+        });
+        let shared = state.files.iter().filter(|file| file.grows_from.is_none());
+        let shared = shared.filter(|file| file.sealed.is_some_and(|length| !is_there(&file.name, length)));
+        match own.sum::<usize>() + shared.count() {
+            0 => Ok(()),
+            missing => Err(gone(missing)),
+        }
     }
 
     /// Syncs and closes the files that are whole.
@@ -83,6 +107,14 @@ impl Engine {
     fn sync_directories(&self, directories: &BTreeSet<PathBuf>) -> io::Result<()> {
         directories.iter().try_for_each(|directory| self.disk.sync_directory(directory))
     }
+}
+
+fn gone(count: usize) -> io::Error {
+    let files = if count == 1 { "a file of it is" } else { "files of it are" };
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        format!("{files} not there any more; somebody has removed or moved it"),
+    )
 }
 
 /// The directories of files.

@@ -42,6 +42,8 @@ pub(super) struct Engine {
     /// Whether this run has written a line.
     has_begun: bool,
     group: Group,
+    /// The images that got files of their own in this run.
+    made: Vec<Arc<str>>,
     /// Whether a group could not be committed.
     has_failed: bool,
     /// The file that takes more.
@@ -84,6 +86,12 @@ impl Engine {
             shapes: image.content.tensors().iter().map(|array| shape(&array.shape)).collect(),
             facts,
         }));
+        if self.collection().way == Way::Each {
+            let state = self.found.read();
+            let key = state.entries.get_key_value(image.key).map(|(key, _)| key.clone());
+            drop(state);
+            self.made.extend(key);
+        }
     }
 
     /// An error of the path that a user knows.
@@ -162,6 +170,8 @@ impl Sink for Engine {
             self.add(Line::End(end));
         }
         self.commit()?;
+        let is_there = self.look_for_made();
+        is_there.map_err(|source| OutputError::Io { path: self.collection().path.clone(), source })?;
         let staging = self.collection().staging();
         let removed =
             if self.collection().way == Way::Each { self.disk.remove_directory(&staging) } else { Ok(()) };

@@ -71,6 +71,7 @@ impl Engine {
             contents,
             has_begun: false,
             group: Group::default(),
+            made: Vec::new(),
             has_failed: false,
             growing: None,
             samples,

@@ -43,6 +43,18 @@ impl Dtype {
         shape.iter().fold(self.size() as u64, |bytes, &size| bytes.saturating_mul(size as u64))
     }
 
+    /// How many of these values are no finite numbers in this type: they are none, or beyond its largest.
+    pub fn count_not_finite(self, values: &[f32]) -> usize {
+        // From there on what is rounded to nearest becomes infinite: half a step beyond the largest number.
+        let limit = match self {
+            Self::F32 => f32::INFINITY,
+            Self::F16 => 65_520.0,
+            Self::Bf16 => f32::from_bits(0x7f7f_8000),
+        };
+        // What is no number is not less than anything.
+        values.iter().filter(|value| !(value.abs() < limit)).count()
+    }
+
     /// Writes values in this type, little-endian.
     pub(in crate::output) fn write(self, writer: &mut dyn Write, values: &[f32]) -> io::Result<()> {
         // Through a buffer of bounded size, so that a large tensor is not held twice.
@@ -66,6 +78,26 @@ impl Dtype {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_counted_is_what_becomes_infinite_or_no_number() {
+        let near = |limit: f32| [limit.next_down(), limit, limit.next_up()].map(|value| [value, -value]);
+        let values: Vec<f32> = [65_504.0, 65_520.0, 3.389_531_4e38, f32::from_bits(0x7f7f_8000), f32::MAX]
+            .into_iter()
+            .flat_map(near)
+            .flatten()
+            .chain([0.0, 1e-45, f32::NAN, f32::INFINITY])
+            .collect();
+        for dtype in Dtype::ALL {
+            let stored = |value: &&f32| match dtype {
+                Dtype::F32 => value.is_finite(),
+                Dtype::F16 => f16::from_f32(**value).is_finite(),
+                Dtype::Bf16 => bf16::from_f32(**value).is_finite(),
+            };
+            let expected = values.iter().filter(|value| !stored(value)).count();
+            assert_eq!(dtype.count_not_finite(&values), expected, "{dtype:?}");
+        }
+    }
 
     #[test]
     fn halves_are_rounded_to_nearest_even() {

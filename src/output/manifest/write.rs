@@ -1,6 +1,7 @@
 //! A manifest that is being written.
 
 use std::{
+    fs,
     io::{self, Write},
     path::Path,
 };
@@ -12,6 +13,8 @@ use crate::output::disk::{Disk, DiskFile, hidden_sibling, parent};
 #[derive(Debug)]
 pub(in crate::output) struct Manifest {
     file: DiskFile,
+    /// Where it ends.
+    end: u64,
     lines: Vec<u8>,
 }
 
@@ -30,7 +33,7 @@ impl Manifest {
 
     /// Opens a manifest to go on after its last good line.
     pub(in crate::output) fn go_on(disk: &Disk, path: &Path, end: u64) -> io::Result<Self> {
-        Ok(Self { file: disk.reopen(path, end)?, lines: Vec::new() })
+        Ok(Self { file: disk.reopen(path, end)?, end, lines: Vec::new() })
     }
 
     /// Adds a line to what is to be written.
@@ -48,8 +51,14 @@ impl Manifest {
         if !self.lines.is_empty() {
             self.file.write_all(&self.lines)?;
             self.file.sync()?;
+            self.end += self.lines.len() as u64;
             self.lines.clear();
         }
         Ok(())
+    }
+
+    /// Whether it is still where it was opened, as long as it was written.
+    pub(in crate::output) fn is_there(&self) -> bool {
+        fs::symlink_metadata(self.file.path()).is_ok_and(|found| found.is_file() && found.len() == self.end)
     }
 }

@@ -162,3 +162,47 @@ fn a_probe_that_a_power_cut_left_is_removed() {
         assert!(hidden(&root).is_empty(), "{probe}: {:?}", hidden(&root));
     }
 }
+
+#[test]
+fn what_is_removed_on_the_way_is_missed() {
+    // What is removed, and when: before the last commit, or after it.
+    for (path, removed) in [
+        ("out/", "out"),
+        ("out/", "out/manifest.jsonl"),
+        ("out/", "out/a.npy"),
+        ("x.npy", "x.manifest.jsonl"),
+        ("x.tar", "x.manifest.jsonl"),
+    ] {
+        let (_kept, root) = work();
+        let asked = asked(root.join(path).to_str().unwrap());
+        let asked = if path == "out/" { Asked { path: Some(root.join("out/")), ..asked } } else { asked };
+        let contents = contents(&scenario(asked.clone()), false);
+        let mut sink = asked.plan().unwrap().open(&contents, None, Planned::default()).unwrap();
+        let (metadata, input) = (Metadata::default(), InputFacts::default());
+        let arrays = [Array { name: "a".into(), shape: vec![1, 3, 5], values: vec![0.5; 15] }];
+        let image = Image {
+            key: "a.png",
+            name: Path::new("a.png"),
+            sample: None,
+            input: &input,
+            place: 0,
+            metadata: &metadata,
+            facts: "{}",
+            report: "{}",
+            content: Content::Tensors(&arrays),
+        };
+        sink.write(&image).unwrap();
+        sink.commit().unwrap();
+        let gone = root.join(removed);
+        if gone.is_dir() {
+            fs::remove_dir_all(gone).unwrap()
+        } else {
+            fs::remove_file(gone).unwrap()
+        }
+        let ended = sink.finish(true).map_err(|error| error.to_string());
+        assert!(
+            ended.as_ref().is_err_and(|error| error.contains("not there any more")),
+            "{removed}: {ended:?}"
+        );
+    }
+}
