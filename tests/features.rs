@@ -275,3 +275,27 @@ fn what_was_made_again_since_is_not_read_as_it_was() {
     let error = found.get(NAMES[0]).unwrap_err().to_string();
     assert!(error.contains("has changed since it was opened\nhint: open it again"), "{error}");
 }
+
+#[test]
+fn what_was_begun_is_read_as_far_as_it_came_and_so_is_what_grows() {
+    let names = names();
+    let expected: BTreeMap<&str, Vec<u8>> = names.iter().map(|name| (*name, alone(name))).collect();
+    let unfinished = Opening { unfinished: true };
+    for (target, options) in KINDS {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join(target);
+        let options = [options, &["--fail-fast", "--batch-size", "1"]].concat();
+        let broken = |names: &[&'static str]| [names, &["bad/truncated.jpg"]].concat();
+        assert_eq!(extract(&target, &options, &broken(&names[..2])).code, Some(1));
+        refused(&target, "is not finished: ");
+        check(&unfinished.open(&[&target]).unwrap(), &names[..2], &expected);
+        extract(&target, &options, &names[..3]).done();
+        check(&features::open(&target).unwrap(), &names[..3], &expected);
+        let found = features::open(&target).unwrap();
+        assert_eq!(extract(&target, &options, &broken(&names[..5])).code, Some(1));
+        refused(&target, "is not finished: ");
+        check(&unfinished.open(&[&target]).unwrap(), &names[..5], &expected);
+        // Whoever has opened it before reads what was there then.
+        check(&found, &names[..3], &expected);
+    }
+}

@@ -102,7 +102,7 @@ impl Features {
     pub fn get(&self, key: &str) -> Result<Tensor, FeaturesError> {
         match self.tensors() {
             [_] => self.read(self.known(key)?, 0),
-            has => Err(FeaturesError::NoTensor { name: String::new(), has: has.to_vec() }),
+            has => Err(FeaturesError::Several { has: has.to_vec() }),
         }
     }
 
@@ -280,7 +280,13 @@ impl Features {
     /// A manifest has changed or cannot be read.
     pub(super) fn lists(&self, file: &Path) -> Result<bool, FeaturesError> {
         let file = place_of(file);
-        if self.homes.iter().any(|home| home.path != Path::new("") && place_of(&home.path) == file) {
+        // While one grows it is read beside its name, which it has had before.
+        let named = self.index.homes.iter().filter_map(|home| {
+            let shared = home.file.as_ref().filter(|shared| shared.sealed.is_some())?;
+            self.manifests[home.manifest].shelf.file(&shared.name)
+        });
+        let read = self.homes.iter().map(|home| home.path.clone()).filter(|path| path != Path::new(""));
+        if named.chain(read).any(|path| place_of(&path) == file) {
             return Ok(true);
         }
         let name = |manifest: &Manifest| file.strip_prefix(place_of(manifest.shelf.path())).ok().map(key);

@@ -79,6 +79,12 @@ pub enum FeaturesError {
         /// The first of the outputs.
         path: PathBuf,
     },
+    /// An image has several tensors, and none of them was named.
+    #[error("an image has several tensors, of which one must be named: {}", has.join(", "))]
+    Several {
+        /// What there is.
+        has: Vec<String>,
+    },
     /// There is no such tensor.
     #[error("no tensor {name:?}: an image has {}", has.join(", "))]
     NoTensor {
