@@ -3,7 +3,7 @@
 use crate::error::DecodeError;
 use crate::limits::Limits;
 use crate::raster::Raster;
-use crate::{bmp, format, gif, jpeg, png, pnm, tiff, webp};
+use crate::{bmp, cur, dds, format, gif, ico, jpeg, pcx, png, pnm, qoi, sgi, tga, tiff, webp};
 
 /// A format of pictures.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Format {
         self.decoder.as_ref()
     }
 
-    /// The format of a file that begins with `start` (64 bytes are enough), if its beginning leaves no doubt.
+    /// The format of a file that begins with `start` (64 bytes are enough), if its beginning leaves no doubt. TGA has no such beginning.
     pub fn of(start: &[u8]) -> Option<&'static Self> {
         FORMATS.iter().find(|format| (format.signature)(start))
     }
@@ -82,7 +82,15 @@ pub const FORMATS: &[Format] = &[
     read(format::JPEG, &["jpg", "jpeg", "jpe", "jfif"], jpeg::matches, jpeg::matches, jpeg::decode),
     read(format::PNM, &["pnm", "pbm", "pgm", "ppm"], pnm::is_certain, pnm::matches, pnm::decode),
     read(format::PNG, &["png", "apng"], png::matches, png::matches, png::decode),
+    read(format::CUR, &["cur"], cur::is_certain, cur::matches, cur::decode),
+    read(format::PCX, &["pcx"], pcx::is_certain, pcx::matches, pcx::decode),
+    read(format::DDS, &["dds"], dds::matches, dds::matches, dds::decode),
+    read(format::ICO, &["ico"], ico::is_certain, ico::matches, ico::decode),
     read(format::TIFF, &["tif", "tiff"], tiff::matches, tiff::matches, tiff::decode),
+    read(format::QOI, &["qoi"], qoi::matches, qoi::matches, qoi::decode),
+    read(format::SGI, &["sgi", "bw", "rgb", "rgba"], sgi::is_certain, sgi::matches, sgi::decode),
+    // It has no signature: its extension alone tells it.
+    read(format::TGA, &["tga", "icb", "vda", "vst"], |_| false, tga::matches, tga::decode),
     read(format::WEBP, &["webp"], webp::matches, webp::matches, webp::decode),
     told("AVIF", &["avif", "avifs"], |start| is_brand(start, &[b"avif", b"avis"])),
     told("HEIC", &["heic", "heif", "hif"], |start| {

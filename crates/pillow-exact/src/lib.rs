@@ -1,23 +1,30 @@
 #![doc = include_str!("../README.md")]
 
 mod bmp;
+mod cur;
+mod dds;
 mod decode;
 mod error;
 mod format;
 mod formats;
 mod gif;
 mod guard;
+mod ico;
 mod jpeg;
 mod limits;
 mod options;
 mod orientation;
+mod pcx;
 mod png;
 mod pnm;
 mod pool;
+mod qoi;
 mod raster;
 mod reader;
 mod resize;
+mod sgi;
 mod simd;
+mod tga;
 mod tiff;
 mod webp;
 mod window;

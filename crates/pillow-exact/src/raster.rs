@@ -22,6 +22,8 @@ pub(crate) enum Pixels {
     Cmyk(Vec<u8>),
     /// `P`: indices into a palette.
     Indexed(Vec<u8>, Box<Palette>),
+    /// `PA`: index and alpha in turn.
+    IndexedAlpha(Vec<u8>, Box<Palette>),
 }
 
 /// 256 colours; those that a file leaves out are black, as in Pillow.
@@ -92,6 +94,13 @@ impl Raster {
                 })
                 .collect(),
             (Pixels::Cmyk(cmyk), _) => cmyk.chunks_exact(4).flat_map(cmyk_to_rgb).collect(),
+            (Pixels::IndexedAlpha(pairs, palette), _) => pairs
+                .chunks_exact(2)
+                .flat_map(|p| {
+                    palette[usize::from(p[0])]
+                        .map(|value| if composite { over_white(value, p[1]) } else { value })
+                })
+                .collect(),
             (Pixels::Indexed(indices, mut palette), transparency) => {
                 apply_transparency(&mut palette, transparency);
                 indices.into_iter().flat_map(|index| palette[usize::from(index)]).collect()
@@ -100,6 +109,23 @@ impl Raster {
         RgbImage::from_raw(self.width, self.height, rgb).ok_or_else(|| {
             DecodeError::invalid("image", "the decoder gave another number of pixels than it announced")
         })
+    }
+}
+
+impl Pixels {
+    /// The same colours under this alpha band: `convert("RGBA")`, then `putalpha`.
+    pub(crate) fn with_alpha(self, alpha: impl IntoIterator<Item = u8>) -> Self {
+        let rgb: Vec<u8> = match self {
+            Self::Rgb(rgb) => rgb,
+            Self::Grey(grey) => grey.into_iter().flat_map(|value| [value; 3]).collect(),
+            Self::Indexed(indices, palette) => {
+                indices.into_iter().flat_map(|index| palette[usize::from(index)]).collect()
+            }
+            Self::Rgba(rgba) => rgba.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect(),
+            other => return other,
+        };
+        let pixels = rgb.chunks_exact(3).zip(alpha);
+        Self::Rgba(pixels.flat_map(|(p, alpha)| [p[0], p[1], p[2], alpha]).collect())
     }
 }
 

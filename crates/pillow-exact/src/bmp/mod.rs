@@ -76,47 +76,123 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
         reader.seek(10);
         offset = u64::from(reader.u32_le()?);
     }
-    let header = read_header(&mut reader)?;
-    limits.check(header.width.into(), header.height.into())?;
-    let palette_entry = if header.size == 12 { 3 } else { 4 };
-    if offset == 14 + u64::from(header.size) && header.bits <= 8 {
-        offset += palette_entry * u64::from(header.colours);
+    let bitmap = Bitmap::read(&mut reader, offset, Fourth::Unused)?;
+    limits.check(bitmap.width().into(), bitmap.height().into())?;
+    let pixels = bitmap.pixels(&reader, bitmap.height())?;
+    Ok(Raster::new(bitmap.width(), bitmap.height(), pixels))
+}
+
+/// What the fourth byte of an uncompressed pixel of 32 bits is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fourth {
+    Unused,
+    Alpha,
+}
+
+/// A bitmap of which header and palette are read: a file of its own, or a picture in an icon.
+#[derive(Debug)]
+pub(crate) struct Bitmap {
+    header: Header,
+    layout: Layout,
+    palette: Option<Box<Palette>>,
+    /// Where the pixels begin.
+    start: usize,
+}
+
+impl Bitmap {
+    /// Reads header and palette. The pixels follow them, unless they begin at an `offset` that is not 0.
+    pub(crate) fn read(reader: &mut Reader, mut offset: u64, fourth: Fourth) -> Result<Self, DecodeError> {
+        let header = read_header(reader)?;
+        let palette_entry = if header.size == 12 { 3 } else { 4 };
+        if offset == 14 + u64::from(header.size) && header.bits <= 8 {
+            offset += palette_entry * u64::from(header.colours);
+        }
+        let mut layout = layout(&header)?;
+        if fourth == Fourth::Alpha && header.bits == 32 && header.compression == 0 {
+            layout = Layout::Bytes(4, [2, 1, 0], Some(3));
+        }
+        let mut palette = None;
+        if let Layout::Indexed(_) = layout {
+            if !(1..=65_536).contains(&header.colours) {
+                return Err(DecodeError::invalid(FORMAT, format!("palette of {} colours", header.colours)));
+            }
+            let data = reader.up_to(palette_entry as usize * header.colours as usize);
+            if is_grey(data, palette_entry as usize, header.colours) {
+                layout = if header.colours <= 2 { Layout::Bilevel } else { Layout::Grey };
+            } else {
+                palette = Some(read_palette(data, palette_entry as usize)?);
+            }
+        }
+        let start =
+            if offset == 0 { reader.position() } else { usize::try_from(offset).unwrap_or(usize::MAX) };
+        Ok(Self { header, layout, palette, start })
     }
 
-    let mut layout = layout(&header)?;
-    let mut palette = None;
-    if let Layout::Indexed(_) = layout {
-        if !(1..=65_536).contains(&header.colours) {
-            return Err(DecodeError::invalid(FORMAT, format!("palette of {} colours", header.colours)));
+    pub(crate) fn width(&self) -> u32 {
+        self.header.width
+    }
+
+    pub(crate) fn height(&self) -> u32 {
+        self.header.height
+    }
+
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Whether Pillow takes it for grey, or for black and white.
+    pub(crate) fn is_grey(&self) -> bool {
+        matches!(self.layout, Layout::Grey | Layout::Bilevel)
+    }
+
+    /// The pixels of its first `height` rows in the order of the file.
+    pub(crate) fn pixels(&self, reader: &Reader, height: u32) -> Result<Pixels, DecodeError> {
+        let Self { header, layout, palette, start } = self;
+        let mut reader = reader.clone();
+        reader.seek(*start);
+        let (width, height) = (header.width as usize, height as usize);
+        if !matches!(header.compression, 1 | 2) {
+            let stride = ((u64::from(header.width) * u64::from(header.bits) + 31) >> 3) & !3;
+            return self.unpack(&mut reader, height, stride as usize);
         }
-        let data = reader.up_to(palette_entry as usize * header.colours as usize);
-        if is_grey(data, palette_entry as usize, header.colours) {
-            layout = if header.colours <= 2 { Layout::Bilevel } else { Layout::Grey };
-        } else {
-            palette = Some(read_palette(data, palette_entry as usize)?);
+        let mut indices = run_lengths(&mut reader, width, height, header.compression == 2)?;
+        if !header.top_down {
+            indices = indices.chunks_exact(width).rev().flatten().copied().collect();
+        }
+        match (layout, palette) {
+            (Layout::Indexed(_), Some(palette)) => Ok(Pixels::Indexed(indices, palette.clone())),
+            (Layout::Grey, _) => Ok(Pixels::Grey(indices)),
+            _ => Err(DecodeError::unsupported(FORMAT, "run lengths for these colours")),
         }
     }
 
-    if offset != 0 {
-        reader.seek(usize::try_from(offset).unwrap_or(usize::MAX));
-    }
-    let stride = ((u64::from(header.width) * u64::from(header.bits) + 31) >> 3) & !3;
-    let pixels = match header.compression {
-        1 | 2 => {
-            let (width, height) = (header.width as usize, header.height as usize);
-            let mut indices = run_lengths(&mut reader, width, height, header.compression == 2)?;
-            if !header.top_down {
-                indices = indices.chunks_exact(width).rev().flatten().copied().collect();
-            }
-            match (layout, palette) {
-                (Layout::Indexed(_), Some(palette)) => Pixels::Indexed(indices, palette),
-                (Layout::Grey, _) => Pixels::Grey(indices),
-                _ => return Err(DecodeError::unsupported(FORMAT, "run lengths for these colours")),
-            }
+    /// Unpacks rows of `stride` bytes; the last may lack its padding.
+    fn unpack(&self, reader: &mut Reader, height: usize, stride: usize) -> Result<Pixels, DecodeError> {
+        let (width, layout) = (self.header.width as usize, self.layout);
+        let row_bytes = (width * layout.bits()).div_ceil(8);
+        if row_bytes > stride {
+            return Err(DecodeError::invalid(FORMAT, "a grey palette for pixels of less than 8 bits"));
         }
-        _ => unpack(&mut reader, &header, layout, palette, stride as usize)?,
-    };
-    Ok(Raster::new(header.width, header.height, pixels))
+        let data = reader.take(stride * (height - 1) + row_bytes)?;
+        let channels = match layout {
+            Layout::Indexed(_) | Layout::Grey | Layout::Bilevel => 1,
+            Layout::Bytes(_, _, Some(_)) => 4,
+            _ => 3,
+        };
+        let mut out = Vec::with_capacity(width * height * channels);
+        for y in 0..height {
+            let row = if self.header.top_down { y } else { height - 1 - y };
+            unpack_row(&data[row * stride..row * stride + row_bytes], width, layout, &mut out);
+        }
+        Ok(match layout {
+            Layout::Indexed(_) => {
+                Pixels::Indexed(out, self.palette.clone().unwrap_or_else(|| Box::new([[0; 3]; 256])))
+            }
+            Layout::Grey | Layout::Bilevel => Pixels::Grey(out),
+            Layout::Bytes(_, _, Some(_)) => Pixels::Rgba(out),
+            _ => Pixels::Rgb(out),
+        })
+    }
 }
 
 fn read_header(reader: &mut Reader) -> Result<Header, DecodeError> {
@@ -215,40 +291,6 @@ fn read_palette(data: &[u8], entry: usize) -> Result<Box<Palette>, DecodeError> 
         *colour = [bgr[2], bgr[1], bgr[0]];
     }
     Ok(palette)
-}
-
-/// Unpacks rows of `stride` bytes; the last may lack its padding.
-fn unpack(
-    reader: &mut Reader,
-    header: &Header,
-    layout: Layout,
-    palette: Option<Box<Palette>>,
-    stride: usize,
-) -> Result<Pixels, DecodeError> {
-    let (width, height) = (header.width as usize, header.height as usize);
-    let row_bytes = (width * layout.bits()).div_ceil(8);
-    if row_bytes > stride {
-        return Err(DecodeError::invalid(FORMAT, "a grey palette for pixels of less than 8 bits"));
-    }
-    let data = reader.take(stride * (height - 1) + row_bytes)?;
-    let channels = match layout {
-        Layout::Indexed(_) | Layout::Grey | Layout::Bilevel => 1,
-        Layout::Bytes(_, _, Some(_)) => 4,
-        _ => 3,
-    };
-    let mut out = Vec::with_capacity(width * height * channels);
-    for y in 0..height {
-        let row = if header.top_down { y } else { height - 1 - y };
-        unpack_row(&data[row * stride..row * stride + row_bytes], width, layout, &mut out);
-    }
-    Ok(match (layout, palette) {
-        (Layout::Indexed(_), palette) => {
-            Pixels::Indexed(out, palette.unwrap_or_else(|| Box::new([[0; 3]; 256])))
-        }
-        (Layout::Grey | Layout::Bilevel, _) => Pixels::Grey(out),
-        (Layout::Bytes(_, _, Some(_)), _) => Pixels::Rgba(out),
-        _ => Pixels::Rgb(out),
-    })
 }
 
 fn unpack_row(row: &[u8], width: usize, layout: Layout, out: &mut Vec<u8>) {
