@@ -9,6 +9,7 @@ mod colour;
 mod colour_avx2;
 mod frame;
 mod libjpeg;
+mod piece;
 mod upsample;
 
 use crate::error::DecodeError;
@@ -18,6 +19,7 @@ use crate::raster::{Metadata, Pixels, Raster};
 use crate::reader::Reader;
 use crate::window::Window;
 use libjpeg::{Colour, Failure};
+pub(crate) use piece::{Model, decode_piece};
 
 pub(crate) fn matches(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\xff\xd8\xff")
@@ -56,24 +58,27 @@ pub(crate) fn decode_part(
     };
     let window = wanted(&header.metadata, width, height);
     let mut samples = buffer;
-    let window =
-        frame::decode(bytes, (width, height), colour, &window, &mut samples).map_err(
-            |failure| match failure {
-                Failure::Truncated => DecodeError::Truncated { format: FORMAT },
-                Failure::OtherSize => DecodeError::invalid(FORMAT, "two frame headers of different size"),
-                Failure::Broken(message) => {
-                    DecodeError::invalid(FORMAT, message.trim_end_matches('.').to_lowercase())
-                }
-            },
-        )?;
+    let window = frame::decode(bytes, (width, height), colour, &window, &mut samples)
+        .map_err(|failure| refused(FORMAT, failure))?;
     let pixels = match colour {
         Colour::Grey => Pixels::Grey(samples),
         Colour::Rgb => Pixels::Rgb(samples),
         // Pillow assumes Adobe's convention for all: inks are stored inverted.
-        Colour::Cmyk => Pixels::Cmyk(samples.into_iter().map(|ink| 255 - ink).collect()),
+        _ => Pixels::Cmyk(samples.into_iter().map(|ink| 255 - ink).collect()),
     };
     let (width, height) = (window.columns.len() as u32, window.rows.len() as u32);
     Ok((Raster { metadata: header.metadata, ..Raster::new(width, height, pixels) }, window))
+}
+
+/// libjpeg's failure, of a picture of this format.
+fn refused(format: &'static str, failure: Failure) -> DecodeError {
+    match failure {
+        Failure::Truncated => DecodeError::Truncated { format },
+        Failure::OtherSize => DecodeError::invalid(format, "two frame headers of different size"),
+        Failure::Broken(message) => {
+            DecodeError::invalid(format, message.trim_end_matches('.').to_lowercase())
+        }
+    }
 }
 
 /// Walks the markers as Pillow's plugin does, up to the first scan.

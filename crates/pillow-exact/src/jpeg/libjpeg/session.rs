@@ -51,6 +51,10 @@ pub(in crate::jpeg) enum Colour {
     Rgb,
     /// As stored: Adobe's programs store inks inverted.
     Cmyk,
+    /// The three components become red, green and blue, whatever the markers say of them.
+    YCbCr,
+    /// So many components as they are, whatever the markers say of them.
+    Stored(usize),
 }
 
 impl Colour {
@@ -58,8 +62,9 @@ impl Colour {
     pub(in crate::jpeg) fn samples(self) -> usize {
         match self {
             Self::Grey => 1,
-            Self::Rgb => 3,
+            Self::Rgb | Self::YCbCr => 3,
             Self::Cmyk => 4,
+            Self::Stored(samples) => samples,
         }
     }
 }
@@ -106,15 +111,31 @@ impl<'a> Session<'a> {
         (cinfo.image_width, cinfo.image_height)
     }
 
+    /// How many samples each component has of a pixel of the one with the least, across and down.
+    pub(in crate::jpeg) fn sampling(&self) -> Vec<(c_int, c_int)> {
+        // SAFETY: the state is there as long as the session, and libjpeg, which has read the header, is not running.
+        let components = unsafe {
+            let cinfo = &(*self.state.as_ptr()).cinfo;
+            std::slice::from_raw_parts(cinfo.comp_info, cinfo.num_components as usize)
+        };
+        components.iter().map(|info| (info.h_samp_factor, info.v_samp_factor)).collect()
+    }
+
     /// Settles what rows are made of; reads all scans if there are several.
     pub(in crate::jpeg) fn start(&mut self, colour: Colour) -> Result<(), Failure> {
         // SAFETY: the state is there as long as the session, and libjpeg is not running.
         let cinfo = unsafe { &mut (*self.state.as_ptr()).cinfo };
         cinfo.out_color_space = match colour {
             Colour::Grey => J_COLOR_SPACE::JCS_GRAYSCALE,
-            Colour::Rgb => J_COLOR_SPACE::JCS_RGB,
+            Colour::Rgb | Colour::YCbCr => J_COLOR_SPACE::JCS_RGB,
             Colour::Cmyk => J_COLOR_SPACE::JCS_CMYK,
+            Colour::Stored(_) => J_COLOR_SPACE::JCS_UNKNOWN,
         };
+        match colour {
+            Colour::YCbCr => cinfo.jpeg_color_space = J_COLOR_SPACE::JCS_YCbCr,
+            Colour::Stored(_) => cinfo.jpeg_color_space = J_COLOR_SPACE::JCS_UNKNOWN,
+            _ => {}
+        }
         self.run(Step::Start, null_mut()).map(drop)
     }
 
