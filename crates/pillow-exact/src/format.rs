@@ -1,5 +1,6 @@
 //! The formats' names, as messages have them.
 
+pub(crate) const AVIF: &str = "AVIF";
 pub(crate) const BMP: &str = "BMP";
 pub(crate) const CUR: &str = "CUR";
 pub(crate) const DDS: &str = "DDS";

@@ -3,7 +3,7 @@
 use crate::error::DecodeError;
 use crate::limits::Limits;
 use crate::raster::Raster;
-use crate::{bmp, cur, dds, format, gif, ico, jpeg, pcx, png, pnm, qoi, sgi, tga, tiff, webp};
+use crate::{avif, bmp, cur, dds, format, gif, ico, jpeg, pcx, png, pnm, qoi, sgi, tga, tiff, webp};
 
 /// A format of pictures.
 #[derive(Debug)]
@@ -82,6 +82,7 @@ pub const FORMATS: &[Format] = &[
     read(format::JPEG, &["jpg", "jpeg", "jpe", "jfif"], jpeg::matches, jpeg::matches, jpeg::decode),
     read(format::PNM, &["pnm", "pbm", "pgm", "ppm"], pnm::is_certain, pnm::matches, pnm::decode),
     read(format::PNG, &["png", "apng"], png::matches, png::matches, png::decode),
+    read(format::AVIF, &["avif", "avifs"], avif::is_certain, avif::matches, avif::decode),
     read(format::CUR, &["cur"], cur::is_certain, cur::matches, cur::decode),
     read(format::PCX, &["pcx"], pcx::is_certain, pcx::matches, pcx::decode),
     read(format::DDS, &["dds"], dds::matches, dds::matches, dds::decode),
@@ -92,7 +93,6 @@ pub const FORMATS: &[Format] = &[
     // It has no signature: its extension alone tells it.
     read(format::TGA, &["tga", "icb", "vda", "vst"], |_| false, tga::matches, tga::decode),
     read(format::WEBP, &["webp"], webp::matches, webp::matches, webp::decode),
-    told("AVIF", &["avif", "avifs"], |start| is_brand(start, &[b"avif", b"avis"])),
     told("HEIC", &["heic", "heif", "hif"], |start| {
         is_brand(start, &[b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"])
     }),

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod avif;
 mod bmp;
 mod cur;
 mod dds;

@@ -82,7 +82,7 @@ fn size(kind: u64) -> Option<usize> {
 
 /// What `ImageFileDirectory_v2.load` finds: the first entry that has a value, whatever it says. None where there is none, since XMP
 /// is asked then.
-fn in_exif(exif: &[u8]) -> Option<u32> {
+pub(crate) fn in_exif(exif: &[u8]) -> Option<u32> {
     let mut bytes = exif;
     for _ in 0..2 {
         bytes = bytes.strip_prefix(b"Exif\0\0").unwrap_or(bytes);
@@ -126,6 +126,12 @@ fn in_exif(exif: &[u8]) -> Option<u32> {
         }
     }
     None
+}
+
+/// An EXIF block that says nothing but an orientation.
+pub(crate) fn exif_of(orientation: u8) -> Vec<u8> {
+    let entry = [ORIENTATION as u8, (ORIENTATION >> 8) as u8, 3, 0, 1, 0, 0, 0, orientation, 0, 0, 0];
+    [&b"II*\0\x08\0\0\0\x01\0"[..], &entry, &[0; 4]].concat()
 }
 
 /// The digit after the first `tiff:Orientation="` or `tiff:Orientation>`.

@@ -25,6 +25,8 @@ pub(super) struct Directory<'a> {
     entries: HashMap<u16, Entry<'a>>,
     /// Fields that Pillow passes over.
     skipped: HashSet<u16>,
+    /// Nothing of it is missing.
+    is_whole: bool,
 }
 
 /// Reads numbers in a file's byte order.
@@ -76,12 +78,13 @@ impl<'a> Directory<'a> {
         let start = file.number(if is_big_tiff { 8 } else { 4 }, wide).ok_or_else(truncated)?;
         let counter = if is_big_tiff { 8 } else { 2 };
         let count = file.number(start, counter).ok_or_else(truncated)?;
-        let mut directory = Self { is_little, entries: HashMap::new(), skipped: HashSet::new() };
+        let mut directory =
+            Self { is_little, entries: HashMap::new(), skipped: HashSet::new(), is_whole: false };
         let mut outside = 0u64;
         for index in 0..count {
             let step = index.checked_mul(4 + 2 * wide).and_then(|step| step.checked_add(start + counter));
-            let Some(at) = step else { break };
-            let Some(fields) = file.slice(at, 4 + 2 * wide) else { break };
+            let Some(at) = step else { return Ok(directory) };
+            let Some(fields) = file.slice(at, 4 + 2 * wide) else { return Ok(directory) };
             let (tag, kind) =
                 (file.number(at, 2).unwrap_or(0) as u16, number(&fields[2..4], is_little) as u16);
             let (count, place) = fields[4..].split_at(wide as usize);
@@ -101,7 +104,7 @@ impl<'a> Directory<'a> {
                     directory.skipped.insert(tag);
                     continue;
                 }
-                let Some(data) = file.slice(number(place, is_little), length) else { break };
+                let Some(data) = file.slice(number(place, is_little), length) else { return Ok(directory) };
                 data
             };
             // Pillow goes by the first of several entries that it likes, libtiff by the first.
@@ -113,7 +116,15 @@ impl<'a> Directory<'a> {
                 directory.entries.insert(tag, Entry { kind, count, data });
             }
         }
+        // The offset of the next one follows, which libtiff wants to be there.
+        let end = start.saturating_add(counter).saturating_add(count.saturating_mul(4 + 2 * wide));
+        directory.is_whole = file.slice(end, wide).is_some();
         Ok(directory)
+    }
+
+    /// Whether libtiff reads the same fields as Pillow: it refuses what is cut off, or has another type than it knows.
+    pub(super) fn is_whole(&self, tags: &[u16]) -> bool {
+        self.is_whole && tags.iter().all(|tag| !self.skipped.contains(tag))
     }
 
     pub(super) fn has(&self, tag: u16) -> bool {

@@ -29,6 +29,31 @@ pub(super) mod tag {
     pub(in crate::tiff) const SAMPLE_FORMAT: u16 = 339;
     pub(in crate::tiff) const JPEG_TABLES: u16 = 347;
     pub(in crate::tiff) const XMP: u16 = 700;
+    /// Those by which pixels are read.
+    pub(in crate::tiff) const OF_PIXELS: [u16; 22] = [
+        WIDTH,
+        HEIGHT,
+        BITS,
+        COMPRESSION,
+        PHOTOMETRIC,
+        FILL_ORDER,
+        STRIP_OFFSETS,
+        ORIENTATION,
+        SAMPLES,
+        ROWS_PER_STRIP,
+        STRIP_SIZES,
+        PLANES,
+        FAX_OPTIONS,
+        PREDICTOR,
+        COLOURS,
+        TILE_WIDTH,
+        TILE_HEIGHT,
+        TILE_OFFSETS,
+        TILE_SIZES,
+        EXTRA,
+        SAMPLE_FORMAT,
+        JPEG_TABLES,
+    ];
 }
 
 /// What a pixel's samples are, by Pillow's mode.

@@ -55,6 +55,9 @@ pub(super) fn planes(
     pieces: &Pieces,
 ) -> Result<Vec<Plane>, DecodeError> {
     let unsupported = |what: &str| Err(DecodeError::unsupported(FORMAT, what));
+    if !directory.is_whole(&tag::OF_PIXELS) {
+        return unsupported("a broken directory, compressed");
+    }
     let codec = Codec::read(directory, layout)?;
     if layout.planar
         && (!matches!(layout.bits, 8 | 16)
@@ -91,14 +94,15 @@ pub(super) fn planes(
     if pieces.is_tiled && tile_size > (bytes.len() + planes[0].bytes.len()).saturating_mul(64).max(1 << 24) {
         return unsupported("tiles that are far larger than the picture");
     }
-    for index in 0..count * planes.len() {
+    let places = pieces.offsets.iter().zip(sizes).take(count * planes.len());
+    for (index, (&offset, &size)) in places.enumerate() {
         let (plane, place) = (index / count, index % count);
         let (column, top) = (place % pieces.across * pieces.width, place / pieces.across * pieces.height);
         let (columns, rows) = (pieces.width.min(width - column), pieces.height.min(height - top));
-        if column * layout.pixel_bits() % 8 != 0 {
+        if !(column * layout.pixel_bits()).is_multiple_of(8) {
             return unsupported("tiles that begin inside of a byte");
         }
-        let data = slice(bytes, pieces.offsets[index], sizes[index])?;
+        let data = slice(bytes, offset, size)?;
         // Tiles are whole, the last strip is not.
         let rows = if pieces.is_tiled { pieces.height } else { rows };
         let mut piece = unpacked(&codec, data, layout, pieces.width, rows)?;

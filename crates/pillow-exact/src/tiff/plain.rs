@@ -36,7 +36,7 @@ pub(super) fn planes(
         let (plane, place) = (index / count, index % count);
         let (column, top) = (place % pieces.across * pieces.width, place / pieces.across * pieces.height);
         let (columns, rows) = (pieces.width.min(width - column), pieces.height.min(height - top));
-        if column * layout.pixel_bits() % 8 != 0 {
+        if !(column * layout.pixel_bits()).is_multiple_of(8) {
             return unsupported("tiles that begin inside of a byte");
         }
         let length = layout.row_bytes(columns);

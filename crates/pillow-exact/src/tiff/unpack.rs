@@ -121,7 +121,7 @@ fn few_bits(plane: &Plane, bits: usize, width: usize) -> impl Iterator<Item = u8
 fn twelve_bits(row: &[u8], x: usize) -> u16 {
     let at = x / 2 * 3;
     let middle = u16::from(row[at + 1]);
-    if x % 2 == 0 {
+    if x.is_multiple_of(2) {
         u16::from(row[at]) << 4 | middle >> 4
     } else {
         (middle & 0xf) << 8 | u16::from(row[at + 2])
