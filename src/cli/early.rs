@@ -4,6 +4,7 @@ use super::{exit::Exit, hints::told, reporter::Reporter, settled::Settled};
 use crate::{
     job::{Ended, absent, fail},
     output::OutputFile,
+    shard::NotRead,
 };
 
 /// Says which inputs are not there. Where none is, that is all there is to do, and how it ends; else those images fail in their
@@ -19,7 +20,7 @@ pub(super) fn look(settled: &mut Settled) -> Result<Option<Exit>, String> {
     if absent.is_all {
         settled.show.warns_of_random_weights = false;
         let failures = settled.job.failures.as_deref().filter(|_| !settled.show.dry_run);
-        let mut reporter = Reporter::new(&settled.show);
+        let mut reporter = Reporter::new(&settled.show, NotRead::default());
         let failed = fail(&absent.items, failures, &mut |event| reporter.take(event));
         let failed = failed.map(|()| Ended::Complete).map_err(|error| told(&error));
         return Ok(Some(reporter.end(failed, false)));

@@ -100,7 +100,7 @@ fn execute(mut settled: Settled) -> Result<Exit, String> {
     let complete = if show.dry_run { looked.complete_parts() } else { Ok(Vec::new()) };
     let complete = complete.map_err(|error| told(&error))?;
     let prepared = looked.prepare().map_err(|error| told(&error))?;
-    show.empty_inputs(prepared.empty());
+    show.empty_inputs(&prepared.passed_over().empty);
     if show.dry_run {
         let parts = Parts::of(&complete);
         let printed = match show.json {
@@ -115,7 +115,7 @@ fn execute(mut settled: Settled) -> Result<Exit, String> {
     let stop = Stop::new();
     interrupt::listen(&stop, show.voice).map_err(|error| told(&error))?;
     let resumes = prepared.resumes();
-    let mut reporter = Reporter::new(&show);
+    let mut reporter = Reporter::new(&show, prepared.passed_over().not_read.clone());
     let ran = prepared.run(&stop, &mut |event| reporter.take(event));
     let ran = ran.map(|(ended, _)| ended).map_err(|error| told(&error));
     Ok(reporter.end(ran, resumes))

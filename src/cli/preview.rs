@@ -22,8 +22,12 @@ pub(super) fn describe(prepared: &Prepared, parts: &Parts) -> String {
         match (prepared.count(), prepared.remaining()) {
             (Some(count), Some(left)) => {
                 let mut value = format!("{count}, {left} to do");
-                if prepared.others() > 0 {
-                    let _ = write!(value, "; {} other files are passed over", prepared.others());
+                let passed = prepared.passed_over();
+                if passed.others > 0 {
+                    let _ = write!(value, "; {} other files are passed over", passed.others);
+                }
+                if !passed.not_read.is_empty() {
+                    let _ = write!(value, ", pictures that are not read among them: {}", passed.not_read);
                 }
                 value
             }
@@ -66,6 +70,10 @@ pub(super) fn json(prepared: &Prepared, parts: &Parts) -> String {
         "bytes": prepared.space(true).and_then(|(needed, _)| needed),
         "output": prepared.job().output.path(),
     });
+    let not_read = &prepared.passed_over().not_read;
+    if !not_read.is_empty() {
+        facts["not_read"] = json!(not_read);
+    }
     if let (Some(facts), Ok(serde_json::Value::Object(parts))) =
         (facts.as_object_mut(), serde_json::to_value(parts))
     {

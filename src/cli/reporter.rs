@@ -13,6 +13,7 @@ use super::{
 use crate::{
     job::{Ended, Event, Record, Status},
     output::Dtype,
+    shard::NotRead,
 };
 
 /// Shows the events of a run.
@@ -24,11 +25,14 @@ pub(super) struct Reporter<'a> {
     unprintable: Option<io::Error>,
     /// Whether nobody reads what is printed any more, of a run that goes on for what it writes.
     unread: bool,
+    /// The pictures and tars that are not read.
+    not_read: NotRead,
 }
 
 impl<'a> Reporter<'a> {
-    pub(super) fn new(show: &'a Show) -> Self {
-        Self { show, progress: None, unprintable: None, unread: false }
+    /// `not_read` is what was met of such when the inputs were listed.
+    pub(super) fn new(show: &'a Show, not_read: NotRead) -> Self {
+        Self { show, progress: None, unprintable: None, unread: false, not_read }
     }
 
     /// Shows an event; breaks off where nobody reads what is printed, and that is all there is.
@@ -42,7 +46,13 @@ impl<'a> Reporter<'a> {
                 }
                 ControlFlow::Continue(())
             }
-            (Event::Shard { path, passed_over, is_empty }, Some(progress)) => {
+            (Event::Shard { path, passed_over, not_read, is_followed, is_empty }, Some(progress)) => {
+                self.not_read.add(not_read);
+                if is_followed && !self.show.quiet {
+                    let message =
+                        "another tar follows its end, and is not read\nhint: give each tar by itself";
+                    progress.aside(|| self.show.voice.say_of("warning", path, message));
+                }
                 if is_empty && !self.show.quiet {
                     progress.aside(|| self.show.voice.say_of("warning", path, "holds no images"));
                 }
@@ -66,6 +76,13 @@ impl<'a> Reporter<'a> {
                     Ok(()) => ControlFlow::Continue(()),
                 }
             }
+            (Event::Again(count), Some(progress)) => {
+                if !self.show.quiet {
+                    let message = format!("{count} images are named more than once, and taken once");
+                    progress.aside(|| self.show.voice.say("warning", &message));
+                }
+                ControlFlow::Continue(())
+            }
             (Event::Notice { path, message }, Some(progress)) => {
                 if !self.show.quiet {
                     progress
@@ -86,7 +103,7 @@ impl<'a> Reporter<'a> {
         };
         let summary = self.progress.as_ref().map(|progress| {
             progress.clear();
-            progress.summary()
+            progress.summary().with(self.not_read.clone())
         });
         if let (Some(summary), true, true) = (&summary, self.show.json, self.show.is_batch)
             && ran != Ok(Ended::Unheard)
@@ -105,7 +122,9 @@ impl<'a> Reporter<'a> {
             self.say(summary, ran.as_ref().ok().copied(), resumes);
         }
         match ran {
-            Ok(Ended::Complete | Ended::TooManyFailures) if summary.is_some_and(|one| one.failed > 0) => {
+            Ok(Ended::Complete | Ended::TooManyFailures)
+                if summary.as_ref().is_some_and(|one| one.failed > 0) =>
+            {
                 Exit::SomeFailed
             }
             Ok(Ended::Complete | Ended::TooManyFailures | Ended::Unheard) => Exit::Done,
@@ -123,6 +142,10 @@ impl<'a> Reporter<'a> {
             // One image has its own line, the quiet have the exit code, and a reader that has gone has what it wanted.
         } else if ended == Some(Ended::Complete) {
             voice.say("finished", &words);
+            if !summary.not_read.is_empty() {
+                let (count, kinds) = (summary.not_read.count(), &summary.not_read);
+                voice.say("warning", &format!("{count} files of formats that are not read: {kinds}"));
+            }
             if summary.not_finite > 0 {
                 let message = format!(
                     "{} images have values that are not finite{}",

@@ -167,12 +167,9 @@ impl Settled {
 impl Show {
     /// Warns of directories that hold no images.
     pub(super) fn empty_inputs(&self, empty: &[PathBuf]) {
-        if !self.quiet {
-            let warn = |path: &PathBuf| {
-                self.voice.say_of("warning", &path.display().to_string(), "holds no images");
-            };
-            empty.iter().for_each(warn);
-        }
+        empty.iter().filter(|_| !self.quiet).for_each(|path| {
+            self.voice.say_of("warning", &path.display().to_string(), "holds no images");
+        });
     }
 }
 

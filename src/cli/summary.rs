@@ -5,10 +5,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::job::{Ended, Tally};
+use crate::{
+    job::{Ended, Tally},
+    shard::NotRead,
+};
 
 /// How many images came to which end, and how fast, since the work began: the model is loaded and the output open.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Summary {
     done: u64,
     skipped: u64,
@@ -19,6 +22,9 @@ pub(super) struct Summary {
     /// Of the done ones, those with values that are not finite.
     #[serde(skip_serializing_if = "is_none")]
     pub(super) not_finite: u64,
+    /// Pictures and tars that were met and are not read.
+    #[serde(skip_serializing_if = "NotRead::is_empty")]
+    pub(super) not_read: NotRead,
     seconds: f64,
     /// Of the images that were done.
     images_per_second: f64,
@@ -39,9 +45,15 @@ impl Summary {
             changed: tally.changed,
             failed: tally.failed,
             not_finite: tally.not_finite,
+            not_read: NotRead::default(),
             seconds: rounded(seconds),
             images_per_second: rounded(tally.done as f64 / seconds.max(1e-9)),
         }
+    }
+
+    /// The same with what was met and is not read.
+    pub(super) fn with(self, not_read: NotRead) -> Self {
+        Self { not_read, ..self }
     }
 
     /// `1900 done, 12 complete before, 88 failed in 25:03, 1.26 images/s`

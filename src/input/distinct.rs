@@ -4,6 +4,10 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     hash::{BuildHasher, RandomState},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{Item, Source};
@@ -54,10 +58,11 @@ impl Distinct {
 }
 
 /// Leaves out images that were given before, and makes those whose place is another image's into failures. `place` is where an
-/// image's output goes; none where images do not get in each other's way.
+/// image's output goes; none where images do not get in each other's way. `again` counts what is left out.
 pub fn distinct(
     items: impl Iterator<Item = Item>,
     place: impl Fn(&Item) -> Option<PathBuf>,
+    again: Arc<AtomicU64>,
 ) -> impl Iterator<Item = Item> {
     let mut distinct = Distinct::default();
     items.filter_map(move |item| {
@@ -72,7 +77,10 @@ pub fn distinct(
                 let source = Source::Unreadable(source.to_string().into(), reason);
                 Some(Item { source, ..item })
             }
-            (Seen::Again | Seen::Taken, _) => None,
+            (Seen::Again | Seen::Taken, _) => {
+                again.fetch_add(1, Ordering::Relaxed);
+                None
+            }
         }
     })
 }
@@ -84,9 +92,10 @@ mod tests {
     #[test]
     fn a_repeated_image_is_left_out_and_a_shared_output_fails() {
         let items = ["a.jpg", "b.jpg", "a.jpg", "a.png"].map(|path| Item::file(path.into()));
-        let kept: Vec<_> =
-            distinct(items.into_iter(), |item| Some(item.name.with_extension("npy"))).collect();
-        assert_eq!(kept.len(), 3);
+        let again = Arc::new(AtomicU64::new(0));
+        let place = |item: &Item| Some(item.name.with_extension("npy"));
+        let kept: Vec<_> = distinct(items.into_iter(), place, again.clone()).collect();
+        assert_eq!((kept.len(), again.load(Ordering::Relaxed)), (3, 1));
         assert_eq!(kept[1].source, Source::File("b.jpg".into()));
         assert!(matches!(&kept[2].source, Source::Unreadable(path, reason)
             if path == Path::new("a.png") && reason.contains("a.npy")));

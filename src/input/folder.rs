@@ -1,7 +1,7 @@
 //! The images of a directory.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
 };
@@ -9,7 +9,7 @@ use std::{
 use pillow_exact::looks_like_image;
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Images, Input, InputError, Item};
+use super::{Images, Input, InputError, Item, PassedOver};
 use crate::{
     output::is_of_outputs,
     shard::{has_image_extension, is_shard},
@@ -52,15 +52,19 @@ impl Input for Folder {
 
     fn images(self: Box<Self>) -> Result<Images, InputError> {
         let root = self.0;
-        let (mut items, mut others) = (Vec::new(), 0);
+        let (mut items, mut passed) = (Vec::new(), PassedOver::default());
         for entry in walk(&root) {
             match entry {
                 Ok(entry) if entry.file_type().is_file() => {
                     let path = entry.path();
-                    if is_shard(path) || is_image(path) {
-                        items.push(Item::found(&root, entry.into_path()));
-                    } else {
-                        others += 1;
+                    let start =
+                        if is_shard(path) || has_image_extension(path) { None } else { Some(start(path)) };
+                    match start.filter(|start| !looks_like_image(start)) {
+                        None => items.push(Item::found(&root, entry.into_path())),
+                        Some(start) => {
+                            passed.others += 1;
+                            passed.not_read.note(path, &start);
+                        }
                     }
                 }
                 Ok(_) => {} // directories are entered, and pipes, sockets and devices are never read unasked
@@ -74,8 +78,10 @@ impl Input for Folder {
                 }
             }
         }
-        let empty = if items.is_empty() { vec![root] } else { Vec::new() };
-        Ok(Images::Known { items, others, empty })
+        if items.is_empty() {
+            passed.empty.push(root);
+        }
+        Ok(Images::Known { items, passed })
     }
 }
 
@@ -91,12 +97,18 @@ fn is_hidden(entry: &DirEntry) -> bool {
 }
 
 fn is_image(path: &Path) -> bool {
-    if has_image_extension(path) {
-        return true;
-    }
+    has_image_extension(path) || looks_like_image(&start(path))
+}
+
+/// The first bytes of a file, or none. One that says that it has none may be of the system's, and wait for ever.
+fn start(path: &Path) -> Vec<u8> {
     let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut start));
-    read.is_ok() && looks_like_image(&start)
+    if fs::metadata(path).is_ok_and(|found| found.len() > 0)
+        && let Ok(file) = File::open(path)
+    {
+        let _ = file.take(64).read_to_end(&mut start); // what cannot be read says nothing
+    }
+    start
 }
 
 #[cfg(test)]
@@ -107,7 +119,7 @@ mod tests {
 
     fn found(root: &Path) -> (Vec<Item>, usize) {
         match Box::new(Folder(root.to_owned())).images().unwrap() {
-            Images::Known { items, others, .. } => (items, others),
+            Images::Known { items, passed } => (items, passed.others),
             Images::Listed(_) => panic!("a directory's images are known in advance"),
         }
     }

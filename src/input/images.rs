@@ -3,6 +3,18 @@
 use std::{fmt, path::PathBuf};
 
 use super::{Input, InputError, Item};
+use crate::shard::NotRead;
+
+/// What was met in directories and is none of the images.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PassedOver {
+    /// How many other files.
+    pub others: usize,
+    /// Which of them are pictures or tars that are not read.
+    pub not_read: NotRead,
+    /// The directories that hold no images.
+    pub empty: Vec<PathBuf>,
+}
 
 /// The images of a run.
 pub enum Images {
@@ -10,10 +22,8 @@ pub enum Images {
     Known {
         /// The images, in order.
         items: Vec<Item>,
-        /// How many other files were passed over in directories.
-        others: usize,
-        /// The directories that hold none.
-        empty: Vec<PathBuf>,
+        /// What was met beside them.
+        passed: PassedOver,
     },
     /// They come as somebody lists them.
     Listed(Box<dyn Iterator<Item = Item> + Send>),
@@ -22,7 +32,7 @@ pub enum Images {
 impl Images {
     /// A single one.
     pub fn one(item: Item) -> Self {
-        Self::Known { items: vec![item], others: 0, empty: Vec::new() }
+        Self::Known { items: vec![item], passed: PassedOver::default() }
     }
 
     /// The images that are known in advance.
@@ -48,11 +58,9 @@ impl Images {
         let is_for_all = |item: &Item| item.source.refused().is_err();
         let taken = move |(place, item): (usize, Item)| (takes(place) || is_for_all(&item)).then_some(item);
         match self {
-            Self::Known { items, others, empty } => Self::Known {
-                items: items.into_iter().enumerate().filter_map(taken).collect(),
-                others,
-                empty,
-            },
+            Self::Known { items, passed } => {
+                Self::Known { items: items.into_iter().enumerate().filter_map(taken).collect(), passed }
+            }
             Self::Listed(items) => Self::Listed(Box::new(items.enumerate().filter_map(taken))),
         }
     }
@@ -60,13 +68,12 @@ impl Images {
     /// These and then those: known in advance if both are.
     fn and(self, next: Self) -> Self {
         match (self, next) {
-            (
-                Self::Known { mut items, others, mut empty },
-                Self::Known { items: more, others: more_others, empty: more_empty },
-            ) => {
+            (Self::Known { mut items, mut passed }, Self::Known { items: more, passed: more_passed }) => {
                 items.extend(more);
-                empty.extend(more_empty);
-                Self::Known { items, others: others + more_others, empty }
+                passed.others += more_passed.others;
+                passed.not_read.add(&more_passed.not_read);
+                passed.empty.extend(more_passed.empty);
+                Self::Known { items, passed }
             }
             (first, second) => Self::Listed(Box::new(first.into_iter().chain(second))),
         }
@@ -78,7 +85,7 @@ impl Images {
 /// # Errors
 /// An input cannot be opened.
 pub fn gather(inputs: Vec<Box<dyn Input>>) -> Result<Images, InputError> {
-    let none = Images::Known { items: Vec::new(), others: 0, empty: Vec::new() };
+    let none = Images::Known { items: Vec::new(), passed: PassedOver::default() };
     inputs.into_iter().try_fold(none, |images, input| Ok(images.and(input.images()?)))
 }
 

@@ -20,7 +20,7 @@ use std::{fmt::Debug, path::Path};
 pub use distinct::{Distinct, Seen, distinct};
 pub use file::File;
 pub use folder::Folder;
-pub use images::{Images, gather};
+pub use images::{Images, PassedOver, gather};
 pub use item::Item;
 pub use list::{List, Separator};
 pub use no_list::NoList;

@@ -82,8 +82,9 @@ fn samples(path: PathBuf, name: PathBuf, selection: Selection) -> impl Iterator<
 }
 
 fn end_of(shard: PathBuf, name: PathBuf, end: shard::End, stat: Stat) -> Item {
-    let shard::End { passed_over, is_empty, damage } = end;
-    Item { source: Source::ShardEnd { shard, passed_over, is_empty, damage, stat }, name, sample: None }
+    let shard::End { passed_over, not_read, is_followed, is_empty, damage } = end;
+    let source = Source::ShardEnd { shard, passed_over, not_read, is_followed, is_empty, damage, stat };
+    Item { source, name, sample: None }
 }
 
 fn item_of(path: &Path, root: &Path, Found { member, offset, image, sample }: Found) -> Item {

@@ -13,6 +13,7 @@ use std::{
 use thiserror::Error;
 
 use super::{NoList, stream};
+use crate::shard::NotRead;
 
 /// Encoded images larger than this are refused: more than any picture within Pillow's pixel limit needs, and a
 /// bound for inputs that never end.
@@ -44,6 +45,10 @@ pub enum Source {
         shard: PathBuf,
         /// The links, devices and sparse members in it, which are passed over.
         passed_over: u64,
+        /// The pictures in it that are not read.
+        not_read: NotRead,
+        /// Whether another tar follows it, which is not read.
+        is_followed: bool,
         /// Whether it is whole, and holds no image.
         is_empty: bool,
         /// Where and how it is damaged, if it is.

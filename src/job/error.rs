@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{input::InputError, model::ModelError, output::OutputError};
+use crate::{input::InputError, model::ModelError, output::OutputError, shard::NotRead};
 
 /// What is to blame. An image that fails is none of these, but a value among the reports.
 #[derive(Debug, Error)]
@@ -28,8 +28,8 @@ pub enum JobError {
         input: PathBuf,
     },
     /// There is nothing to do.
-    #[error("there are no images in the inputs")]
-    NoImages,
+    #[error("there are no images in the inputs{}", .0.what_else())]
+    NoImages(NotRead),
     /// Two images would be written to one place.
     #[error("{first} and {second} would both be written to {}", place.display())]
     Clash {

@@ -3,7 +3,10 @@
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use same_file::is_same_file;
@@ -17,7 +20,7 @@ use super::{
 };
 use crate::{
     extractor::Opened,
-    input::{Distinct, Images, Item, Seen, Source, distinct, expand, gather},
+    input::{Distinct, Images, Item, PassedOver, Seen, Source, distinct, expand, gather},
     model::ModelSpec,
     output::{Contents, Format, Found, Plan, Standing, TensorSpec, whole_path},
 };
@@ -50,10 +53,10 @@ impl Job {
         let overlap = Overlap::of(&self, &contents, &opened, &read)?;
         overlap.check_all(images.known())?;
         self.failures.as_deref().map_or(Ok(()), check_failures)?;
-        if let Images::Known { items, .. } = &images
+        if let Images::Known { items, passed } = &images
             && items.is_empty()
         {
-            return Err(JobError::NoImages);
+            return Err(JobError::NoImages(passed.not_read.clone()));
         }
         Ok(Looked { job: self, opened, contents, images, overlap })
     }
@@ -92,18 +95,23 @@ impl Job {
     fn leave_out_own(&self, folders: &[PathBuf], images: &mut Images) {
         let Some(path) = self.output.path().map(whole_path) else { return };
         let is_below = folders.iter().map(|folder| whole_path(folder)).any(|folder| path.starts_with(folder));
-        let Images::Known { items, others, .. } = images else { return };
+        let Images::Known { items, passed } = images else { return };
         if !is_below || !items.iter().any(Item::is_shard) {
             return;
         }
         let own: HashSet<PathBuf> = self.output.shared_files().iter().map(|path| whole_path(path)).collect();
         let before = items.len();
         items.retain(|item| !matches!(&item.source, Source::Shard(path) if own.contains(&whole_path(path))));
-        *others += before - items.len();
+        passed.others += before - items.len();
     }
 
     /// Refuses two images that would be written to one place; images given twice are taken once.
-    fn check_names(&self, items: &mut Vec<Item>, contents: &Contents) -> Result<(), JobError> {
+    fn check_names(
+        &self,
+        items: &mut Vec<Item>,
+        contents: &Contents,
+        again: &AtomicU64,
+    ) -> Result<(), JobError> {
         let place = place(self.output.clone(), contents.clone());
         let mut seen = Distinct::default();
         let mut clash = None;
@@ -111,7 +119,10 @@ impl Job {
             let Some(place) = place(item) else { return true };
             match seen.note(&item.source, &place) {
                 Seen::New => true,
-                Seen::Again => false,
+                Seen::Again => {
+                    again.fetch_add(1, Ordering::Relaxed);
+                    false
+                }
                 Seen::Taken => {
                     clash.get_or_insert_with(|| (item.clone(), place));
                     true
@@ -133,8 +144,9 @@ impl Job {
         &self,
         items: Box<dyn Iterator<Item = Item> + Send>,
         contents: &Contents,
+        again: Arc<AtomicU64>,
     ) -> Box<dyn Iterator<Item = Item> + Send> {
-        Box::new(distinct(items, place(self.output.clone(), contents.clone())))
+        Box::new(distinct(items, place(self.output.clone(), contents.clone()), again))
     }
 }
 
@@ -180,21 +192,22 @@ impl Looked {
             images = images.of_places(move |place| part.takes(place));
         }
         let repeats_tars = job.output.repeats_tars();
-        let mut passed_over = (0, Vec::new());
+        let (mut passed_over, again) = (PassedOver::default(), Arc::new(AtomicU64::new(0)));
         let images = match images {
-            Images::Known { items, .. } if !repeats_tars && items.iter().any(Item::is_shard) => {
+            Images::Known { items, passed } if !repeats_tars && items.iter().any(Item::is_shard) => {
+                passed_over = passed;
                 let items = Box::new(expand(items.into_iter(), job.selection.clone(), |_| false));
-                Images::Listed(job.without_clashes(items, &contents))
+                Images::Listed(job.without_clashes(items, &contents, again.clone()))
             }
-            Images::Known { mut items, others, empty } => {
-                passed_over = (others, empty);
-                job.check_names(&mut items, &contents)?;
-                Images::Known { items, others: 0, empty: Vec::new() }
+            Images::Known { mut items, passed } => {
+                passed_over = passed;
+                job.check_names(&mut items, &contents, &again)?;
+                Images::Known { items, passed: PassedOver::default() }
             }
             Images::Listed(items) if repeats_tars => Images::Listed(items),
             Images::Listed(items) => {
                 let items = Box::new(expand(items, job.selection.clone(), |_| false));
-                Images::Listed(job.without_clashes(items, &contents))
+                Images::Listed(job.without_clashes(items, &contents, again.clone()))
             }
         };
         let found = job.output.examine(&contents)?;
@@ -204,7 +217,7 @@ impl Looked {
         }
         let planned = planned(&job.output, &listing);
         job.output.check_room(&contents, found.as_deref(), &planned)?;
-        Ok(Prepared { job, opened, listing, passed_over, contents, found, overlap })
+        Ok(Prepared { job, opened, listing, passed_over, again, contents, found, overlap })
     }
 }
 

@@ -1,11 +1,11 @@
 //! A job of which everything that can be refused has been looked at.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::{Arc, atomic::AtomicU64};
 
 use super::{Job, error::JobError, facts::PictureFacts, listing::Listing, overlap::Overlap};
 use crate::{
     extractor::Opened,
-    input::{Item, Source},
+    input::{Item, PassedOver, Source},
     output::{Contents, Found, Plan, Planned, Typical, Upcoming, free_space, readable_size},
 };
 
@@ -16,8 +16,9 @@ pub struct Prepared {
     pub(super) job: Job,
     pub(super) opened: Arc<Opened>,
     pub(super) listing: Listing,
-    /// How many other files were passed over in directories, and the directories that hold no images.
-    pub(super) passed_over: (usize, Vec<PathBuf>),
+    pub(super) passed_over: PassedOver,
+    /// How many images were named again, so far.
+    pub(super) again: Arc<AtomicU64>,
     pub(super) contents: Contents,
     /// What is there of the output.
     pub(super) found: Option<Arc<Found>>,
@@ -49,14 +50,9 @@ impl Prepared {
         self.job.output.resumes()
     }
 
-    /// How many other files were passed over in directories.
-    pub fn others(&self) -> usize {
-        self.passed_over.0
-    }
-
-    /// The directories that hold no images.
-    pub fn empty(&self) -> &[PathBuf] {
-        &self.passed_over.1
+    /// What was met in directories and is none of the images.
+    pub fn passed_over(&self) -> &PassedOver {
+        &self.passed_over
     }
 
     /// What is stored of each image.

@@ -27,6 +27,7 @@ use crate::{
     output::{
         Array, Content, Contents, Image, InputFacts, Metadata, OutputError, Sink, TarEnd, Written, key,
     },
+    shard::NotRead,
 };
 
 /// Why a run is cut short.
@@ -80,7 +81,7 @@ pub(super) struct Recorder<'a> {
 /// What is told of.
 enum Told {
     Image { status: Status, warnings: Vec<String>, records: Vec<Record> },
-    Shard { path: String, passed_over: u64, is_empty: bool },
+    Shard { path: String, passed_over: u64, not_read: NotRead, is_followed: bool, is_empty: bool },
     Notice(String),
 }
 
@@ -137,8 +138,9 @@ impl<'a> Recorder<'a> {
                     self.tally.count(status, &records);
                     self.tell(Event::Image { status, warnings: &warnings, records: &records })?;
                 }
-                Told::Shard { path, passed_over, is_empty } => {
-                    self.tell(Event::Shard { path: &path, passed_over, is_empty })?;
+                Told::Shard { path, passed_over, not_read, is_followed, is_empty } => {
+                    let (path, not_read) = (&path, &not_read);
+                    self.tell(Event::Shard { path, passed_over, not_read, is_followed, is_empty })?;
                 }
                 Told::Notice(message) => {
                     let path = self.job.output.path().unwrap_or("".as_ref());
@@ -176,7 +178,9 @@ impl<'a> Recorder<'a> {
     }
 
     fn end_shard(&mut self, item: &Item) -> Result<(), Cut> {
-        let Source::ShardEnd { shard, passed_over, is_empty, damage, stat } = &item.source else {
+        let Source::ShardEnd { shard, passed_over, not_read, is_followed, is_empty, damage, stat } =
+            &item.source
+        else {
             return Ok(());
         };
         self.samples.clear();
@@ -198,6 +202,8 @@ impl<'a> Recorder<'a> {
         self.waiting.push_back(Told::Shard {
             path: item.source.to_string(),
             passed_over: *passed_over,
+            not_read: not_read.clone(),
+            is_followed: *is_followed,
             is_empty: *is_empty,
         });
         if !self.sink.has_uncommitted() {

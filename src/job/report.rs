@@ -8,7 +8,7 @@ use super::{
     facts::PictureFacts,
     failure::{Failure, Remedy},
 };
-use crate::input::Item;
+use crate::{input::Item, shard::NotRead};
 
 /// A step of a run.
 #[derive(Debug)]
@@ -24,9 +24,15 @@ pub enum Event<'a> {
         path: &'a str,
         /// The links, devices and sparse members in it, which were passed over.
         passed_over: u64,
+        /// The pictures in it of formats that are not read.
+        not_read: &'a NotRead,
+        /// Whether another tar stands behind it in the same file, which is not read.
+        is_followed: bool,
         /// Whether it is whole, and holds no image.
         is_empty: bool,
     },
+    /// So many images were named more than once, and are taken once.
+    Again(u64),
     /// Something of the output as a whole may surprise.
     Notice {
         /// The output.

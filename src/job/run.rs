@@ -5,7 +5,7 @@ use std::{
     io,
     ops::ControlFlow,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -71,7 +71,7 @@ impl Prepared {
         let image_bytes = self.contents.image_bytes();
         let prepare = self.preparation(over.clone());
         let passes = self.tars_that_are_done();
-        let Self { job, opened, listing, contents, .. } = self;
+        let Self { job, opened, listing, contents, again, .. } = self;
         let (items, complete): (Box<dyn Iterator<Item = Item> + Send>, _) = match listing {
             Listing::Known { left, complete, .. } => (Box::new(left.into_iter()), complete),
             Listing::Listed(images) => (images.into_iter(), Vec::new()),
@@ -101,7 +101,11 @@ impl Prepared {
         let is_whole = ran.is_ok() && !stop.is_asked();
         // What came to its end lasts, however the run does.
         let told = if is_whole { recorder.tell_complete(true) } else { Ok(()) };
-        let committed = told.and_then(|()| recorder.commit());
+        let committed =
+            told.and_then(|()| recorder.commit()).and_then(|()| match again.load(Ordering::Relaxed) {
+                0 => Ok(()),
+                count => recorder.tell(Event::Again(count)),
+            });
         match ran.and(committed) {
             Ok(()) => {
                 let tally = recorder.finish(is_whole)?;

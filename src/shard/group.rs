@@ -11,6 +11,7 @@ use tar::Entry;
 
 use super::{
     names::has_image_extension,
+    not_read::NotRead,
     sample::{Kept, Sample, Selection},
 };
 
@@ -84,6 +85,7 @@ impl Group {
         extension: String,
         entry: &mut Entry<'_, impl Read>,
         selection: &Selection,
+        not_read: &mut NotRead,
     ) -> io::Result<()> {
         if selection.keep.contains(&extension) {
             match read_member(entry, Vec::new())? {
@@ -100,6 +102,7 @@ impl Group {
             if !has_image_extension(&path) {
                 entry.by_ref().take(64).read_to_end(&mut start)?;
                 if !looks_like_image(&start) {
+                    not_read.note(&path, &start);
                     return Ok(());
                 }
             }

@@ -5,6 +5,7 @@
 
 mod group;
 mod names;
+mod not_read;
 mod reader;
 mod sample;
 mod unpacked;
@@ -12,6 +13,7 @@ mod writer;
 
 pub(crate) use group::{Found, Unusable};
 pub(crate) use names::{has_image_extension, inner_path, is_shard, stem};
+pub use not_read::NotRead;
 pub(crate) use reader::{End, is_tar, read};
 pub use sample::{Kept, Sample, Selection};
 pub(crate) use writer::{END, TarWriter, member_bytes, padded};

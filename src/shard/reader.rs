@@ -12,6 +12,7 @@ use tar::{Archive, EntryType, Header};
 use super::{
     group::{Found, Group},
     names::{inner_path, split},
+    not_read::NotRead,
     sample::Selection,
     unpacked::{GZIP, Unpacked},
     writer::padded,
@@ -25,6 +26,10 @@ pub(super) const LARGEST_EXTENSIONS: u64 = 4 << 20;
 pub(crate) struct End {
     /// Links, devices and sparse members.
     pub(crate) passed_over: u64,
+    /// Pictures that are not read.
+    pub(crate) not_read: NotRead,
+    /// Whether another tar follows, which is not read.
+    pub(crate) is_followed: bool,
     /// Whether it is whole, and none of its samples has an image.
     pub(crate) is_empty: bool,
     /// Where and how it is damaged.
@@ -96,7 +101,7 @@ pub(crate) fn read(
                             return Ok(ControlFlow::Break(()));
                         }
                     }
-                    group.take(path, extension, &mut entry, selection)?;
+                    group.take(path, extension, &mut entry, selection, &mut end.not_read)?;
                 }
             } else if !matches!(entry.header().entry_type(), EntryType::Directory | EntryType::XGlobalHeader)
             {
@@ -122,11 +127,32 @@ pub(crate) fn read(
         let _ = group.give(shard, selection, on); // nothing follows
     }
     if end.damage.is_none() {
-        let checked = archive.into_inner().inner.check();
+        let mut inner = archive.into_inner().inner;
+        let checked = is_followed(&mut inner).and_then(|is_followed| {
+            end.is_followed = is_followed;
+            inner.check()
+        });
         end.damage = checked.err().map(|error| format!("is damaged at byte {read}: {error}"));
     }
     end.is_empty = end.damage.is_none() && count == 0;
     end
+}
+
+/// Whether a tar stands behind the end of one and the zeros that pad it, as `cat` puts it there.
+fn is_followed(rest: &mut impl Read) -> io::Result<bool> {
+    /// More than any blocking factor pads a tar to.
+    const FARTHEST: u64 = 1 << 20;
+    let mut rest = rest.take(FARTHEST);
+    let mut block = [0; 512];
+    loop {
+        match rest.read_exact(&mut block) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            read => read?,
+        }
+        if block != [0; 512] {
+            return Ok(is_header(&block));
+        }
+    }
 }
 
 /// A reader that says how far it is, and goes no further than it may.
@@ -267,7 +293,7 @@ mod tests {
         builder.append_link(&mut header, "a.jpg", "/etc/passwd").expect("memory");
         let bytes = builder.into_inner().expect("memory");
         let (found, end) = samples(&bytes, &Selection::default());
-        assert_eq!((found.len(), end), (0, End { passed_over: 1, is_empty: true, damage: None }));
+        assert_eq!((found.len(), end), (0, End { passed_over: 1, is_empty: true, ..End::default() }));
     }
 
     #[test]

@@ -51,8 +51,7 @@ impl Dtype {
             Self::F16 => 65_520.0,
             Self::Bf16 => f32::from_bits(0x7f7f_8000),
         };
-        // What is no number is not less than anything.
-        values.iter().filter(|value| !(value.abs() < limit)).count()
+        values.iter().filter(|value| value.is_nan() || value.abs() >= limit).count()
     }
 
     /// Writes values in this type, little-endian.

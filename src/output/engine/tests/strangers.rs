@@ -195,9 +195,9 @@ fn what_is_removed_on_the_way_is_missed() {
         sink.commit().unwrap();
         let gone = root.join(removed);
         if gone.is_dir() {
-            fs::remove_dir_all(gone).unwrap()
+            fs::remove_dir_all(gone).unwrap();
         } else {
-            fs::remove_file(gone).unwrap()
+            fs::remove_file(gone).unwrap();
         }
         let ended = sink.finish(true).map_err(|error| error.to_string());
         assert!(
