@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
@@ -160,6 +160,132 @@ fn a_checkpoint_that_is_cut_short_in_between_is_an_error() {
     std::fs::File::options().write(true).open(&file).unwrap().set_len(1 << 12).unwrap();
     let message = tower.forward(&pixel_values).unwrap_err().to_string();
     assert!(message.starts_with(&file.display().to_string()), "{message}");
+}
+
+/// A copy of a checkpoint of one file, with other tensors.
+fn changed(kind: &str, change: impl FnOnce(&mut HashMap<String, Tensor>)) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let mut weights = None;
+    for file in
+        std::fs::read_dir(fixture("checkpoints").join(kind)).unwrap().map(|entry| entry.unwrap().path())
+    {
+        let copy = directory.path().join(file.file_name().unwrap());
+        std::fs::copy(&file, &copy).unwrap();
+        if copy.extension().is_some_and(|extension| extension == "safetensors") {
+            assert!(weights.replace(copy).is_none(), "{kind} is one file");
+        }
+    }
+    let weights = weights.unwrap();
+    let mut tensors = candle_core::safetensors::load(&weights, &Device::Cpu).unwrap();
+    change(&mut tensors);
+    candle_core::safetensors::save(&tensors, weights).unwrap();
+    directory
+}
+
+/// What wraps a model stands in its tensors' names alone.
+#[test]
+fn a_wrapped_model_is_the_model() {
+    for (kind, wrappers) in [
+        ("clip-model", &["module.", "_orig_mod.", "base_model.model.", "clip.", "module._orig_mod."][..]),
+        ("vision", &["module.", "clip."]),
+        ("siglip-vision", &["_orig_mod."]),
+        ("dinov2-classifier", &["base_model.model."]),
+        ("open-clip", &["module."]),
+        ("timm", &["_orig_mod."]),
+    ] {
+        let run = |model: &Model| {
+            let (config, weights) = (model.config().unwrap(), model.weights().unwrap());
+            let wanted = everything(&config, &weights);
+            let pixel_values = pixels(&golden(format!("towers/{kind}.safetensors")), PICTURES[0]);
+            let tower = model.tower(&wanted, Compute::default(), &Device::Cpu).unwrap();
+            let found = named(tower.outputs(&pixel_values, &wanted).unwrap());
+            let found: BTreeMap<_, _> =
+                found.into_iter().map(|(name, tensor)| (name, bytes(&tensor))).collect();
+            (weights.fingerprint().unwrap(), found)
+        };
+        let expected = run(&open(kind));
+        for wrapper in wrappers {
+            let wrapped = changed(kind, |tensors| {
+                *tensors =
+                    tensors.drain().map(|(name, tensor)| (format!("{wrapper}{name}"), tensor)).collect();
+            });
+            let model = Model::open(&ModelSpec::Local(wrapped.path().to_owned())).unwrap();
+            assert!(run(&model) == expected, "{kind} in {wrapper}");
+        }
+    }
+}
+
+/// A weight that is no number is told by its name, whichever pass reads it and in every type.
+#[test]
+fn a_weight_that_is_not_finite_is_an_error_that_names_it() {
+    for (kind, tensor, at, value) in [
+        ("vision", "embeddings.position_embedding.weight", 700, f32::NAN),
+        ("vision", "encoder.layers.2.self_attn.k_proj.bias", 35, f32::INFINITY),
+        ("vision", "encoder.layers.1.mlp.fc2.weight", 0, f32::NEG_INFINITY),
+        ("vision-f16", "encoder.layers.0.mlp.fc1.weight", 2699, f32::INFINITY),
+        ("vision-bf16", "vision_model.encoder.layers.1.layer_norm2.weight", 43, f32::NAN),
+        // One of three in a tensor, and one whose rows are columns.
+        ("open-clip", "visual.transformer.resblocks.1.attn.in_proj_weight", 1199, f32::NAN),
+        ("open-clip", "visual.proj", 27, f32::INFINITY),
+        ("timm", "pos_embed", 3, f32::NAN),
+    ] {
+        let broken = changed(kind, |tensors| {
+            let found = &tensors[tensor];
+            let mut values = flat(&found.to_dtype(DType::F32).unwrap());
+            values[at] = value;
+            let whole = Tensor::from_vec(values, found.shape(), &Device::Cpu).unwrap();
+            let whole = whole.to_dtype(found.dtype()).unwrap();
+            tensors.insert(tensor.to_owned(), whole);
+        });
+        let model = Model::open(&ModelSpec::Local(broken.path().to_owned())).unwrap();
+        let (config, weights) = (model.config().unwrap(), model.weights().unwrap());
+        let wanted = everything(&config, &weights);
+        let part = format!("tensor {tensor} holds values that are infinite or no number");
+        let loaded = model.tower(&wanted, Compute::default(), &Device::Cpu).unwrap_err().to_string();
+        assert!(loaded.contains(".safetensors: ") && loaded.contains(&part), "{loaded}");
+        let pixel_values = pixels(&golden(format!("towers/{kind}.safetensors")), PICTURES[0]);
+        let streamed = VisionTower::stream_for(&wanted, config, &weights, Compute::default())
+            .and_then(|tower| tower.outputs(&pixel_values, &wanted).map(drop))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(streamed, loaded);
+    }
+    // What no wanted tensor needs is not read.
+    let unread = changed("vision", |tensors| {
+        let nan = Tensor::full(f32::NAN, 36, &Device::Cpu).unwrap();
+        tensors.insert("post_layernorm.bias".into(), nan).unwrap();
+    });
+    let model = Model::open(&ModelSpec::Local(unread.path().to_owned())).unwrap();
+    assert!(model.tower(&Wanted::last_hidden_state(), Compute::default(), &Device::Cpu).is_ok());
+}
+
+/// Weights of an adapter are none of a model's, and a model that holds its adapter apart is not whole.
+#[test]
+fn an_adapter_is_told_from_a_model() {
+    let weight = "vision_model.encoder.layers.1.self_attn.q_proj.weight";
+    let inner = weight.strip_suffix("weight").unwrap();
+    for is_alone in [true, false] {
+        let adapter = changed("clip-model", |tensors| {
+            let found = tensors.remove(weight).unwrap();
+            if is_alone {
+                tensors.clear();
+            } else {
+                tensors.insert(format!("{inner}base_layer.weight"), found);
+            }
+            for part in ["A", "B"] {
+                let factor = Tensor::zeros((36, 36), DType::F32, &Device::Cpu).unwrap();
+                tensors.insert(format!("{inner}lora_{part}.weight"), factor);
+            }
+            let wrap = |(name, tensor)| (format!("base_model.model.{name}"), tensor);
+            *tensors = tensors.drain().map(wrap).collect();
+        });
+        let model = Model::open(&ModelSpec::Local(adapter.path().to_owned())).unwrap();
+        let wanted = Wanted::last_hidden_state();
+        let message = model.tower(&wanted, Compute::default(), &Device::Cpu).unwrap_err().to_string();
+        let missing = if is_alone { "vision_model.embeddings.class_embedding" } else { weight };
+        assert!(message.contains(&format!("tensor base_model.model.{missing} is missing")), "{message}");
+        assert!(message.contains("merge_and_unload()"), "{message}");
+    }
 }
 
 /// Position embeddings stretched to other sizes of image, larger, smaller and not square.

@@ -69,7 +69,7 @@ pub enum ModelError {
     /// A checkpoint none of whose names is a vision tower's.
     #[error(
         "{}: none of its tensors is a vision tower's, such as {tensor}; their names begin with {names:?}\n\
-         hint: save the model itself: it is the `module` of a DataParallel, and what merge_and_unload() of PEFT gives",
+         hint: save the model itself, as its save_pretrained does, without what it is wrapped in",
         path.display()
     )]
     NoTower {
@@ -79,6 +79,32 @@ pub enum ModelError {
         tensor: String,
         /// What all names begin with, or the first of them.
         names: String,
+    },
+    /// Changes to a model's weights, by one of PEFT's methods, in place of the weights.
+    #[error(
+        "{}: tensor {tensor} is missing; it holds changes to weights that are elsewhere, such as {change}, as an adapter does\n\
+         hint: save what merge_and_unload() of PEFT gives: the model with the adapter in it",
+        path.display()
+    )]
+    Adapter {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The full name of a tensor that the tower needs.
+        tensor: String,
+        /// The name of a change.
+        change: String,
+    },
+    /// A weight with which every feature would be no number.
+    #[error(
+        "{}: tensor {tensor} holds values that are infinite or no number, and so would every feature\n\
+         hint: download it or save it again; float16 makes infinities of values above 65504, which bfloat16 and float32 hold",
+        path.display()
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's full name in the file.
+        tensor: String,
     },
     /// A tensor whose shape is not what the config says.
     #[error("{}: tensor {tensor} has shape {found:?}, expected {expected:?} by the config", path.display())]

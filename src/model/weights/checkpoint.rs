@@ -41,6 +41,8 @@ pub struct Checkpoint {
     tower: Option<(PathBuf, Names)>,
     /// Where none of the names is the tower's, how they begin.
     strange: Option<String>,
+    /// The first name of a change to a weight, of a checkpoint that has such: an adapter, or a model that was not merged with its own.
+    change: Option<String>,
 }
 
 impl Checkpoint {
@@ -59,6 +61,7 @@ impl Checkpoint {
             names,
             tower: None,
             strange: None,
+            change: None,
         };
         let mut tensors = BTreeMap::new();
         if path.extension().is_some_and(|extension| extension == "json") {
@@ -70,9 +73,11 @@ impl Checkpoint {
                 checkpoint.add_file(shard, &mut tensors)?;
             }
             checkpoint.strange = common_beginning(map.keys());
+            checkpoint.change = map.keys().find(|name| is_change(name)).map(|name| excerpt(name));
         } else {
             checkpoint.add_file(path.to_owned(), &mut tensors)?;
             checkpoint.strange = common_beginning(tensors.keys());
+            checkpoint.change = tensors.keys().find(|name| is_change(name)).map(|name| excerpt(name));
         }
         checkpoint.names = Names::of(tensors.keys(), scope);
         for (name, stored) in tensors {
@@ -108,11 +113,12 @@ impl Checkpoint {
         }
         self.files.extend(other.files);
         self.tower = Some((other.path, other.names));
-        self.strange = other.strange;
+        (self.strange, self.change) = (other.strange, other.change);
         Ok(self)
     }
 
-    fn has_tower(&self) -> bool {
+    /// Whether any of its tensors is a vision tower's.
+    pub(in crate::model) fn has_tower(&self) -> bool {
         self.tensors.keys().any(|name| is_of_the_tower(name))
     }
 
@@ -156,8 +162,9 @@ impl Checkpoint {
             let expected = form.in_file(expected);
             let Some(Part { stored, .. }) = entry.and_then(|entry| entry.part(form)) else {
                 let path = path.to_owned();
-                return Err(match &self.strange {
-                    Some(names) if is_of_the_tower(name) => {
+                return Err(match (&self.change, &self.strange) {
+                    (Some(change), _) => ModelError::Adapter { path, tensor, change: change.clone() },
+                    (None, Some(names)) if is_of_the_tower(name) => {
                         ModelError::NoTower { path, tensor, names: names.clone() }
                     }
                     _ => ModelError::MissingTensor { path, tensor, expected },
@@ -199,16 +206,22 @@ impl Checkpoint {
         if part.stored.dtype == Dtype::F32 {
             self.read_part(part, start, bytemuck::cast_slice_mut(into))?;
             into.iter_mut().for_each(|value| *value = f32::from_bits(u32::from_le(value.to_bits())));
+        } else {
+            let mut bits = vec![0u16; into.len()];
+            self.read_part(part, start, bytemuck::cast_slice_mut(&mut bits))?;
+            bits.iter_mut().for_each(|bits| *bits = u16::from_le(*bits));
+            match part.stored.dtype {
+                Dtype::BF16 => bytemuck::cast_slice::<u16, bf16>(&bits).convert_to_f32_slice(into),
+                _ => bytemuck::cast_slice::<u16, f16>(&bits).convert_to_f32_slice(into),
+            }
+        }
+        if all_finite(into) {
             return Ok(());
         }
-        let mut bits = vec![0u16; into.len()];
-        self.read_part(part, start, bytemuck::cast_slice_mut(&mut bits))?;
-        bits.iter_mut().for_each(|bits| *bits = u16::from_le(*bits));
-        match part.stored.dtype {
-            Dtype::BF16 => bytemuck::cast_slice::<u16, bf16>(&bits).convert_to_f32_slice(into),
-            _ => bytemuck::cast_slice::<u16, f16>(&bits).convert_to_f32_slice(into),
-        }
-        Ok(())
+        Err(ModelError::NotFinite {
+            path: self.files[part.stored.file].0.clone(),
+            tensor: part.stored.name.clone(),
+        })
     }
 
     /// Reads raw bytes of a tensor, from `start` within it.
@@ -275,6 +288,14 @@ impl Checkpoint {
     }
 }
 
+/// Whether none of the values is infinite or no number. It has no branch and no early end, so that it is as fast as the values come
+/// from the cache that they were just written to.
+fn all_finite(values: &[f32]) -> bool {
+    // Only where all bits of the exponent are set does one more carry into the sign's.
+    let carries = |value: &f32| (value.to_bits() & 0x7fff_ffff).wrapping_add(0x0080_0000);
+    values.iter().fold(0, |carried, value| carried | carries(value)) >> 31 == 0
+}
+
 fn no_shard(index: &Path, shard: &Path) -> ModelError {
     let name = shard.file_name().unwrap_or_default().to_string_lossy();
     ModelError::NotACheckpoint {
@@ -282,6 +303,11 @@ fn no_shard(index: &Path, shard: &Path) -> ModelError {
         reason: format!("says that tensors are in {name}, which is not there"),
         hint: "put it beside the index, where all of its shards belong".into(),
     }
+}
+
+/// Whether a tensor is one by which PEFT changes a weight, or a weight that it changes.
+fn is_change(name: &str) -> bool {
+    name.contains(".lora_") || name.contains(".base_layer.")
 }
 
 /// The modules that all names begin with, or the first name where there are none; nothing where there are no names.
@@ -295,4 +321,26 @@ fn common_beginning<'a>(mut names: impl Iterator<Item = &'a String>) -> Option<S
         }
     }
     Some(excerpt(if shared.is_empty() { first } else { shared }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_finite_is_found_wherever_it_stands() {
+        let finite = [0.0, -0.0, 1.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE, -1e-45, 1e-45];
+        assert!(all_finite(&finite) && all_finite(&[]));
+        let quiet = f32::from_bits(0xffc0_0001);
+        let loud = f32::from_bits(0x7f80_0001);
+        for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, quiet, loud] {
+            for len in [1, 2, 7, 33, 100] {
+                for at in 0..len {
+                    let mut values: Vec<f32> = finite.iter().copied().cycle().take(len).collect();
+                    values[at] = wrong;
+                    assert!(!all_finite(&values), "{wrong} at {at} of {len}");
+                }
+            }
+        }
+    }
 }

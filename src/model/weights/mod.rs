@@ -13,6 +13,7 @@ mod shards;
 mod source;
 mod spelling;
 mod streamed;
+mod wrapper;
 
 use std::sync::Arc;
 

@@ -1,6 +1,9 @@
 //! What a checkpoint calls its tensors, and what they are called here: as in a full CLIPModel.
 
-use super::spelling::{Form, Spelling};
+use super::{
+    spelling::{Form, Spelling},
+    wrapper::wrapper,
+};
 
 /// The weight of the projection to `image_embeds`, which stands beside the tower.
 pub(in crate::model) const PROJECTION: &str = "visual_projection.weight";
@@ -14,6 +17,12 @@ const TOWERS: [&str; 5] = ["vision_model", "vision_tower", "image_tower", "dinov
 
 /// The module that every tower begins with; a language model has none of this name at its root.
 const FIRST: &str = "embeddings.";
+
+/// What stands before the index of a block of CLIP's and SigLIP's towers.
+const LAYERS: &str = "encoder.layers.";
+
+/// The same where transformers 5 saves a whole AltCLIP. An AltCLIP that transformers 4 saved has the other.
+const ALTCLIPS_LAYERS: &str = "encoder.layer.";
 
 /// Modules between a vision tower and a language model.
 const PROJECTORS: [&str; 2] = ["multi_modal_projector", "mm_projector"];
@@ -33,24 +42,46 @@ pub enum Scope {
 
 /// How a checkpoint spells names.
 #[derive(Clone, Debug)]
-pub(super) enum Names {
-    /// As transformers does.
+pub(super) struct Names {
+    /// What stands before all names of the model.
+    wrapper: String,
+    library: Library,
+}
+
+/// Whose names a checkpoint has.
+#[derive(Clone, Debug)]
+enum Library {
     Transformers(Modules),
-    /// As another library does.
     Other(&'static Spelling),
+}
+
+impl Library {
+    fn of<'a>(names: impl Iterator<Item = &'a str> + Clone, scope: Scope) -> Self {
+        Spelling::of(names.clone()).map_or_else(|| Self::Transformers(Modules::of(names, scope)), Self::Other)
+    }
+
+    fn has_tower(&self) -> bool {
+        matches!(self, Self::Other(_) | Self::Transformers(Modules { tower: Some(_), .. }))
+    }
 }
 
 impl Names {
     /// The spelling of a checkpoint with these names.
     pub(super) fn of<'a>(names: impl Iterator<Item = &'a String> + Clone, scope: Scope) -> Self {
-        Spelling::of(names.clone()).map_or_else(|| Self::Transformers(Modules::of(names, scope)), Self::Other)
+        let of = |wrapper: &str| {
+            let inner = names.clone().filter_map(|name| name.strip_prefix(wrapper));
+            Library::of(inner.collect::<Vec<_>>().into_iter(), scope)
+        };
+        let wrapper = wrapper(names.clone(), |wrapper| of(wrapper).has_tower());
+        Self { wrapper: wrapper.to_owned(), library: of(wrapper) }
     }
 
     /// The tensors here that lie in the files' of this name; none if it is not in the scope.
     pub(super) fn in_tower(&self, name: &str) -> Vec<(String, Form)> {
-        match self {
-            Self::Other(spelling) => spelling.in_tower(name),
-            Self::Transformers(modules) => {
+        let Some(name) = name.strip_prefix(&self.wrapper) else { return Vec::new() };
+        match &self.library {
+            Library::Other(spelling) => spelling.in_tower(name),
+            Library::Transformers(modules) => {
                 modules.canonical(name).map(|name| (name, Form::Whole)).into_iter().collect()
             }
         }
@@ -58,11 +89,14 @@ impl Names {
 
     /// The files' tensors in which the one of this name here lies.
     pub(super) fn in_files(&self, name: &str) -> Vec<(String, Form)> {
-        let found = match self {
-            Self::Other(spelling) => spelling.in_files(name),
-            Self::Transformers(modules) => vec![(modules.spell(name), Form::Whole)],
+        let mut found = match &self.library {
+            Library::Other(spelling) => spelling.in_files(name),
+            Library::Transformers(modules) => vec![(modules.spell(name), Form::Whole)],
         };
-        if found.is_empty() { vec![(name.to_owned(), Form::Whole)] } else { found }
+        if found.is_empty() {
+            found = vec![(name.to_owned(), Form::Whole)];
+        }
+        found.into_iter().map(|(name, form)| (format!("{}{name}", self.wrapper), form)).collect()
     }
 }
 
@@ -71,21 +105,27 @@ impl Names {
 pub(super) struct Modules {
     /// What a checkpoint has in the place of [`VISION`]; empty for a class that is only the tower, none where there is no tower.
     tower: Option<String>,
+    /// What it has in the place of [`LAYERS`].
+    layers: &'static str,
     /// What stands before the projector's name.
     base: String,
     scope: Scope,
 }
 
 impl Modules {
-    fn of<'a>(names: impl Iterator<Item = &'a String>, scope: Scope) -> Self {
+    fn of<'a>(names: impl Iterator<Item = &'a str> + Clone, scope: Scope) -> Self {
         let (mut tower, mut base, mut is_tower) = (None, None, false);
-        for name in names {
+        for name in names.clone() {
             tower = tower.or_else(|| tower_prefix(name));
             base = base.or_else(|| projector_base(name));
             is_tower |= name.starts_with(FIRST);
         }
         let tower = tower.or(is_tower.then_some(""));
-        Self { tower: tower.map(str::to_owned), base: base.unwrap_or_default().to_owned(), scope }
+        let is_altclips = tower
+            .is_some_and(|tower| names.filter_map(|name| name.strip_prefix(tower)).any(is_block_of_altclips));
+        let layers = if is_altclips { ALTCLIPS_LAYERS } else { LAYERS };
+        let [tower, base] = [tower, base].map(|module| module.map(str::to_owned));
+        Self { tower, layers, base: base.unwrap_or_default(), scope }
     }
 
     /// What a tensor of the checkpoint is called here; none if it is not in the scope.
@@ -96,17 +136,32 @@ impl Modules {
         if let Some(base) = projector_base(name) {
             return (self.scope == Scope::Projector).then(|| name[base.len()..].to_owned());
         }
-        name.strip_prefix(self.tower.as_ref()?).map(|name| format!("{VISION}{name}"))
+        let name = name.strip_prefix(self.tower.as_ref()?)?;
+        Some(match name.strip_prefix(self.layers) {
+            Some(block) => format!("{VISION}{LAYERS}{block}"),
+            None => format!("{VISION}{name}"),
+        })
     }
 
     /// What the checkpoint calls a tensor that is called `name` here.
     fn spell(&self, name: &str) -> String {
+        let tower = self.tower.as_deref().unwrap_or_default();
         match name.strip_prefix(VISION) {
-            Some(name) => format!("{}{name}", self.tower.as_deref().unwrap_or_default()),
+            Some(name) => match name.strip_prefix(LAYERS) {
+                Some(block) => format!("{tower}{}{block}", self.layers),
+                None => format!("{tower}{name}"),
+            },
             None if projector_base(name).is_some() => format!("{}{name}", self.base),
             None => name.to_owned(),
         }
     }
+}
+
+/// Whether a tower's tensor is a block's of CLIP's, as AltCLIP's class spells it; DINOv2's have names of their own behind the same
+/// beginning.
+fn is_block_of_altclips(name: &str) -> bool {
+    let block = name.strip_prefix(ALTCLIPS_LAYERS).and_then(|block| block.split_once('.'));
+    block.is_some_and(|(_, leaf)| leaf.starts_with("self_attn."))
 }
 
 /// Whether a tensor of this name, as it is called here, is part of a vision tower.
@@ -143,8 +198,7 @@ mod tests {
     use super::*;
 
     fn names(list: &[&str]) -> Modules {
-        let list: Vec<String> = list.iter().map(|&name| name.to_owned()).collect();
-        Modules::of(list.iter(), Scope::Projector)
+        Modules::of(list.iter().copied(), Scope::Projector)
     }
 
     #[test]
@@ -185,5 +239,57 @@ mod tests {
         let tower = Modules { scope: Scope::Tower, ..all };
         assert_eq!(tower.canonical(list[1]), None);
         assert_eq!(tower.canonical(PROJECTION).as_deref(), Some(PROJECTION));
+    }
+
+    #[test]
+    fn what_a_model_is_wrapped_in_is_told_from_what_is_its_own() {
+        let of = |list: &[&str]| {
+            let list: Vec<String> = list.iter().map(|&name| name.to_owned()).collect();
+            Names::of(list.iter(), Scope::Tower)
+        };
+        for wrapper in ["", "module.", "_orig_mod.", "clip.", "base_model.model.", "module._orig_mod.clip."] {
+            for (inner, here) in [
+                ("vision_model.embeddings.a", "vision_model.embeddings.a"),
+                ("embeddings.a", "vision_model.embeddings.a"),
+                ("model.vision_tower.vision_model.embeddings.a", "vision_model.embeddings.a"),
+                ("visual.conv1.weight", "vision_model.embeddings.patch_embedding.weight"),
+                ("visual_projection.weight", "visual_projection.weight"),
+            ] {
+                let name = format!("{wrapper}{inner}");
+                let tower = format!("{wrapper}vision_model.post_layernorm.bias");
+                // A module beside the wrapped one is none of the model's.
+                let beside = "decoder.layers.0.self_attn.q_proj.weight";
+                let mut list = vec![beside, &name];
+                if inner == PROJECTION {
+                    list.push(&tower);
+                }
+                let names = of(&list);
+                assert_eq!(names.in_tower(&name), [(here.to_owned(), Form::Whole)], "{name}");
+                assert_eq!(names.in_files(here), [(name.clone(), Form::Whole)], "{name}");
+                let is_alone = wrapper.is_empty() && inner.starts_with("embeddings");
+                assert_eq!(names.in_tower(beside).is_empty(), !is_alone, "{name}");
+            }
+        }
+        // Which of two towers is meant is not guessed, and one that is not wrapped comes first.
+        let two = ["clip.vision_model.embeddings.a", "module.vision_model.embeddings.a"];
+        assert!(of(&two).in_tower(two[0]).is_empty());
+        let three = of(&["clip.vision_model.embeddings.a", "vision_model.embeddings.a"]);
+        assert_eq!(three.in_tower("vision_model.embeddings.a").len(), 1);
+        assert!(three.in_tower("clip.vision_model.embeddings.a").is_empty());
+    }
+
+    #[test]
+    fn altclips_blocks_are_clips_under_another_name() {
+        let text = "text_model.roberta.encoder.layer.0.attention.self.query.weight";
+        let saved = "vision_model.encoder.layer.1.self_attn.q_proj.weight";
+        let here = "vision_model.encoder.layers.1.self_attn.q_proj.weight";
+        let altclip = names(&[text, saved]);
+        assert_eq!(altclip.canonical(saved).as_deref(), Some(here));
+        assert_eq!(altclip.spell(here), saved);
+        // As transformers 4 saved it, and DINOv2's, which keep theirs.
+        assert_eq!(names(&[text, here]).spell(here), here);
+        let dinov2 = "encoder.layer.0.attention.attention.query.weight";
+        let names = names(&["embeddings.cls_token", dinov2]);
+        assert_eq!(names.canonical(dinov2), Some(format!("vision_model.{dinov2}")));
     }
 }

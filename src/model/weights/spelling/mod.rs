@@ -28,7 +28,7 @@ type Rule = (&'static str, &'static str, Form);
 
 impl Spelling {
     /// The library's whose names these are; none if it is transformers.
-    pub(super) fn of<'a>(names: impl Iterator<Item = &'a String>) -> Option<&'static Self> {
+    pub(super) fn of<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'static Self> {
         let all = [&timm::IN_OPEN_CLIP, &open_clip::SPELLING, &timm::IN_TRANSFORMERS, &timm::SPELLING];
         let mut found: Option<usize> = None;
         for name in names {
@@ -82,8 +82,7 @@ mod tests {
     use super::*;
 
     fn of(names: &[&str]) -> Option<&'static Spelling> {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        Spelling::of(names.iter())
+        Spelling::of(names.iter().copied())
     }
 
     #[test]
