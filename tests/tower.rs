@@ -116,6 +116,24 @@ fn every_stage_of_every_kind_of_checkpoint_is_the_references() {
     }
 }
 
+/// CLIP's kin have image processors of their own names, of which CLIPSeg's has its own size too.
+#[test]
+fn pixels_of_clips_kin_are_those_of_their_own_processors() {
+    let kin = ["metaclip-2", "chinese-clip", "altclip", "clipseg"];
+    for kind in kin.into_iter().flat_map(|kin| [kin.to_owned(), format!("{kin}-vision")]) {
+        let processor = open(&kind).processor().unwrap();
+        let expected = golden(format!("towers/{kind}.safetensors"));
+        for picture in PICTURES {
+            let file = std::fs::read(fixture("images").join(picture)).unwrap();
+            let values = processor.process(&decode(&file, &DecodeOptions::default()).unwrap().rgb).unwrap();
+            let expected = &expected[&format!("{picture}/pixel_values")];
+            assert_eq!(expected.shape, [1, 3, values.height(), values.width()], "{kind}");
+            let found: Vec<f64> = values.as_slice().iter().map(|&value| value.into()).collect();
+            assert_eq!(found, expected.values, "{kind}: {picture}");
+        }
+    }
+}
+
 /// A tower whose layers stay in their files gives the bytes of a loaded one, in each of its forward passes.
 #[test]
 fn a_streamed_tower_is_the_loaded_one() {

@@ -15,6 +15,18 @@ use crate::kernels::Activation;
 pub enum Family {
     /// OpenAI's CLIP and its many descendants.
     Clip,
+    /// MetaCLIP 2, whose tower is CLIP's, as those of the next three are.
+    #[serde(rename = "metaclip_2")]
+    MetaClip2,
+    /// Chinese-CLIP.
+    #[serde(rename = "chinese_clip")]
+    ChineseClip,
+    /// AltCLIP.
+    #[serde(rename = "altclip")]
+    AltClip,
+    /// CLIPSeg, which stretches its position embeddings unasked.
+    #[serde(rename = "clipseg")]
+    ClipSeg,
     /// SigLIP, and SigLIP 2 of a fixed resolution, whose checkpoints are SigLIP's.
     Siglip,
     /// SigLIP 2 of variable resolution: pictures of their own shape.
@@ -34,6 +46,10 @@ impl Family {
     pub fn name(self) -> &'static str {
         match self {
             Self::Clip => "CLIP",
+            Self::MetaClip2 => "MetaCLIP 2",
+            Self::ChineseClip => "Chinese-CLIP",
+            Self::AltClip => "AltCLIP",
+            Self::ClipSeg => "CLIPSeg",
             Self::Siglip => "SigLIP",
             Self::Siglip2 => "SigLIP 2 NaFlex",
             Self::Dinov2 => "DINOv2",
@@ -41,6 +57,11 @@ impl Family {
             Self::Dinov3 => "DINOv3",
             Self::Timm => "timm ViT",
         }
+    }
+
+    /// Whether the tower is CLIP's, whatever the rest of the model.
+    pub(super) fn has_clips_tower(self) -> bool {
+        matches!(self, Self::Clip | Self::MetaClip2 | Self::ChineseClip | Self::AltClip | Self::ClipSeg)
     }
 }
 
@@ -64,7 +85,7 @@ pub struct VisionConfig {
     /// Edge of the square image that the position embeddings were made for, in pixels.
     pub image_size: usize,
     /// Whether images of other sizes are taken, the position embeddings interpolated: transformers'
-    /// `interpolate_pos_encoding`, which DINOv2, DINOv3 and SigLIP 2 NaFlex always have.
+    /// `interpolate_pos_encoding`, which CLIPSeg, DINOv2, DINOv3 and SigLIP 2 NaFlex always have.
     pub interpolate_pos_encoding: bool,
     /// Base of the rotary position embedding's periods; none where position embeddings are learned.
     pub rope_theta: Option<f64>,
@@ -155,7 +176,7 @@ impl VisionConfig {
 
     /// What the family's transformers class does.
     fn class_traits(&self) -> Traits {
-        let is_clip = self.family == Family::Clip;
+        let is_clip = self.family.has_clips_tower();
         Traits {
             pre_norm: is_clip,
             layer_scale: matches!(self.family, Family::Dinov2 | Family::Dinov2WithRegisters | Family::Dinov3),
@@ -190,7 +211,13 @@ impl VisionConfig {
     /// The name of the layer norm after the last block.
     pub fn final_norm(&self) -> &'static str {
         match self.family {
-            Family::Clip | Family::Siglip | Family::Siglip2 => "post_layernorm",
+            Family::Clip
+            | Family::MetaClip2
+            | Family::ChineseClip
+            | Family::AltClip
+            | Family::ClipSeg
+            | Family::Siglip
+            | Family::Siglip2 => "post_layernorm",
             Family::Dinov2 | Family::Dinov2WithRegisters => "layernorm",
             Family::Dinov3 => "norm",
             Family::Timm if self.traits().final_norm == FinalNorm::Pooled => "fc_norm",

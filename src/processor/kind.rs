@@ -16,6 +16,8 @@ pub enum ProcessorKind {
     Siglip,
     /// `Siglip2ImageProcessor`, of NaFlex: the picture's own shape, in at most so many patches.
     Siglip2,
+    /// `ViTImageProcessor`, which CLIPSeg's checkpoints name: straight to the square, bilinearly, no crop.
+    Vit,
     /// `BitImageProcessor`, which DINOv2's checkpoints name. Its defaults are CLIP's.
     Bit,
     /// `LlavaImageProcessor`: CLIP's, which can centre a picture on a square first.
@@ -37,8 +39,12 @@ impl ProcessorKind {
     /// The class of a name, whatever its backend.
     pub(super) fn named(name: &str) -> Option<Self> {
         match name.strip_suffix("Fast").or_else(|| name.strip_suffix("Pil")).unwrap_or(name) {
-            // Video-LLaVA's is an older CLIP's, with the same arithmetic.
-            "CLIPImageProcessor" | "CLIPFeatureExtractor" | "VideoLlavaImageProcessor" => Some(Self::Clip),
+            "CLIPImageProcessor" | "CLIPFeatureExtractor" => Some(Self::Clip),
+            // A copy of CLIP's, and an older CLIP's with the same arithmetic.
+            "ChineseCLIPImageProcessor" | "ChineseCLIPFeatureExtractor" | "VideoLlavaImageProcessor" => {
+                Some(Self::Clip)
+            }
+            "ViTImageProcessor" | "ViTFeatureExtractor" => Some(Self::Vit),
             "SiglipImageProcessor" => Some(Self::Siglip),
             "Siglip2ImageProcessor" => Some(Self::Siglip2),
             "BitImageProcessor" => Some(Self::Bit),
@@ -54,7 +60,7 @@ impl ProcessorKind {
 
     /// Whether a size that is one number is a square's, where the config does not say.
     pub(super) fn defaults_to_square(self) -> bool {
-        matches!(self, Self::Dinov3 | Self::Gemma3 | Self::GotOcr2)
+        matches!(self, Self::Vit | Self::Dinov3 | Self::Gemma3 | Self::GotOcr2)
     }
 
     /// Whether it crops where the config says so.
@@ -91,7 +97,7 @@ impl ProcessorKind {
             Self::Siglip => ProcessorConfig::siglip(224),
             Self::Siglip2 => ProcessorConfig::siglip2(16),
             Self::Dinov3 => ProcessorConfig::dinov3(224),
-            Self::Gemma3 => ProcessorConfig { resample: Filter::Bilinear, ..ProcessorConfig::siglip(224) },
+            Self::Vit | Self::Gemma3 => ProcessorConfig::vit(224),
         }
     }
 }
@@ -105,6 +111,11 @@ impl ProcessorConfig {
             normalize: Some(Normalize { mean: [0.5; 3], std: [0.5; 3] }),
             ..Self::clip(image_size)
         }
+    }
+
+    /// `ViTImageProcessor`'s: SigLIP's with a bilinear filter.
+    pub fn vit(image_size: u32) -> Self {
+        Self { resample: Filter::Bilinear, ..Self::siglip(image_size) }
     }
 
     /// SigLIP 2 NaFlex's: bilinear to the picture's own shape in at most 256 patches, 1/255, mean and deviation one half.
@@ -163,6 +174,19 @@ mod tests {
         let dinov3 = ProcessorConfig { backend: Backend::Pil, ..ProcessorConfig::dinov3(224) };
         assert_eq!(parse(text), dinov3);
         assert_eq!(parse(r#"{"image_processor_type": "DINOv3ViTImageProcessor", "size": 224}"#), dinov3);
+    }
+
+    #[test]
+    fn classes_of_clips_kin_are_clips_and_vits() {
+        let parse = |text: &str| ProcessorConfig::from_json(text).expect(text);
+        for field in ["image_processor_type", "feature_extractor_type"] {
+            let class = if field.starts_with("image") { "ImageProcessor" } else { "FeatureExtractor" };
+            let chinese = format!(r#"{{"{field}": "ChineseCLIP{class}"}}"#);
+            assert_eq!(parse(&chinese), ProcessorConfig::clip(224));
+            // As CLIPSeg's has it: a number is a square's edge.
+            let vit = format!(r#"{{"{field}": "ViT{class}", "size": 352}}"#);
+            assert_eq!(parse(&vit), ProcessorConfig::vit(352));
+        }
     }
 
     #[test]

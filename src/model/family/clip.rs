@@ -65,7 +65,17 @@ impl Default for Fields {
 }
 
 /// Reads the config of a CLIPModel, in which `tower` are the fields of its tower.
-pub(super) fn whole(root: &Value, mut tower: Value) -> std::result::Result<VisionConfig, String> {
+pub(super) fn whole(root: &Value, tower: Value) -> std::result::Result<VisionConfig, String> {
+    const DEFAULT_WIDTH: usize = 512;
+    config(projecting(root, tower, DEFAULT_WIDTH)?)
+}
+
+/// The fields of a tower with the width of the projection that the whole model in `root` has; `default_width` where it says none.
+pub(super) fn projecting(
+    root: &Value,
+    mut tower: Value,
+    default_width: usize,
+) -> std::result::Result<Value, String> {
     const WIDTH: &str = "projection_dim";
     if let Some(older) = root.get("vision_config_dict").filter(|older| older.is_object()) {
         // CLIPConfig takes the older spelling, what it is silent on by default, and CLIPVisionConfig the newer one.
@@ -82,10 +92,10 @@ pub(super) fn whole(root: &Value, mut tower: Value) -> std::result::Result<Visio
     }
     // The projection is as wide as the outer config says, or by default, whatever the tower's says.
     if let Some(tower) = tower.as_object_mut() {
-        tower.remove(WIDTH);
-        tower.extend(root.get(WIDTH).map(|width| (WIDTH.to_owned(), width.clone())));
+        let width = root.get(WIDTH).cloned().unwrap_or_else(|| default_width.into());
+        tower.insert(WIDTH.to_owned(), width);
     }
-    config(tower)
+    Ok(tower)
 }
 
 pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String> {

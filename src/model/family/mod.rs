@@ -4,6 +4,7 @@
 //! and shape their tensors, and what its tokens are made of.
 
 mod clip;
+mod clips_kin;
 mod dinov2;
 mod dinov3;
 mod fields;
@@ -30,7 +31,9 @@ impl Family {
     /// The image processor's class.
     pub(crate) fn processor_kind(self) -> ProcessorKind {
         match self {
-            Self::Clip => ProcessorKind::Clip,
+            // Chinese-CLIP's has a name of its own and CLIP's arithmetic.
+            Self::Clip | Self::MetaClip2 | Self::ChineseClip | Self::AltClip => ProcessorKind::Clip,
+            Self::ClipSeg => ProcessorKind::Vit,
             Self::Siglip => ProcessorKind::Siglip,
             Self::Siglip2 => ProcessorKind::Siglip2,
             Self::Dinov2 | Self::Dinov2WithRegisters | Self::Timm => ProcessorKind::Bit,
@@ -42,7 +45,10 @@ impl Family {
     pub(crate) fn processor(config: &VisionConfig) -> ProcessorConfig {
         let image_size = config.image_size as u32;
         match config.family {
-            Self::Clip => ProcessorConfig::clip(image_size),
+            Self::Clip | Self::MetaClip2 | Self::ChineseClip | Self::AltClip => {
+                ProcessorConfig::clip(image_size)
+            }
+            Self::ClipSeg => ProcessorConfig::vit(image_size),
             Self::Siglip => ProcessorConfig::siglip(image_size),
             Self::Siglip2 => ProcessorConfig::siglip2(config.patch_size as u32),
             // Made for larger images than its processor gives it.
@@ -57,7 +63,10 @@ impl Family {
     pub(crate) fn block_names(config: &VisionConfig, source: &Source) -> BlockNames {
         match (config.family, config.mlp) {
             (Self::Clip | Self::Siglip | Self::Timm, _) if config.traits().layer_scale => clip::SCALED_BLOCK,
-            (Self::Clip | Self::Siglip | Self::Siglip2 | Self::Timm, _) => clip::BLOCK,
+            (Self::Clip | Self::MetaClip2 | Self::ChineseClip | Self::AltClip | Self::ClipSeg, _) => {
+                clip::BLOCK
+            }
+            (Self::Siglip | Self::Siglip2 | Self::Timm, _) => clip::BLOCK,
             (Self::Dinov2 | Self::Dinov2WithRegisters, Mlp::Gated(_)) => dinov2::GATED_BLOCK,
             (Self::Dinov2 | Self::Dinov2WithRegisters, Mlp::Plain(_)) => dinov2::BLOCK,
             (Self::Dinov3, _) => dinov3::block_names(config, source),
@@ -67,7 +76,9 @@ impl Family {
     /// Reads the input layer.
     pub(crate) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embeddings> {
         match config.family {
-            Self::Clip => clip::embeddings(config, source),
+            Self::Clip | Self::MetaClip2 | Self::ChineseClip | Self::AltClip | Self::ClipSeg => {
+                clip::embeddings(config, source)
+            }
             Self::Siglip => siglip::embeddings(config, source),
             Self::Siglip2 => siglip2::embeddings(config, source),
             Self::Dinov2 | Self::Dinov2WithRegisters => dinov2::embeddings(config, source),

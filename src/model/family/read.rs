@@ -5,7 +5,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    clip, dinov2, dinov3,
+    clip,
+    clips_kin::{self, Kin},
+    dinov2, dinov3,
     fields::{text, wrong},
     language::{self, LanguageModel},
     open_clip,
@@ -71,9 +73,11 @@ fn config(mut root: Value) -> Result<VisionConfig, String> {
         Some("dinov3_vit") => dinov3::config(root),
         Some("siglip2") => siglip2::config(nested(&root, "siglip2_vision_model")?),
         Some("siglip2_vision_model") => siglip2::config(root),
-        Some(other) => match LanguageModel::named(other) {
-            Some(model) => inside(root, model),
-            None => Err(refusal(other, &root)),
+        Some(other) => match (Kin::whole(other), Kin::alone(other), LanguageModel::named(other)) {
+            (Some(kin), ..) => kin.config_of_whole(&root, nested(&root, kin.tower)?),
+            (_, Some(kin), _) => kin.config(root),
+            (_, _, Some(model)) => inside(root, model),
+            (None, None, None) => Err(refusal(other, &root)),
         },
     }
 }
@@ -107,9 +111,11 @@ fn refusal(model_type: &str, root: &Value) -> String {
         None => "is not supported; it has no vision_config, as a model of text alone has none".to_owned(),
     };
     let models: Vec<&str> = language::MODELS.iter().map(|model| model.model_type).collect();
+    let kin: Vec<&str> = clips_kin::ALL.iter().map(|kin| kin.model_type).collect();
     format!(
-        "model_type {model_type:?} {found}; supported are clip, siglip, siglip2, dinov2, dinov2_with_registers, dinov3_vit, \
-         clip_vision_model, siglip_vision_model, siglip2_vision_model, and the towers of {}",
+        "model_type {model_type:?} {found}; supported are clip, {}, siglip, siglip2 and the vision models of each, dinov2, \
+         dinov2_with_registers, dinov3_vit, and the towers of {}",
+        kin.join(", "),
         models.join(", ")
     )
 }
