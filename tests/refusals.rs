@@ -278,6 +278,81 @@ fn configs_headers_and_indices_of_unreasonable_size_are_not_read() {
     refused("recursion limit exceeded");
 }
 
+#[test]
+fn what_lies_in_the_place_of_a_model_leads_to_it() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    let copy = |to: &str, files: &[(&str, &str)]| {
+        for (from, name) in files {
+            let to = at(to).join(name);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(tiny().join(from), to).unwrap();
+        }
+    };
+    let run = |model: &str| {
+        let mut command = command();
+        command.current_dir(root.path()).arg("-m").arg(model).arg(picture()).args(["-o", "-"]);
+        Outcome::from(command.output().unwrap())
+    };
+    let whole = ["config.json", "preprocessor_config.json", "model.safetensors"].map(|name| (name, name));
+    copy("whole", &whole);
+    let expected = run("whole").done().stdout;
+
+    // Weights under another name: not guessed, but told.
+    copy("variant", &[whole[0], whole[1], ("model.safetensors", "model.fp16.safetensors")]);
+    fs::write(at("variant/other.safetensors"), "").unwrap();
+    run("variant").failed(2, "variant: has no model.safetensors; model.fp16.safetensors has a vision tower");
+    assert!(run("variant").stderr.ends_with("hint: give that file: variant/model.fp16.safetensors\n"));
+    assert_eq!(run("variant/model.fp16.safetensors").done().stdout, expected);
+    copy("shards", &[whole[0], whole[1], ("model.safetensors", "model-00001-of-00002.safetensors")]);
+    run("shards").failed(2, "only shards such as model-00001-of-00002.safetensors, and no index");
+    copy("index", &[whole[0], whole[1], ("config.json", "model.safetensors.index.fp16.json")]);
+    run("index").failed(2, "only the index model.safetensors.index.fp16.json");
+    copy("none", &whole[..2]);
+    run("none").failed(2, "none: has neither model.safetensors nor model.safetensors.index.json");
+
+    // A part of a pipeline has its image processor beside it.
+    copy("pipeline", &[("config.json", "image_encoder/config.json")]);
+    copy("pipeline", &[("model.safetensors", "image_encoder/model.safetensors")]);
+    copy("pipeline", &[("preprocessor_config.json", "feature_extractor/preprocessor_config.json")]);
+    fs::write(at("pipeline/model_index.json"), "{}").unwrap();
+    run("pipeline").failed(2, "pipeline: is a pipeline of diffusers");
+    assert!(run("pipeline").stderr.ends_with("vision tower: pipeline/image_encoder\n"));
+    assert_eq!(run("pipeline/image_encoder").done().stdout, expected);
+    fs::remove_file(at("pipeline/model_index.json")).unwrap();
+    run("pipeline/image_encoder").failed(2, "image_encoder: has no preprocessor_config.json");
+
+    copy("sentence", &whole.map(|(from, _)| from).map(|name| (name, name)));
+    fs::create_dir(at("sentence/0_CLIPModel")).unwrap();
+    for (name, _) in whole {
+        fs::rename(at("sentence").join(name), at("sentence/0_CLIPModel").join(name)).unwrap();
+    }
+    fs::write(at("sentence/modules.json"), "[]").unwrap();
+    run("sentence").failed(2, "sentence: is a model of sentence-transformers");
+    assert!(run("sentence").stderr.ends_with("vision tower: sentence/0_CLIPModel\n"));
+    assert_eq!(run("sentence/0_CLIPModel").done().stdout, expected);
+
+    fs::create_dir(at("adapter")).unwrap();
+    fs::write(at("adapter/adapter_config.json"), r#"{"base_model_name_or_path": "acme/clip"}"#).unwrap();
+    fs::write(at("adapter/adapter_model.safetensors"), "").unwrap();
+    run("adapter").failed(2, "adapter: is an adapter of the model acme/clip");
+    assert!(run("adapter").stderr.contains("M.from_pretrained('acme/clip'), 'adapter').merge_and_unload()"));
+    copy("adapter", &whole[..2]);
+    run("adapter").failed(2, "adapter: is an adapter of the model acme/clip");
+
+    // A model in the hub's cache is its snapshot, if it has one alone.
+    let cache = "hub/models--acme--clip";
+    copy(&format!("{cache}/snapshots/a"), &whole);
+    fs::create_dir_all(at(cache).join("blobs")).unwrap();
+    assert_eq!(run(cache).done().stdout, expected);
+    copy(&format!("{cache}/snapshots/b"), &whole);
+    run(cache).failed(2, "clip: is a model in the hub's cache, with 2 snapshots");
+    assert!(run(cache).stderr.ends_with(&format!("such as {cache}/snapshots/a\n")));
+    assert_eq!(run(&format!("{cache}/snapshots/a")).done().stdout, expected);
+    run("hub").failed(2, "hub: is a cache of the hub");
+    assert!(run("hub").stderr.ends_with("such as acme/clip\n"));
+}
+
 /// A CLIP tower of `layers` blocks of width 256 for images of 64 pixels, all of zeros, which take no room on the disk.
 fn zeros(directory: &Path, layers: usize) {
     let config = format!(

@@ -9,22 +9,18 @@ use serde_json::Value;
 
 use super::{
     config::VisionConfig,
+    config_file::{CONFIG, LARGEST_CONFIG, OPEN_CLIP_CONFIG},
     error::ModelError,
     family::OriginalLlava,
     index::weight_map,
+    instead::{Instead, PIPELINE, adapter, instead, only_snapshot},
+    other_weights::other_weights,
     pickle::{self, REFUSED, is_pickle, pickle_in},
 };
 use crate::bounded;
 
-/// Configs of classifiers name their classes; those of 20,000 take 2 MB.
-pub(crate) const LARGEST_CONFIG: u64 = 16 << 20;
-
-const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-
-/// What open_clip calls its config.
-pub(crate) const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
 
 /// What open_clip calls its weights, or their index, in the order in which it looks for them, and before it looks for those of
 /// transformers' names.
@@ -50,7 +46,8 @@ pub struct ModelFiles {
 }
 
 impl ModelFiles {
-    /// Finds the files of a checkpoint directory, or those beside a `.safetensors` file. Where there are those of open_clip beside
+    /// Finds the files of a checkpoint directory, or those beside a `.safetensors` file. A model's directory in the hub's cache stands
+    /// for its snapshot if it has one alone. Where there are those of open_clip beside
     /// others, the others are taken if a tower can be opened by them: their weights are there too, and their configs are supported.
     ///
     /// None of them must exist: [`ModelFiles::config`], [`ModelFiles::weights`] and [`ModelFiles::processor`] say
@@ -64,7 +61,7 @@ impl ModelFiles {
         if kind.is_dir() {
             // One that may not be searched holds nothing that is seen.
             std::fs::metadata(path.join(".")).map_err(io_error)?;
-            return Ok(Self::in_directory(path));
+            return Ok(Self::in_directory(&only_snapshot(path).unwrap_or_else(|| path.to_owned())));
         }
         if path.extension().is_some_and(|extension| extension == "safetensors") {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -144,6 +141,9 @@ impl ModelFiles {
         if is_there(&config) {
             return Ok(config);
         }
+        if let Some(Instead { reason, hint }) = instead(&self.directory) {
+            return Err(ModelError::NotACheckpoint { path: self.directory.clone(), reason, hint });
+        }
         let mut reason = format!("has no {CONFIG} and no {OPEN_CLIP_CONFIG}");
         let mut hint =
             "a checkpoint directory is what transformers' save_pretrained, open_clip or timm write"
@@ -172,9 +172,13 @@ impl ModelFiles {
     /// The file or index of the weights.
     ///
     /// # Errors
-    /// There is none; where only a pickle is found, the hint says how to convert it.
+    /// There is none; where others are found, under another name or as a pickle, the hint says what to do.
     pub fn weights(&self) -> Result<&Path, ModelError> {
         self.weights.as_deref().ok_or_else(|| {
+            let other = adapter(&self.directory).or_else(|| other_weights(&self.directory));
+            if let Some(Instead { reason, hint }) = other {
+                return ModelError::NotACheckpoint { path: self.directory.clone(), reason, hint };
+            }
             let Some(found) = pickle_in(&self.directory) else {
                 return ModelError::NoWeights { path: self.directory.clone() };
             };
@@ -254,7 +258,14 @@ fn processor_file(directory: &Path) -> Option<PathBuf> {
         return Some(nested);
     }
     let plain = directory.join("preprocessor_config.json");
-    is_there(&plain).then_some(plain)
+    is_there(&plain).then_some(plain).or_else(|| in_pipeline(&directory.join("..")))
+}
+
+/// The image processor of a pipeline of diffusers, which lies beside the tower rather than with it.
+fn in_pipeline(pipeline: &Path) -> Option<PathBuf> {
+    let files = ["feature_extractor", "image_processor"]
+        .map(|part| pipeline.join(part).join("preprocessor_config.json"));
+    files.into_iter().find(|file| is_there(&pipeline.join(PIPELINE)) && is_there(file))
 }
 
 /// The image processor's settings inside the text of a `processor_config.json`; a null is none, and transformers goes on to the

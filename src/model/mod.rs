@@ -4,13 +4,16 @@
 //! the way from a directory to all of it. Pixels come in made and checked (`processor`); nothing here knows where outputs go.
 
 mod config;
+mod config_file;
 mod error;
 mod family;
 mod files;
 mod image_features;
 mod index;
+mod instead;
 mod layers;
 mod open;
+mod other_weights;
 mod outputs;
 mod pickle;
 mod tower;
@@ -19,14 +22,13 @@ mod weights;
 
 pub use crate::kernels::Activation;
 pub use config::{Biases, Family, Mlp, VisionConfig};
+pub(crate) use config_file::{LARGEST_CONFIG, OPEN_CLIP_CONFIG};
 pub use error::ModelError;
 pub use files::ModelFiles;
-pub(crate) use files::{
-    LARGEST_CONFIG, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, names_architecture, nested_image_processor,
-    tower_elsewhere,
-};
+pub(crate) use files::{OPEN_CLIP_WEIGHTS, names_architecture, nested_image_processor, tower_elsewhere};
 pub use image_features::{Function, ImageFeatures, NoImageFeatures, Of, Step};
 pub(crate) use index::LARGEST_INDEX;
+pub(crate) use instead::{ADAPTER, PIPELINE, SENTENCE, only_snapshot};
 pub use open::{Model, ModelSpec};
 pub use outputs::{Outputs, Wanted};
 pub(crate) use pickle::{by_torch, from_hub};

@@ -6,8 +6,9 @@ use candle_core::Device;
 
 use super::{
     config::{Family, VisionConfig},
+    config_file::LARGEST_CONFIG,
     error::ModelError,
-    files::{LARGEST_CONFIG, ModelFiles, nested_image_processor},
+    files::{ModelFiles, nested_image_processor},
     image_features::NoImageFeatures,
     outputs::Wanted,
     tower::VisionTower,

@@ -1,4 +1,4 @@
-//! Weights that are pickles: which files are, and how they become safetensors.
+//! Weights that are pickles: which files are, and how they become safetensors; and other lines of Python that lead to what is read.
 //!
 //! A pickle is a program, so none is read. What converts one is a line of Python, since its reader is Python's.
 
@@ -57,6 +57,15 @@ pub(crate) fn from_hub(id: &str, directory: &str) -> String {
     format!(
         "python -c \"from transformers import AutoModel, AutoImageProcessor; \
          [c.from_pretrained('{id}').save_pretrained('{directory}') for c in (AutoModel, AutoImageProcessor)]\""
+    )
+}
+
+/// The line that has PEFT put the adapter in a directory into its model, and save that beside it with its image processor.
+pub(super) fn merged(base: &str, adapter: &str) -> String {
+    format!(
+        "python -c \"from transformers import AutoModel as M, AutoImageProcessor as I; from peft import PeftModel as P; \
+         P.from_pretrained(M.from_pretrained('{base}'), '{adapter}').merge_and_unload().save_pretrained('{adapter}-merged'); \
+         I.from_pretrained('{base}').save_pretrained('{adapter}-merged')\""
     )
 }
 

@@ -18,8 +18,8 @@ use crate::{
     bounded, json,
     model::{
         config::{Family, VisionConfig},
+        config_file::LARGEST_CONFIG,
         error::ModelError,
-        files::LARGEST_CONFIG,
         image_features::NoImageFeatures,
     },
 };
