@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{CONFIG, Event, HubError, ModelId, Revision, Settings, Snapshot, Wanted, fetch};
+use super::{
+    CONFIG, Event, HubError, ModelId, Revision, Settings, Snapshot, Wanted, fetch,
+    reference::{Reference, reference},
+};
 use crate::{
     bounded,
-    model::{LARGEST_CONFIG, ModelSpec, tower_elsewhere},
+    model::{LARGEST_CONFIG, ModelSpec, only_snapshot, tower_elsewhere},
 };
 
 /// The model of whoever names none.
@@ -37,11 +40,11 @@ pub enum ModelChoice {
 }
 
 impl ModelChoice {
-    /// The model that `name` means: what exists on disk is a path, all else a name on the hub. Without a name it is
+    /// The model that `name` means: what exists on disk is a path, all else a name on the hub, or the address of its page. Without a name it is
     /// openai/clip-vit-large-patch14, or with a `seed`, which asks for made-up weights, ViT-L/14.
     ///
     /// # Errors
-    /// The name is none on the hub, and no such file exists; a revision is given of what has none; `settings` fails.
+    /// The name is none on the hub, and no such file exists; a revision is given of what has none, or two are; `settings` fails.
     pub fn new(
         name: Option<&Path>,
         seed: Option<u64>,
@@ -70,9 +73,14 @@ impl ModelChoice {
             }
             (name, _) => name.unwrap_or(Path::new(DEFAULT)),
         };
-        let Some(id) = model_id(name) else { return Err(HubError::NoSuchModel { path: name.to_owned() }) };
-        let settings = settings()?;
-        Ok(Self::Hub { id, revision: revision.unwrap_or_default(), settings, seed })
+        let Reference { id, revision: own } = on_hub(name)?;
+        let revision = match (own, revision) {
+            (Some(there), Some(given)) if there != given => {
+                return Err(HubError::TwoRevisions { name: name.display().to_string(), there, given });
+            }
+            (own, given) => given.or(own).unwrap_or_default(),
+        };
+        Ok(Self::Hub { id, revision, settings: settings()?, seed })
     }
 
     /// The tower that a model names. It is a model of its own: what it might name is not looked for.
@@ -80,8 +88,8 @@ impl ModelChoice {
         if name.exists() {
             return Ok(Self::Here(ModelSpec::Local(name)));
         }
-        let Some(id) = model_id(&name) else { return Err(HubError::NoSuchModel { path: name }) };
-        Ok(Self::Hub { id, revision: Revision::default(), settings: settings()?, seed: None })
+        let Reference { id, revision } = on_hub(&name)?;
+        Ok(Self::Hub { id, revision: revision.unwrap_or_default(), settings: settings()?, seed: None })
     }
 
     /// Has the model's files on disk, downloading what is missing; `events` is told of it.
@@ -118,6 +126,8 @@ impl ModelChoice {
 
 /// The vision tower that the model in a directory names, which is another model. A path counts from there.
 fn tower_of(directory: &Path) -> Option<PathBuf> {
+    let snapshot = only_snapshot(directory);
+    let directory = snapshot.as_deref().unwrap_or(directory);
     let tower = PathBuf::from(tower_elsewhere(
         &bounded::read_to_string(&directory.join(CONFIG), LARGEST_CONFIG).ok()?,
     )?);
@@ -132,10 +142,15 @@ fn of_tower(wanted: Wanted) -> Wanted {
     }
 }
 
-/// The name of a model, unless it is plainly meant as a path.
-fn model_id(name: &Path) -> Option<ModelId> {
+/// The model of the hub that a name means which is no path.
+fn on_hub(name: &Path) -> Result<Reference, HubError> {
+    if let Some(found) = name.to_str().and_then(reference) {
+        return found;
+    }
     let is_file = name.extension().is_some_and(|extension| extension == "safetensors");
-    name.to_str().filter(|_| !is_file)?.parse().ok()
+    let id = name.to_str().filter(|_| !is_file).and_then(|name| name.parse::<ModelId>().ok());
+    let id = id.ok_or_else(|| HubError::NoSuchModel { path: name.to_owned() })?;
+    Ok(Reference { id, revision: None })
 }
 
 #[cfg(test)]
@@ -158,6 +173,24 @@ mod tests {
                 matches!(choose(name, None, None).unwrap(), ModelChoice::Hub { id, .. } if id.as_str() == expected)
             );
         }
+    }
+
+    #[test]
+    fn an_address_of_the_hub_is_a_model_at_its_revision() {
+        let chosen = |name: &str, revision: Option<&str>| match choose(name, None, revision).unwrap() {
+            ModelChoice::Hub { id, revision, .. } => (id.to_string(), revision.to_string()),
+            other => panic!("{other:?}"),
+        };
+        let of = |id: &str, revision: &str| (id.to_owned(), revision.to_owned());
+        assert_eq!(chosen("hf-hub:acme/clip", None), of("acme/clip", "main"));
+        assert_eq!(chosen("https://huggingface.co/acme/clip", Some("v1")), of("acme/clip", "v1"));
+        let tree = "https://huggingface.co/acme/clip/tree/v2";
+        assert_eq!(chosen(tree, None), of("acme/clip", "v2"));
+        assert_eq!(chosen(tree, Some("v2")), of("acme/clip", "v2"));
+        let message = choose(tree, None, Some("v1")).unwrap_err().to_string();
+        assert!(message.contains("names the revision v2, and v1 is asked for"), "{message}");
+        let message = choose("https://huggingface.co/datasets/a/b", None, None).unwrap_err().to_string();
+        assert!(message.contains("datasets are no models"), "{message}");
     }
 
     #[test]

@@ -19,6 +19,24 @@ pub enum HubError {
         /// What was given.
         id: String,
     },
+    /// An address of the hub, or a name with its scheme, that is no model's.
+    #[error("{name}: not the address of a model\nhint: {hint}")]
+    InvalidReference {
+        /// What was given.
+        name: String,
+        /// The way out.
+        hint: String,
+    },
+    /// Two revisions of one model.
+    #[error("{name}: names the revision {there}, and {given} is asked for\nhint: leave one of them out")]
+    TwoRevisions {
+        /// The model as it was given.
+        name: String,
+        /// The revision in it.
+        there: Revision,
+        /// The one that was given beside it.
+        given: Revision,
+    },
     /// Not the name of a branch, tag or commit.
     #[error("{revision:?}: not a revision\nhint: a branch, a tag, or a full commit hash")]
     InvalidRevision {
@@ -120,6 +138,16 @@ pub enum HubError {
         revision: Revision,
         /// The file.
         file: String,
+    },
+    /// A repository that is no checkpoint, but holds one or needs one.
+    #[error("{model}: is {what}\nhint: hf download {model} --local-dir DIR, then {then}")]
+    OtherKind {
+        /// The model.
+        model: ModelId,
+        /// What it is.
+        what: &'static str,
+        /// What to do once it is on disk.
+        then: &'static str,
     },
     /// The model has no tower that is supported, which its config says before any weights are fetched.
     #[error("{model}: {file}: {reason}")]

@@ -29,6 +29,7 @@ mod event;
 mod http;
 mod lock;
 mod names;
+mod reference;
 mod remote;
 mod retry;
 mod settings;
@@ -40,8 +41,9 @@ use remote::Remote;
 
 use crate::bounded;
 use crate::model::{
-    LARGEST_CONFIG, ModelError, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, Scope, VisionConfig, by_torch, from_hub,
-    names_architecture, nested_image_processor, tower_elsewhere, vision_shards,
+    ADAPTER, LARGEST_CONFIG, ModelError, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, PIPELINE, SENTENCE, Scope,
+    VisionConfig, by_torch, from_hub, names_architecture, nested_image_processor, tower_elsewhere,
+    vision_shards,
 };
 
 pub use cache::refetch_hint;
@@ -196,7 +198,7 @@ impl<'a> Session<'a> {
             }
             Ok(None) => match self.obtain(OPEN_CLIP_CONFIG)? {
                 Some(path) => Ok((Library::OpenClip, path)),
-                None => Err(self.file_not_found(CONFIG)),
+                None => Err(self.no_config()),
             },
             // A mirror that knows no error codes answers alike for a file and for a model that it does not have.
             Err(unknown @ HubError::ModelNotFound { .. }) => match self.obtain(OPEN_CLIP_CONFIG) {
@@ -205,6 +207,27 @@ impl<'a> Session<'a> {
             },
             Err(error) => Err(error),
         }
+    }
+
+    /// Says what a model without a config is, where a file of another library does.
+    fn no_config(&mut self) -> HubError {
+        const PART: &str = "give its directory with the vision tower";
+        let kinds = [
+            (
+                ADAPTER,
+                "an adapter, which changes the weights of another model",
+                "put it into that model with PEFT",
+            ),
+            (PIPELINE, "a pipeline of diffusers, whose models are in directories of their own", PART),
+            (SENTENCE, "a model of sentence-transformers, whose parts are in directories of their own", PART),
+        ];
+        for (file, what, then) in kinds {
+            // Whether it is there is asked for the sake of the message alone.
+            if self.exists(file).is_ok_and(|is_there| is_there) {
+                return HubError::OtherKind { model: self.model.clone(), what, then };
+            }
+        }
+        self.file_not_found(CONFIG)
     }
 
     fn processor(&mut self) -> Result<(), HubError> {

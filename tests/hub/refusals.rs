@@ -109,6 +109,24 @@ fn a_model_that_lacks_what_every_model_has() {
 }
 
 #[test]
+fn a_repository_of_another_kind_is_told_by_its_own_file() {
+    for (file, part) in [
+        ("adapter_config.json", "is an adapter"),
+        ("model_index.json", "is a pipeline of diffusers"),
+        ("modules.json", "is a model of sentence-transformers"),
+    ] {
+        let world = World::new();
+        world.hub.add("acme/other", file, b"{}", false);
+        let (model, revision) = ("acme/other".parse().unwrap(), "main".parse().unwrap());
+        let error = clip_features::hub::fetch(&model, &revision, &world.settings, Wanted::Weights, &|_| {})
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(&format!("acme/other: {part}")), "{error}");
+        assert!(error.contains("hint: hf download acme/other --local-dir DIR, then "), "{error}");
+    }
+}
+
+#[test]
 fn shards_outside_the_snapshot_are_refused() {
     for shard in ["../../../evil.safetensors", "/tmp/evil.safetensors", "..", "a\\\\b.safetensors", ""] {
         let world = World::without_weights();
