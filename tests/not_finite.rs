@@ -63,20 +63,3 @@ fn they_are_counted_and_the_way_out_is_told() {
         assert!(objects(&kept).iter().all(|object| object.get("not_finite").is_none()), "{kept:?}");
     }
 }
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_closed_standard_output_is_an_error() {
-    let picture = fixture("images/png-rgb-8.png");
-    for words in ["-o -", "--json", ""] {
-        let line = format!("exec \"$0\" -m \"$1\" \"$2\" {words} >&-");
-        let mut shell = std::process::Command::new("sh");
-        let shell = shell.args(["-c", &line, env!("CARGO_BIN_EXE_clip-features")]).arg(tiny()).arg(&picture);
-        Outcome::from(shell.output().unwrap()).failed(2, "standard output is closed");
-    }
-    // Who wants nothing of it may say so.
-    let line = "exec \"$0\" -m \"$1\" \"$2\" > /dev/null";
-    let mut shell = std::process::Command::new("sh");
-    let shell = shell.args(["-c", line, env!("CARGO_BIN_EXE_clip-features")]).arg(tiny()).arg(&picture);
-    assert!(shell.status().unwrap().success());
-}

@@ -419,10 +419,15 @@ fn what_a_part_is_writing_is_not_removed() {
     let run = |arguments: &[&str]| run_in(directory.path(), arguments);
     let at = |name: &str| directory.path().join(name);
     run(&["in", "-o", "out/", "--part", "0/2"]).done();
+    run(&["in", "-o", "out/", "--part", "1/2"]).done();
+    // Whichever of them it is, nothing is removed of any.
+    for part in ["0", "1"] {
+        let lock = fs::File::create(at(&format!("out/.manifest.part-{part}-of-2.jsonl.lock"))).unwrap();
+        lock.lock().unwrap();
+        run(&["in", "-o", "out/", "--overwrite"]).failed(2, "another process is writing it");
+        assert!(at("out/a.npy").exists() && at("out/b.npy").exists());
+    }
     let lock = fs::File::create(at("out/.manifest.part-0-of-2.jsonl.lock")).unwrap();
-    lock.lock().unwrap();
-    run(&["in", "-o", "out/", "--overwrite"]).failed(2, "another process is writing it");
-    assert!(at("out/a.npy").exists());
     drop(lock);
     run(&["in", "-o", "out/", "--overwrite"]).done();
     assert!(!at("out/manifest.part-0-of-2.jsonl").exists());
@@ -494,4 +499,14 @@ fn what_is_in_the_way_of_a_set_is_told_before_the_work_and_only_then() {
     fs::copy(picture(), at("in/c.png")).unwrap();
     set(&[]).failed(2, "x-00002.npy: exists");
     assert_eq!(fs::read(at("x-00002.npy")).unwrap(), b"mine");
+}
+
+#[test]
+fn images_of_two_parts_are_not_written_to_one_place() {
+    let directory = two_images();
+    let run = |arguments: &[&str]| run_in(directory.path(), arguments);
+    fs::copy(directory.path().join("in/a.png"), directory.path().join("in/a.jpg")).unwrap();
+    for part in ["0/2", "1/2"] {
+        run(&["in", "-o", "out/", "--part", part]).failed(2, "would both be written to");
+    }
 }

@@ -28,11 +28,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser};
 
-use crate::{
-    input::look_at_stdin,
-    job::Stop,
-    output::{OutputError, is_closed_stdout},
-};
+use crate::{input::look_at_stdin, job::Stop};
 
 pub use exit::Exit;
 pub use hints::told;
@@ -73,9 +69,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     if arguments.inputs.iter().any(|input| input.as_os_str() == "-") {
         // Whether it is an image or a tar is told by its content.
         look_at_stdin();
-    }
-    if is_closed_stdout() && (arguments.json || arguments.output.is_none()) {
-        return refused(OutputError::Closed.to_string());
     }
     match Settled::new(arguments.clone()).map(execute) {
         Ok(Ok(code)) => code,

@@ -77,7 +77,9 @@ pub fn distinct(
                 let source = Source::Unreadable(source.to_string().into(), reason);
                 Some(Item { source, ..item })
             }
-            (Seen::Again | Seen::Taken, _) => {
+            // What could not be read fails for its own reason.
+            (Seen::Taken, source) => Some(Item { source, ..item }),
+            (Seen::Again, _) => {
                 again.fetch_add(1, Ordering::Relaxed);
                 None
             }

@@ -176,7 +176,7 @@ impl Looked {
             let is_done = |item: &&Item| standing(item, output, &self.contents, &found) == Standing::Complete;
             match &items {
                 Some(items) => found.is_settled() && items[index].iter().all(is_done),
-                None => found.is_settled() && found.is_begun(),
+                None => found.is_settled(),
             }
         };
         Ok(found.into_iter().enumerate().map(is_complete).collect())
@@ -189,6 +189,10 @@ impl Looked {
     pub fn prepare(self) -> Result<Prepared, JobError> {
         let Self { job, opened, contents, mut images, overlap } = self;
         if let Some(part) = job.output.part {
+            // An image of another part may be written to the same place.
+            if let Images::Known { items, .. } = &images {
+                job.check_names(&mut items.clone(), &contents, &AtomicU64::new(0))?;
+            }
             images = images.of_places(move |place| part.takes(place));
         }
         let repeats_tars = job.output.repeats_tars();

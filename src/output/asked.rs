@@ -11,7 +11,7 @@ use super::{
     disk::Disk,
     manifest::is_manifest,
     plan::Kind,
-    terminal::{is_closed_stdout, is_terminal},
+    terminal::is_terminal,
 };
 /// What was asked for of an output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,9 +83,6 @@ impl Asked {
         if path == Path::new("-") {
             if io::stdout().is_terminal() {
                 return Err(OutputError::Terminal);
-            }
-            if is_closed_stdout() {
-                return Err(OutputError::Closed);
             }
             let by_inputs = if self.sharded == Some(true) { Format::Tar } else { Format::Npy };
             let format = self.format.unwrap_or(by_inputs);

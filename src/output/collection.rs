@@ -14,7 +14,7 @@ use super::{
 use crate::shard;
 
 /// How a file of many images ends while it grows.
-pub(super) const PARTIAL: &str = ".partial";
+const PARTIAL: &str = ".partial";
 
 /// Where many images go.
 #[derive(Clone, Debug, PartialEq, Eq)]

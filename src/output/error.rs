@@ -73,9 +73,6 @@ pub enum OutputError {
     /// Binary data and a person's screen.
     #[error("standard output is a terminal, and the tensor is binary\nhint: redirect it, or name a file")]
     Terminal,
-    /// Nobody can read what would be written.
-    #[error("standard output is closed\nhint: redirect it, or name a file")]
-    Closed,
     /// The same of a path.
     #[error("{}: is a terminal, and the tensor is binary\nhint: name a file", path.display())]
     TerminalPath {

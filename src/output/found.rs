@@ -7,11 +7,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use walkdir::WalkDir;
-
 use super::{
     Contents, OutputError, Part,
-    collection::{Collection, PARTIAL, Way},
+    collection::{Collection, Way},
     disk::{PROBE, hidden_sibling, is_there, place_of},
     key,
     manifest::{Head, In, Sha256Bytes, State, Stored, is_manifest},
@@ -129,14 +127,9 @@ impl Found {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a run has begun there.
-    pub fn is_begun(&self) -> bool {
-        self.seen.is_some()
-    }
-
-    /// Whether the last run, if there was one, has come to its end, and left nothing to be put in order.
+    /// Whether the last run has come to its end, and left nothing to be put in order.
     pub fn is_settled(&self) -> bool {
-        (!self.is_begun() || self.read().has_ended) && self.unnamed.is_empty() && self.leftovers.is_empty()
+        self.read().has_ended && self.unnamed.is_empty() && self.leftovers.is_empty()
     }
 
     /// Refuses what is in the place of a file of many images that is to be made, and was never made here.
@@ -194,7 +187,8 @@ impl Found {
                 .filter(|&generation| !(file.grows_from.is_some() && generation == file.generation));
             found.extend(partials.map(|generation| collection.partial(&file.name, generation)));
         }
-        found.extend(collection.partials(&state));
+        let next = state.next.iter().filter(|name| state.file(name).is_none());
+        found.extend(next.map(|name| collection.partial(name, 1)));
         found.extend(collection.probes());
         let needed: BTreeSet<&PathBuf> = self.unnamed.iter().map(|(from, _)| from).collect();
         found.retain(|path| !needed.contains(path) && is_there(path));
@@ -362,35 +356,6 @@ impl Collection {
         };
         let entries = fs::read_dir(self.base()).into_iter().flatten().filter_map(Result::ok);
         entries.map(|entry| entry.path()).filter(is_of_part).chain([whole.manifest()]).collect()
-    }
-
-    /// Files of many images on their way that no manifest speaks of: their run was killed before it wrote a line.
-    pub(super) fn partials(&self, state: &State) -> Vec<PathBuf> {
-        let depth = match self.way {
-            Way::Each => return Vec::new(),
-            Way::Together(_) => 1,
-            Way::Repeated => usize::MAX,
-        };
-        let part = self.part.filter(|_| self.is_directory()).map_or(String::new(), |part| format!(".{part}"));
-        // The name of the file that it was to be.
-        let name_of = |path: &Path| {
-            let name = key(Path::new(path.file_name()?));
-            let name = name.strip_prefix('.')?.rsplit_once(PARTIAL)?.0.strip_suffix(&part)?;
-            Some(key(&path.strip_prefix(self.base()).ok()?.with_file_name(name)))
-        };
-        let is_named = |name: &String| match self.way {
-            Way::Repeated => name.ends_with(".tar"),
-            _ => *name == self.file_name(None) || self.number(name).is_some(),
-        };
-        let is_stray =
-            |path: &PathBuf| name_of(path).filter(is_named).is_some_and(|name| state.file(&name).is_none());
-        let entries = WalkDir::new(self.base()).min_depth(1).max_depth(depth).into_iter();
-        let paths = entries.filter_map(Result::ok).map(walkdir::DirEntry::into_path);
-        // One that is too long for that is known by its digest.
-        let next = [None, Some(self.next(state))].map(|number| self.file_name(number));
-        let next = next.into_iter().filter(|name| state.file(name).is_none());
-        let next = next.map(|name| self.partial(&name, 1)).filter(|path| is_there(path));
-        paths.filter(is_stray).chain(next).collect()
     }
 
     /// What is left of looking whether something can be written, where a power cut came between.

@@ -55,4 +55,3 @@ pub use planned::Planned;
 pub(crate) use shelf::{Shelf, Stands, manifests_of};
 pub use sink::{Sink, TarEnd, Written};
 pub use size::{Typical, Upcoming};
-pub(crate) use terminal::is_closed_stdout;

@@ -41,8 +41,7 @@ pub(super) fn settle(
                 continue;
             }
             // What grew is gone; what had the name before is as it was.
-            state.void(place, before);
-            state.files[place].grows_from = None;
+            state.give_up(place);
         }
         let file = &state.files[place];
         match (file.sealed, length_of_file(&path)) {

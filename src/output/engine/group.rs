@@ -9,7 +9,7 @@ use std::{
 use super::Engine;
 use crate::output::{
     disk::{DiskFile, parent},
-    manifest::In,
+    manifest::{In, Line, Next},
     settle::length_of_file,
 };
 
@@ -78,6 +78,12 @@ impl Engine {
         }
         self.group = Group::default();
         Ok(())
+    }
+
+    /// Makes a line last before there is the file that it speaks of, so that no file is ever there that nobody knows.
+    pub(super) fn announce(&mut self, file: &str) -> io::Result<()> {
+        self.add(Line::Next(Next { file: file.to_owned() }));
+        self.commit_group()
     }
 
     /// Sees that all is there that this run has made.

@@ -13,7 +13,7 @@ use crate::output::{
     collection::{Collection, Way},
     disk::{Disk, Lock, hidden_sibling, is_there, parent},
     found::Found,
-    manifest::{FileState, Head, Line, Manifest, State},
+    manifest::{FileState, Line, Manifest, State},
     older,
 };
 
@@ -42,7 +42,7 @@ impl Engine {
             Manifest::begin(&disk, &path, &Line::Manifest(head)).map_err(io_error)
         };
         let manifest = if contents.overwrite {
-            clear(&disk, &collection, &found.read().head)?;
+            clear(&disk, &collection)?;
             begin()?
         } else {
             if fs::metadata(&path).ok().map(|there| there.len()) != found.seen {
@@ -110,7 +110,7 @@ fn put_in_order(disk: &Disk, found: &Found) -> std::io::Result<()> {
 }
 
 /// Removes what the old manifests list, and them but for ours, which is replaced.
-fn clear(disk: &Disk, collection: &Collection, head: &Head) -> Result<(), OutputError> {
+fn clear(disk: &Disk, collection: &Collection) -> Result<(), OutputError> {
     let io_error = |source| OutputError::Io { path: collection.path.clone(), source };
     let mut directories = BTreeSet::new();
     let mut remove = |path: PathBuf| {
@@ -120,11 +120,12 @@ fn clear(disk: &Disk, collection: &Collection, head: &Head) -> Result<(), Output
         Ok::<(), OutputError>(())
     };
     let own = collection.manifest();
-    for manifest in collection.manifests()? {
-        // A part of a job may be writing there.
-        let lock =
-            (manifest != own).then(|| Lock::take(&hidden_sibling(&manifest, ".lock"), &collection.path));
-        let _lock = lock.transpose()?;
+    let manifests = collection.manifests()?;
+    // Parts of a job may be writing there; before anything is removed.
+    let others = manifests.iter().filter(|manifest| **manifest != own);
+    let locks = others.map(|manifest| Lock::take(&hidden_sibling(manifest, ".lock"), &collection.path));
+    let _locks = locks.collect::<Result<Vec<_>, _>>()?;
+    for manifest in manifests {
         let read = State::read(&manifest);
         let is_strange = matches!(read, Err(OutputError::Taken { .. }));
         match read {
@@ -132,6 +133,7 @@ fn clear(disk: &Disk, collection: &Collection, head: &Head) -> Result<(), Output
                 for name in state.names() {
                     collection.listed(name).map_or(Ok(()), &mut remove)?;
                 }
+                state.next.iter().try_for_each(|name| remove(collection.partial(name, 1)))?;
                 for file in &state.files {
                     (1..=file.generation + 1)
                         .try_for_each(|generation| remove(collection.partial(&file.name, generation)))?;
@@ -149,7 +151,6 @@ fn clear(disk: &Disk, collection: &Collection, head: &Head) -> Result<(), Output
     let parts = hidden_sibling(&collection.path, ".parts");
     let parts = older.iter().any(|file| file.starts_with(&parts)).then_some(parts);
     older.into_iter().try_for_each(&mut remove)?;
-    collection.partials(&State::new(head.clone())).into_iter().try_for_each(&mut remove)?;
     collection.probes().try_for_each(&mut remove)?;
     directories.iter().try_for_each(|directory| disk.sync_directory(directory)).map_err(io_error)?;
     let mut staged = parts.into_iter().chain([collection.staging()]);

@@ -11,9 +11,6 @@ use crate::output::{
     manifest::{Dropped, FileState, Line, Sealed},
 };
 
-/// So many files that are whole wait to be synced with their group: a process may have few open.
-const MOST_OPEN: usize = 32;
-
 impl Engine {
     /// Makes the file that grows whole; it gets its name with the group.
     pub(super) fn seal(&mut self) -> Result<(), OutputError> {
@@ -34,10 +31,6 @@ impl Engine {
         sealed.map_err(|source| OutputError::Io { path: target.clone(), source })?;
         self.group.names.push((file.path().to_owned(), target));
         self.group.whole.push(file);
-        if self.group.whole.len() >= MOST_OPEN {
-            self.sync_whole()
-                .map_err(|source| OutputError::Io { path: self.collection().path.clone(), source })?;
-        }
         self.group.has_grown = false;
         self.add(Line::Sealed(Sealed { file: name, length }));
         Ok(())
@@ -67,22 +60,23 @@ impl Engine {
     /// Makes all files whole that were begun, in this run or before.
     pub(super) fn seal_all(&mut self) -> Result<(), OutputError> {
         self.seal()?;
-        self.drop_begun();
+        self.drop_empty();
         loop {
-            let is_open = |file: &FileState| file.grows_from.is_some();
+            // What is made of a tar is made whole when that has been read, in this run or a later one.
+            let is_open =
+                |file: &FileState| file.grows_from.is_some() && self.collection().way != Way::Repeated;
             let Some(place) = self.found.read().files.iter().position(is_open) else { return Ok(()) };
             self.go_on(place)?;
             self.seal()?;
         }
     }
 
-    /// Gives up what was begun and is not made whole: a file that holds nothing, or what is made of a tar that is no input any more.
-    pub(super) fn drop_begun(&mut self) {
-        let is_repeated = self.collection().way == Way::Repeated;
+    /// Gives up a file that was begun and holds nothing: there is nothing to be made whole.
+    fn drop_empty(&mut self) {
         let dropped: Vec<(String, PathBuf)> = {
             let (collection, state) = (self.collection(), self.found.read());
             let is_useless = |file: &&FileState| {
-                file.grows_from.is_some() && (is_repeated || file.held.is_empty() && file.sealed.is_none())
+                file.grows_from.is_some() && file.held.is_empty() && collection.way != Way::Repeated
             };
             let partial =
                 |file: &FileState| (file.name.clone(), collection.partial(&file.name, file.generation));
@@ -109,7 +103,10 @@ impl Engine {
             let file = &state.files[place];
             (place, file.grows_from.is_some(), file.sealed.is_some())
         });
+        // One that cannot even be opened says nothing of what was made of it before.
+        let is_unread = tar.damage.is_some() && tar.input.bytes.is_none();
         match known {
+            Some((_, true, _)) if is_unread => return Ok(()),
             Some((place, true, _)) => self.go_on(place)?,
             Some((_, false, true)) => return Ok(()),
             _ if tar.damage.is_some() => return Ok(()),

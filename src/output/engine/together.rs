@@ -271,6 +271,9 @@ impl Engine {
         let generation = known.map_or(0, |place| self.found.read().files[place].generation) + 1;
         let partial = collection.partial(name, generation);
         let io_error = |source| OutputError::Io { path: target.clone(), source };
+        if known.is_none() {
+            self.announce(name).map_err(io_error)?;
+        }
         let mut file = self.disk.create(&partial).map_err(io_error)?;
         self.layout().begin(&mut file, &self.contents, start).map_err(io_error)?;
         self.group.fresh.insert(parent(&partial).to_owned());

@@ -21,6 +21,8 @@ pub(in crate::output) enum Line {
     Manifest(Head),
     /// A run begins to write.
     Begin(Begin),
+    /// A file of many entries is to be made, and may be on its way.
+    Next(Next),
     /// A file of many entries is begun, or begun anew.
     File(Begun),
     /// An image is in its file, or in files of its own.
@@ -71,6 +73,12 @@ pub(in crate::output) struct Begin {
     /// What the run computes with; machines differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::output) compute: Option<String>,
+}
+
+/// A file of many entries of which nothing is there that lasts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::output) struct Next {
+    pub(in crate::output) file: String,
 }
 
 /// A file of many entries that grows.
@@ -202,6 +210,7 @@ impl Line {
         };
         match self {
             Self::File(begun) => Some(begun.file.as_str()).filter(is_outside),
+            Self::Next(next) => Some(next.file.as_str()).filter(is_outside),
             Self::Sealed(sealed) => Some(sealed.file.as_str()).filter(is_outside),
             Self::Dropped(dropped) => Some(dropped.file.as_str()).filter(is_outside),
             Self::Entry(entry) => entry.at.iter().map(|place| place.file.as_str()).find(is_outside),

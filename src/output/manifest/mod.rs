@@ -11,7 +11,7 @@ mod state;
 mod write;
 
 pub(crate) use index::{EntryLine, Home, Index, SharedFile};
-pub(super) use line::{Begin, Begun, Dropped, End, Failed, Line, Sealed, Seen, TarRead};
+pub(super) use line::{Begin, Begun, Dropped, End, Failed, Line, Next, Sealed, Seen, TarRead};
 pub(crate) use line::{Entry, Head, Place};
 pub use line::{InputFacts, Sha256Bytes};
 pub(crate) use pieces::Ending;

@@ -16,6 +16,8 @@ pub(in crate::output) struct State {
     pub(in crate::output) entries: HashMap<Arc<str>, Stored>,
     /// The files of many entries, in the order in which they were begun.
     pub(in crate::output) files: Vec<FileState>,
+    /// The file that was to be made last, whether it was begun or not.
+    pub(in crate::output) next: Option<String>,
     /// The images that have no features.
     pub(in crate::output) failed: HashMap<String, Failed>,
     /// The tars that were read to their ends.
@@ -57,6 +59,8 @@ pub(in crate::output) struct FileState {
     pub(in crate::output) held: Vec<Held>,
     /// The length of the file that has the name; none if there is none.
     pub(in crate::output) sealed: Option<u64>,
+    /// Bytes before the entries of that one.
+    pub(in crate::output) sealed_start: u64,
     /// Whether it was ever made whole. Until then what has its name is another's.
     pub(in crate::output) is_ours: bool,
     /// The length of the one that had the name before that.
@@ -110,6 +114,7 @@ impl State {
             head,
             entries: HashMap::new(),
             files: Vec::new(),
+            next: None,
             failed: HashMap::new(),
             tars: HashMap::new(),
             has_ended: false,
@@ -124,6 +129,7 @@ impl State {
         self.has_ended = false;
         match line {
             Line::Manifest(_) | Line::Begin(_) => {}
+            Line::Next(next) => self.next = Some(next.file),
             Line::File(begun) => self.begin(begun),
             Line::Entry(entry) => self.enter(entry),
             Line::Failed(failed) => {
@@ -141,13 +147,13 @@ impl State {
                 if let Some(&place) = self.by_name.get(&sealed.file) {
                     let file = &mut self.files[place];
                     file.replaced = file.sealed;
-                    (file.sealed, file.grows_from, file.is_ours) = (Some(sealed.length), None, true);
+                    (file.sealed, file.sealed_start) = (Some(sealed.length), file.start);
+                    (file.grows_from, file.is_ours) = (None, true);
                 }
             }
             Line::Dropped(Dropped { file }) => {
                 if let Some(&place) = self.by_name.get(&file) {
-                    let before = self.files[place].grows_from.take().unwrap_or(usize::MAX);
-                    self.void(place, before);
+                    self.give_up(place);
                 }
             }
             Line::Input(Seen { key, input }) => {
@@ -168,6 +174,7 @@ impl State {
                     start,
                     held: Vec::new(),
                     sealed: None,
+                    sealed_start: 0,
                     is_ours: false,
                     replaced: None,
                     grows_from: Some(0),
@@ -194,6 +201,14 @@ impl State {
             if self.entries.get(&held.key).is_some_and(is_here) {
                 self.entries.remove(&held.key);
             }
+        }
+    }
+
+    /// Forgets what grows; what has the name is as it was.
+    pub(in crate::output) fn give_up(&mut self, place: usize) {
+        if let Some(before) = self.files[place].grows_from.take() {
+            self.void(place, before);
+            self.files[place].start = self.files[place].sealed_start;
         }
     }
 
