@@ -29,4 +29,4 @@ macro_rules! replays {
     )*};
 }
 
-replays!(bmp gif jpeg png pnm tiff webp processor config checkpoint resume tar hub);
+replays!(avif bmp gif jpeg png pnm rare tiff webp processor config checkpoint resume tar hub);

@@ -33,6 +33,16 @@ pub fn webp(data: &[u8]) {
     of(data, |data| data.starts_with(b"RIFF"));
 }
 
+pub fn avif(data: &[u8]) {
+    of(data, |data| data.get(4..8) == Some(b"ftyp"));
+}
+
+/// What no other target takes: TGA has no signature, and the others share a target.
+pub fn rare(data: &[u8]) {
+    const OTHERS: [&[u8]; 8] = [b"BM", b"GIF8", b"\xff\xd8\xff", b"\x89PNG", b"P", b"II", b"MM", b"RIFF"];
+    of(data, |data| !OTHERS.iter().any(|start| data.starts_with(start)) && data.get(4..8) != Some(b"ftyp"));
+}
+
 fn of(data: &[u8], is_of: fn(&[u8]) -> bool) {
     if !is_of(data) {
         return;

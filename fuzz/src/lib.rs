@@ -16,12 +16,14 @@ pub mod files;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, each of the name that it has in `fuzz_targets/` and `corpus/`.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 15] = [
+    ("avif", decode::avif),
     ("bmp", decode::bmp),
     ("gif", decode::gif),
     ("jpeg", decode::jpeg),
     ("png", decode::png),
     ("pnm", decode::pnm),
+    ("rare", decode::rare),
     ("tiff", decode::tiff),
     ("webp", decode::webp),
     ("processor", processor::run),

@@ -44,7 +44,7 @@ fn small(directory: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 fn pictures(fixtures: &Path, put: Put) {
-    for directory in ["images", "images/bad"] {
+    for directory in ["images", "images/bad", "images/more"] {
         for (name, bytes) in small(&fixtures.join(directory)) {
             let target = match bytes.as_slice() {
                 [b'B', b'M', ..] => "bmp",
@@ -54,6 +54,8 @@ fn pictures(fixtures: &Path, put: Put) {
                 [b'P', ..] => "pnm",
                 [b'I', b'I', ..] | [b'M', b'M', ..] => "tiff",
                 [b'R', b'I', b'F', b'F', ..] => "webp",
+                [_, _, _, _, b'f', b't', b'y', b'p', ..] => "avif",
+                _ if directory == "images/more" => "rare",
                 _ => continue,
             };
             put(target, &name, &bytes);

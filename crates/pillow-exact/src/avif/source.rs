@@ -74,6 +74,7 @@ impl Source {
                 if has(&brands, b"tmap") {
                     for item in items.all.iter().filter(|item| &item.kind == b"tmap" && item.is_metadata()) {
                         gain_map::check(&items.bytes(file, item)?)?;
+                        check_gain_map(file, &items, item)?;
                     }
                 }
                 // The first brand is the major one.
@@ -270,6 +271,23 @@ fn check_sizes(items: &Items) -> Result<(), DecodeError> {
         let pixels = u64::from(width) * u64::from(height);
         if pixels == 0 || pixels > MOST_PIXELS || width.max(height) > LARGEST_EDGE {
             return Err(broken("a picture without a size, or of one that is too large"));
+        }
+    }
+    Ok(())
+}
+
+/// A gain map belongs to two pictures, itself and the one that it is for, both of which must be there.
+fn check_gain_map(file: &[u8], items: &Items, map: &Item) -> Result<(), DecodeError> {
+    let parts = Coded::parts(items, map)?;
+    if parts.len() != 2 || parts.iter().any(|part| part.is_skipped()) || map.dimensions().is_none() {
+        return Err(broken("a gain map without its pictures"));
+    }
+    for part in parts {
+        items.bytes(file, part)?;
+        if &part.kind == b"av01" {
+            check_depths(&part.properties, part.properties.config()?)?;
+        } else {
+            grid(&items.bytes(file, part)?)?;
         }
     }
     Ok(())

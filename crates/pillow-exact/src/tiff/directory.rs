@@ -76,6 +76,9 @@ impl<'a> Directory<'a> {
         let truncated = || DecodeError::Truncated { format: FORMAT };
         let wide = if is_big_tiff { 8 } else { 4 };
         let start = file.number(if is_big_tiff { 8 } else { 4 }, wide).ok_or_else(truncated)?;
+        if start == 0 {
+            return Err(DecodeError::invalid(FORMAT, "no directory"));
+        }
         let counter = if is_big_tiff { 8 } else { 2 };
         let count = file.number(start, counter).ok_or_else(truncated)?;
         let mut directory =

@@ -38,6 +38,10 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
     let mut layout = Layout::read(&directory)?;
     limits.check(layout.width.into(), layout.height.into())?;
     let pieces = Pieces::read(&directory, &layout)?;
+    if is_mapped(&layout, &pieces) && pieces.count() > 1 {
+        // Pillow goes on behind the only piece that there is, as far as the file goes.
+        return Err(DecodeError::unsupported(crate::format::TIFF, "one piece of several"));
+    }
     let orientation = orientation(&directory)?;
     let (planes, numbers) = if layout.compression == 1 {
         let numbers = Numbers {
