@@ -1,6 +1,7 @@
 //! From a picture's bytes to pixel values, step by step, by format and size: milliseconds of this thread's time on a processor.
 //!
-//! `cargo bench --bench pixels -- [--backend torchvision] [PICTURE…]`; without pictures, the photographs among the fixtures. Time on a
+//! `cargo bench --bench pixels -- [--backend torchvision] [PICTURE…]`; without pictures, the photographs among the fixtures and
+//! a small picture of some rarer formats. Time on a
 //! processor, not on the clock, so that neighbours count little; `benches/preprocess.py` sets it beside Pillow and transformers in
 //! turns, for which this answers commands with `--serve`.
 
@@ -39,7 +40,16 @@ fn main() {
     let mut pictures: Vec<PathBuf> = arguments.into_iter().map(PathBuf::from).collect();
     if pictures.is_empty() {
         let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/images");
-        pictures = ["rocket.jpg", "chelsea.png", "coffee.png"].map(|name| images.join(name)).to_vec();
+        pictures = [
+            "rocket.jpg",
+            "chelsea.png",
+            "coffee.png",
+            "more/avif-420.avif",
+            "more/tiff-tiles-5.tiff",
+            "more/tga-rgb-runs.tga",
+        ]
+        .map(|name| images.join(name))
+        .to_vec();
     }
     println!("{:40}{}", "ms", STEPS.map(|step| format!("{step:>10}")).concat());
     for picture in pictures {

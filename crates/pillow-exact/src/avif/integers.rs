@@ -60,17 +60,18 @@ impl Matrix {
 
     /// Red, green and blue. Chroma of fewer samples is doubled between its neighbours, of 12 bits it is repeated.
     pub(super) fn colours(&self, picture: &Picture) -> Vec<u8> {
-        let mut out = Vec::with_capacity(picture.width * picture.height * 3);
+        let mut out = vec![0; picture.width * picture.height * 3];
         let (mut blues, mut reds) = (vec![0; picture.width], vec![0; picture.width]);
         let [luma, blue, red] = picture.planes.as_slice() else { return out };
         let (widen, narrow) = (16 - picture.depth, picture.depth - 8);
-        for y in 0..picture.height {
+        for (y, pixels) in out.chunks_exact_mut(picture.width * 3).enumerate() {
             chroma_row(picture, blue, y, &mut blues);
             chroma_row(picture, red, y, &mut reds);
-            for ((&luma, &blue), &red) in luma.row(y).iter().zip(&blues).zip(&reds) {
+            let samples = luma.row(y).iter().zip(&blues).zip(&reds);
+            for (pixel, ((&luma, &blue), &red)) in pixels.chunks_exact_mut(3).zip(samples) {
                 // The sample, and its own highest bits behind it.
                 let luma = u32::from(luma) << widen | u32::from(luma) >> (picture.depth - widen);
-                out.extend(self.rgb(luma, (blue >> narrow).min(255), (red >> narrow).min(255)));
+                pixel.copy_from_slice(&self.rgb(luma, (blue >> narrow).min(255), (red >> narrow).min(255)));
             }
         }
         out
@@ -104,16 +105,18 @@ fn chroma_row(picture: &Picture, plane: &Plane, y: usize, out: &mut [u16]) {
 /// Doubles a row, 3 to 1; the first and the last value have one neighbour. `shift` divides by the weights of all.
 fn across(value: impl Fn(usize) -> u32, shift: u32, out: &mut [u16]) {
     let half = 1 << (shift - 1);
-    let last = out.len() - 1;
-    for (x, to) in out.iter_mut().enumerate() {
-        let near = value(x / 2);
-        let sum = if x == 0 || x == last {
-            4 * near
-        } else {
-            let far = value(if x % 2 == 1 { x / 2 + 1 } else { x / 2 - 1 });
-            3 * near + far
-        };
-        *to = ((sum + half) >> shift) as u16;
+    let (last, count) = (out.len() - 1, out.len());
+    let alone = |at: usize| ((4 * value(at) + half) >> shift) as u16;
+    (out[0], out[last]) = (alone(0), alone(last / 2));
+    // Two values between each two samples.
+    let mut left = value(0);
+    for (index, pair) in out[1..].chunks_exact_mut(2).take((count - 1) / 2).enumerate() {
+        let right = value((index + 1).min(last / 2));
+        pair[0] = ((3 * left + right + half) >> shift) as u16;
+        if 2 * index + 2 < last {
+            pair[1] = ((left + 3 * right + half) >> shift) as u16;
+        }
+        left = right;
     }
 }
 

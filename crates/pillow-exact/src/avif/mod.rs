@@ -14,6 +14,8 @@ mod properties;
 mod sequence;
 mod source;
 
+use std::borrow::Cow;
+
 use crate::error::DecodeError;
 use crate::limits::Limits;
 use crate::orientation;
@@ -149,9 +151,12 @@ fn pixels(
 }
 
 /// The high eight bits (`avifImageDownshiftTo8bpc`).
-fn eight_bits(picture: &Picture) -> Picture {
+fn eight_bits(picture: &Picture) -> Cow<'_, Picture> {
+    if picture.depth == 8 {
+        return Cow::Borrowed(picture);
+    }
     let planes = picture.planes.iter().map(|plane| plane.shifted(picture.depth - 8)).collect();
-    Picture { depth: 8, planes, ..*picture }
+    Cow::Owned(Picture { depth: 8, planes, ..*picture })
 }
 
 /// An orientation as Pillow hands it on: that of the container takes the place of one in EXIF, if only to say that there is none.
