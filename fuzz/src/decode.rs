@@ -49,6 +49,7 @@ fn of(data: &[u8], is_of: fn(&[u8]) -> bool) {
     }
     // The length chooses the options, so that a file is enough to repeat a finding.
     let options = DecodeOptions {
+        budget: None,
         alpha: Alpha::ALL[data.len() % 2],
         exif_orientation: ExifOrientation::ALL[data.len() / 2 % 2],
         max_pixels: MAX_PIXELS,

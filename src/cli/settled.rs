@@ -10,7 +10,7 @@ use pillow_exact::DecodeOptions;
 
 use super::{args::Args, hints::told, print::Voice, progress::ProgressMode, request::request};
 use crate::{
-    extractor::Options,
+    extractor::{Options, shared_budget},
     hub::{self, HubError, ModelChoice, Settings},
     input::{self, Input, List, Separator},
     job::Job,
@@ -139,6 +139,7 @@ impl Settled {
                 alpha: args.alpha,
                 exif_orientation: args.exif_orientation,
                 max_pixels: args.max_pixels,
+                budget: Some(shared_budget()),
             },
             fit: args.fit,
             image_size: args.image_size,

@@ -6,6 +6,7 @@
 
 mod encode;
 mod error;
+mod memory;
 mod metadata;
 mod opened;
 mod options;
@@ -23,6 +24,7 @@ use crate::{
 };
 
 pub use error::ExtractError;
+pub use memory::shared_budget;
 pub use opened::Opened;
 pub use options::Options;
 pub use picture::{Picture, Preprocessed};

@@ -2,7 +2,7 @@
 
 use pillow_exact::DecodeOptions;
 
-use super::request::Request;
+use super::{memory::shared_budget, request::Request};
 use crate::{
     kernels::{MatmulPrecision, physical_cores},
     processor::{Backend, Fit, ImageSize},
@@ -36,7 +36,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             request: Request::default(),
-            decode: DecodeOptions::default(),
+            decode: DecodeOptions { budget: Some(shared_budget()), ..DecodeOptions::default() },
             fit: Fit::default(),
             image_size: None,
             max_num_patches: None,

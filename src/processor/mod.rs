@@ -252,7 +252,7 @@ mod tests {
             let (width, height) = (columns.len() as u32, rows.len() as u32);
             let rgb = ::image::imageops::crop_imm(&picture, place.0, place.1, width, height).to_image();
             let format = pillow_exact::Format::of_extension("jpg").expect("a format");
-            let part = Part { rgb, place, size: (190, 131), format, warnings: Vec::new() };
+            let part = Part { rgb, place, size: (190, 131), format, warnings: Vec::new(), share: None };
             let (found, expected) = (processor.process_part(&part), processor.process(&picture));
             assert_eq!(found.expect(name), expected.expect(name), "{name}");
         }

@@ -2,6 +2,7 @@
 
 use ::image::RgbImage;
 
+use crate::budget::Share;
 use crate::error::DecodeError;
 use crate::formats::{self, Decoder, FORMATS, Format};
 use crate::guard::{caught, guarded};
@@ -35,6 +36,8 @@ pub struct Part {
     pub format: &'static Format,
     /// What a person should know about the pixels, one sentence each.
     pub warnings: Vec<String>,
+    /// What it has of a [`Budget`](crate::Budget).
+    pub share: Option<Share>,
 }
 
 impl Drop for Part {
@@ -93,16 +96,17 @@ fn decode_into(
         return Err(DecodeError::Empty);
     }
     let (format, decoder) = find(bytes)?;
-    let limits = Limits { max_pixels: options.max_pixels };
+    let limits = Limits::new(options.max_pixels, options.budget.clone());
     if format.name() != format::JPEG {
-        return guarded(format.name(), || {
+        let part = guarded(format.name(), || {
             let raster = (decoder.decode)(bytes, &limits)?;
             let size = (raster.width, raster.height);
             part(raster, size, (0, 0), format, options)
-        });
+        })?;
+        return Ok(with_share(part, limits));
     }
     // Its decoder has no panics that are to be expected.
-    caught(format.name(), || {
+    let part = caught(format.name(), || {
         let mut size = (0, 0);
         let wanted = |metadata: &Metadata, width, height| {
             size = (width, height);
@@ -111,7 +115,14 @@ fn decode_into(
         };
         let (raster, window) = jpeg::decode_part(bytes, &limits, buffer, wanted)?;
         part(raster, size, (window.columns.start, window.rows.start), format, options)
-    })
+    })?;
+    Ok(with_share(part, limits))
+}
+
+/// The part with what it has of a budget, which it keeps as long as its pixels.
+fn with_share(mut part: Part, limits: Limits) -> Part {
+    part.share = limits.into_share();
+    part
 }
 
 /// Whose the bytes are.
@@ -149,7 +160,7 @@ fn part(
     let orientation = turn(&raster.metadata, options);
     let rgb = orientation::apply(raster.into_rgb(options.alpha)?, orientation);
     let size = if is_whole { rgb.dimensions() } else { size };
-    Ok(Part { rgb, place, size, format, warnings })
+    Ok(Part { rgb, place, size, format, warnings, share: None })
 }
 
 #[cfg(test)]
@@ -229,5 +240,27 @@ mod tests {
             let message = error.to_string();
             assert!(message.contains("is more than the 178956970 pixels allowed (max-pixels)"), "{message}");
         }
+    }
+
+    #[test]
+    fn pictures_share_a_budget_that_is_smaller_than_any_of_them() {
+        let files = [
+            b"P6 40 30 255\n".iter().copied().chain(std::iter::repeat_n(7, 3600)).collect::<Vec<u8>>(),
+            b"P5 90 10 255\n".iter().copied().chain(std::iter::repeat_n(9, 900)).collect(),
+        ];
+        let options = DecodeOptions { budget: Some(crate::Budget::new(100)), ..DecodeOptions::default() };
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for file in files.iter().cycle().take(50) {
+                        let part = decode_part(file, &options, Window::full).expect("a picture");
+                        assert!(part.share.is_some() && part.rgb.as_raw().len() > 100);
+                    }
+                    // One that is refused gives its share back too.
+                    decode(&files[0][..100], &options).expect_err("it is cut");
+                });
+            }
+        });
+        assert!(decode(&files[0], &options).is_ok());
     }
 }

@@ -2,6 +2,7 @@
 
 mod avif;
 mod bmp;
+mod budget;
 mod cur;
 mod dds;
 mod decode;
@@ -30,6 +31,7 @@ mod tiff;
 mod webp;
 mod window;
 
+pub use budget::{Budget, Share};
 pub use decode::{Decoded, Part, decode, decode_part, looks_like_image};
 pub use error::DecodeError;
 pub use formats::{FORMATS, Format};

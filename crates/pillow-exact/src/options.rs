@@ -1,5 +1,9 @@
 //! What a caller can choose: all else is as Pillow has it.
 
+use std::sync::Arc;
+
+use crate::budget::Budget;
+
 /// What becomes of transparency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Alpha {
@@ -55,6 +59,8 @@ pub struct DecodeOptions {
     pub exif_orientation: ExifOrientation,
     /// The most pixels that a picture may have.
     pub max_pixels: u64,
+    /// The memory that this picture and others may take together while they are decoded; none where that is not bounded.
+    pub budget: Option<Arc<Budget>>,
 }
 
 impl Default for DecodeOptions {
@@ -64,6 +70,7 @@ impl Default for DecodeOptions {
             alpha: Alpha::default(),
             exif_orientation: ExifOrientation::default(),
             max_pixels: 178_956_970,
+            budget: None,
         }
     }
 }

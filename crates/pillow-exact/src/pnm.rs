@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     fn pixels(file: &[u8]) -> Result<Pixels, DecodeError> {
-        decode(file, &Limits { max_pixels: 1 << 20 }).map(|raster| raster.pixels)
+        decode(file, &Limits::new(1 << 20, None)).map(|raster| raster.pixels)
     }
 
     fn grey(file: &[u8]) -> Vec<u8> {

@@ -231,7 +231,7 @@ mod tests {
     fn a_frame_must_be_announced_and_on_its_canvas() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/images/webp-animated.webp");
         let good = std::fs::read(path).expect("a fixture");
-        let decode = |bytes: &[u8]| decode(bytes, &Limits { max_pixels: 1 << 20 });
+        let decode = |bytes: &[u8]| decode(bytes, &Limits::new(1 << 20, None));
         assert!(decode(&good).is_ok());
         // Without the chunk that announces frames, and with a second frame beside the canvas.
         for (at, byte, part) in

@@ -68,7 +68,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
 
 /// Decodes what a picture is made of, and puts it together.
 fn assembled(coded: &Coded, limits: &Limits) -> Result<(Picture, Colours), DecodeError> {
-    let limit = u32::try_from(limits.max_pixels).unwrap_or(u32::MAX).max(1);
+    let limit = u32::try_from(limits.max_pixels()).unwrap_or(u32::MAX).max(1);
     let mut canvas: Option<(Picture, Colours)> = None;
     let mut size = (0, 0);
     for (index, data) in coded.tiles.iter().enumerate() {

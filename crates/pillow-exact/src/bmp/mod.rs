@@ -321,8 +321,6 @@ fn unpack_row(row: &[u8], width: usize, layout: Layout, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    const NO_LIMITS: Limits = Limits { max_pixels: 1 << 20 };
-
     /// A file with a header of 40 bytes, a palette of 4 bytes a colour, and rows.
     fn bmp(size: [i32; 2], bits: u16, compression: u32, palette: &[u8], rows: &[u8]) -> Vec<u8> {
         let colours = palette.len() as u32 / 4;
@@ -337,7 +335,7 @@ mod tests {
     }
 
     fn rgb(file: &[u8]) -> Vec<u8> {
-        let raster = decode(file, &NO_LIMITS).expect("a picture");
+        let raster = decode(file, &Limits::new(1 << 20, None)).expect("a picture");
         raster.into_rgb(crate::Alpha::White).expect("RGB").into_raw()
     }
 
@@ -372,14 +370,15 @@ mod tests {
     #[test]
     fn what_is_missing_or_unknown_is_an_error() {
         let file = bmp([1, 2], 24, 0, &[], &[0; 8]);
-        let error = |file: &[u8]| decode(file, &NO_LIMITS).expect_err("no picture").to_string();
+        let error =
+            |file: &[u8]| decode(file, &Limits::new(1 << 20, None)).expect_err("no picture").to_string();
         for length in 14..file.len() - 1 {
             assert_eq!(error(&file[..length]), "BMP is truncated", "at {length}");
         }
         assert_eq!(error(&bmp([1, 1], 2, 0, &[], &[0; 4])), "BMP with 2 bits per pixel is not supported");
         assert_eq!(error(&bmp([1, 1], 24, 4, &[], &[0; 4])), "BMP with compression 4 is not supported");
         assert!(matches!(
-            decode(&bmp([60_000, 60_000], 24, 0, &[], &[]), &NO_LIMITS),
+            decode(&bmp([60_000, 60_000], 24, 0, &[], &[]), &Limits::new(1 << 20, None)),
             Err(DecodeError::TooManyPixels { .. })
         ));
     }

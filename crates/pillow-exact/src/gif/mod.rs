@@ -133,7 +133,6 @@ mod tests {
     use super::*;
     use crate::Alpha;
 
-    const NO_LIMITS: Limits = Limits { max_pixels: 1 << 20 };
     /// Two colours: neither is the grey ramp's.
     const COLOURS: [u8; 6] = [10, 20, 30, 40, 50, 60];
 
@@ -148,7 +147,7 @@ mod tests {
     }
 
     fn rgb(file: &[u8], alpha: Alpha) -> Vec<u8> {
-        decode(file, &NO_LIMITS).expect("a picture").into_rgb(alpha).expect("RGB").into_raw()
+        decode(file, &Limits::new(1 << 20, None)).expect("a picture").into_rgb(alpha).expect("RGB").into_raw()
     }
 
     #[test]
@@ -170,7 +169,8 @@ mod tests {
 
     #[test]
     fn what_is_no_picture_is_an_error() {
-        let error = |file: &[u8]| decode(file, &NO_LIMITS).expect_err("no picture").to_string();
+        let error =
+            |file: &[u8]| decode(file, &Limits::new(1 << 20, None)).expect_err("no picture").to_string();
         let file = [head(), frame(0)].concat();
         for length in [7, 12, head().len() + 4, file.len() - 4] {
             assert_eq!(error(&file[..length]), "GIF is truncated", "at {length}");

@@ -50,6 +50,7 @@ pub(crate) fn decode_part(
     let header = read_header(bytes)?;
     let (width, height) = (u32::from(header.width), u32::from(header.height));
     limits.check(width.into(), height.into())?;
+    check_scans(bytes)?;
 
     let colour = match header.layers {
         1 => Colour::Grey,
@@ -68,6 +69,18 @@ pub(crate) fn decode_part(
     };
     let (width, height) = (window.columns.len() as u32, window.rows.len() as u32);
     Ok((Raster { metadata: header.metadata, ..Raster::new(width, height, pixels) }, window))
+}
+
+/// Refuses a picture that is sent over and over: each scan costs as much as the whole picture, in some bytes.
+fn check_scans(bytes: &[u8]) -> Result<(), DecodeError> {
+    /// As libjpeg-turbo's fuzzers do. Encoders make ten.
+    const MOST: usize = 500;
+    // In the data of a scan a marker's first byte is followed by 0; what is beside the data are some markers at the most.
+    let count = bytes.windows(2).filter(|pair| *pair == b"\xff\xda").take(MOST + 1).count();
+    match count > MOST {
+        true => Err(DecodeError::unsupported(FORMAT, format!("more than {MOST} scans"))),
+        false => Ok(()),
+    }
 }
 
 /// libjpeg's failure, of a picture of this format.
@@ -193,5 +206,19 @@ mod tests {
         // Other names have other contents.
         let error = read_header(&start(b"\xff\xe0\0\x06JFXX")).expect_err("no frame").to_string();
         assert!(!error.contains("version"), "{error}");
+    }
+
+    #[test]
+    fn a_picture_that_is_sent_over_and_over_is_refused() {
+        let whole = include_bytes!("../../../../fixtures/images/jpeg-420-progressive.jpg");
+        let limits = Limits::new(1 << 20, None);
+        decode(whole, &limits).expect("it has ten scans");
+        // Its last scan again and again.
+        let last = whole.windows(2).rposition(|pair| pair == b"\xff\xda").expect("a scan");
+        let end = whole.len() - 2;
+        let many = |count| [&whole[..last], &whole[last..end].repeat(count), &whole[end..]].concat();
+        let error = decode(&many(500), &limits).expect_err("too many").to_string();
+        assert!(error.contains("more than 500 scans"), "{error}");
+        decode(&many(100), &limits).expect("not so many");
     }
 }

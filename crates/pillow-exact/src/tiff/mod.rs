@@ -95,7 +95,7 @@ mod tests {
     const SHORT: u16 = 3;
 
     fn decoded(more: &[(u16, u16, u32)]) -> [Result<Raster, DecodeError>; 2] {
-        [true, false].map(|is_little| decode(&tiff(is_little, more), &Limits { max_pixels: 1 << 20 }))
+        [true, false].map(|is_little| decode(&tiff(is_little, more), &Limits::new(1 << 20, None)))
     }
 
     /// Two grey pixels side by side, and more entries behind those that they need.
@@ -156,7 +156,7 @@ mod tests {
                 let at = at.expect("a tag that is there");
                 file[at + 8..at + 12].copy_from_slice(&value.to_le_bytes());
             }
-            decode(&file, &Limits { max_pixels: 1 << 20 }).expect_err("not read").to_string()
+            decode(&file, &Limits::new(1 << 20, None)).expect_err("not read").to_string()
         };
         assert_eq!(message(&[(259, 50_000)]), "TIFF with compression Zstandard is not supported");
         assert_eq!(message(&[(259, 6)]), "TIFF with compression old JPEG is not supported");
