@@ -188,7 +188,7 @@ fn weights_of_no_vision_tower_are_not_fetched() {
         world.hub.add(MODEL, "config.json", config.as_bytes(), false);
         let message = world.refusal();
         assert!(message.starts_with("acme/clip: config.json: ") && message.contains(part), "{message}");
-        assert!(message.contains("siglip"), "what is read is told: {message}");
+        assert!(message.contains("siglip_vision_model"), "{message}");
         assert_eq!(count(&world.hub.take_log(), "safetensors"), 0);
     }
 }

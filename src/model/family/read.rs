@@ -111,11 +111,12 @@ fn refusal(model_type: &str, root: &Value) -> String {
         None => "is not supported; it has no vision_config, as a model of text alone has none".to_owned(),
     };
     let models: Vec<&str> = language::MODELS.iter().map(|model| model.model_type).collect();
-    let kin: Vec<&str> = clips_kin::ALL.iter().map(|kin| kin.model_type).collect();
+    let kin = |of: fn(&Kin) -> &'static str| clips_kin::ALL.iter().map(of).collect::<Vec<_>>().join(", ");
     format!(
-        "model_type {model_type:?} {found}; supported are clip, {}, siglip, siglip2 and the vision models of each, dinov2, \
-         dinov2_with_registers, dinov3_vit, and the towers of {}",
-        kin.join(", "),
+        "model_type {model_type:?} {found}; supported are clip, {}, siglip, siglip2, dinov2, dinov2_with_registers, dinov3_vit, \
+         clip_vision_model, {}, siglip_vision_model, siglip2_vision_model, and the towers of {}",
+        kin(|kin| kin.model_type),
+        kin(|kin| kin.tower),
         models.join(", ")
     )
 }
