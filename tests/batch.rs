@@ -497,6 +497,8 @@ fn names_of_any_bytes_are_safe() {
     for target in ["tree/", "x.safetensors", "y.npy"] {
         let outcome = Outcome::from(extract(&photos, directory.path(), target, &["-q"]).output().unwrap());
         assert_eq!(outcome.code, Some(0), "{target}: {}", outcome.stderr);
+        let verified = command().arg("--verify").arg(directory.path().join(target)).output().unwrap();
+        assert_eq!(Outcome::from(verified).code, Some(0), "{target}");
     }
     assert!(directory.path().join("tree").join(std::ffi::OsStr::from_bytes(b"odd \xff\n.npy")).exists());
     let archive = fs::read(directory.path().join("x.safetensors")).unwrap();

@@ -7,9 +7,9 @@ use std::{
 
 use super::{
     Contents, Format, Part,
-    disk::{hidden_sibling, parent},
+    disk::{hidden_sibling, is_there, parent},
     layout::{self, Layout, sample_name},
-    name::key,
+    name::{key, spelled},
 };
 use crate::shard;
 
@@ -140,7 +140,12 @@ impl Collection {
                 name.push(rest);
                 self.path.with_file_name(name)
             }
-            _ => self.base().join(name),
+            _ => {
+                let path = self.base().join(name);
+                // Of a name that is no text; what is spelled so itself is there.
+                let other = name.contains('%').then(|| self.base().join(spelled(name)));
+                other.filter(|other| !is_there(&path) && is_there(other)).unwrap_or(path)
+            }
         }
     }
 

@@ -89,9 +89,7 @@ impl Engine {
     /// Sees that all is there that this run has made.
     pub(super) fn look_for_made(&self) -> io::Result<()> {
         let (collection, state) = (self.collection(), self.found.read());
-        // A name of bytes that are no text is spelled otherwise there.
-        let is_there =
-            |name: &str, length| name.contains('%') || length_of_file(&collection.file(name)) == Some(length);
+        let is_there = |name: &str, length| length_of_file(&collection.file(name)) == Some(length);
         let own = self.made.iter().filter_map(|key| state.entries.get(key)).map(|stored| match &stored.in_ {
             In::Own(files) => files.iter().filter(|(name, length)| !is_there(name, *length)).count(),
             In::File(..) => 0,
