@@ -7,7 +7,7 @@ use std::{fs, path::Path, process::Stdio};
 use serde_json::Value;
 use support::{
     fixture,
-    run::{Outcome, command, feed, tiny},
+    run::{Outcome, command, feed, tar, tiny},
 };
 
 const HEIC: &[u8] = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1";
@@ -25,17 +25,6 @@ fn summary(outcome: &Outcome) -> Value {
 
 fn picture() -> Vec<u8> {
     fs::read(fixture("images/png-rgb-8.png")).unwrap()
-}
-
-/// A tar of members.
-fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (name, bytes) in members {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        builder.append_data(&mut header, name, *bytes).unwrap();
-    }
-    builder.into_inner().unwrap()
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{
 use safetensors::SafeTensors;
 use support::{
     fixture,
-    run::{Outcome, command, run, tiny},
+    run::{Outcome, command, run, tar, tiny},
 };
 
 fn pictures() -> [PathBuf; 2] {
@@ -180,17 +180,6 @@ fn an_image_that_is_named_alone_does_not_replace_the_output_of_a_directory() {
     // Where images are named with their extension, a name without one is free.
     run([&at("photos"), "-o", &at("kept/"), "--keep-extension", "-q"]).done();
     (0..2).for_each(|_| drop(run([&one, "-o", &at("kept/sub/c.npy"), "-q"]).done()));
-}
-
-/// A tar of samples; what is no picture is a broken one.
-fn tar(samples: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (name, bytes) in samples {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        builder.append_data(&mut header, name, *bytes).unwrap();
-    }
-    builder.into_inner().unwrap()
 }
 
 #[test]

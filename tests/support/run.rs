@@ -75,3 +75,14 @@ pub fn feed(command: &mut Command, input: &[u8]) -> Outcome {
     let _ = writer.join().unwrap(); // a command that refuses does not read its input
     output.into()
 }
+
+/// A tar of members.
+pub fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, bytes) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        builder.append_data(&mut header, name, *bytes).unwrap();
+    }
+    builder.into_inner().unwrap()
+}

@@ -1,7 +1,7 @@
 //! Files of others where outputs go.
 
 use super::*;
-use crate::output::manifest::State;
+use crate::output::{Written, manifest::State};
 
 /// Runs that make files of several images, tars in a directory of them.
 fn shared(path: &str) -> Scenario {
@@ -59,29 +59,32 @@ fn what_was_begun_in_the_place_of_another_file_is_not_ours_to_remove() {
     }
 }
 
+/// Writes an image of this name.
+fn write_one(sink: &mut dyn Sink, name: &str) -> Result<Written, OutputError> {
+    let array = Array { name: "a".into(), shape: vec![1, 3, 5], values: vec![0.5; 15] };
+    sink.write(&Image {
+        key: name,
+        name: Path::new(name),
+        sample: None,
+        input: &InputFacts::default(),
+        place: 0,
+        metadata: &Metadata::default(),
+        facts: "{}",
+        report: "{}",
+        content: Content::Tensors(&[array]),
+    })
+}
+
 #[test]
 fn the_second_of_two_images_for_one_file_fails() {
     let (_kept, root) = work();
     let asked = asked(root.join("out/").to_str().unwrap());
     let contents = contents(&shared("x.npy"), true);
     let mut sink = asked.plan().unwrap().open(&contents, None, Planned::default()).unwrap();
-    let (metadata, input) = (Metadata::default(), InputFacts::default());
-    let arrays = [Array { name: "a".into(), shape: vec![1, 3, 5], values: vec![0.5; 15] }];
-    let image = |key, name| Image {
-        key,
-        name: Path::new(name),
-        sample: None,
-        input: &input,
-        place: 0,
-        metadata: &metadata,
-        facts: "{}",
-        report: "{}",
-        content: Content::Tensors(&arrays),
-    };
-    sink.write(&image("a.png", "a.png")).unwrap();
-    let second = sink.write(&image("a.jpg", "a.jpg"));
+    write_one(&mut *sink, "a.png").unwrap();
+    let second = write_one(&mut *sink, "a.jpg");
     assert!(matches!(second, Err(OutputError::Foreign { .. })), "{second:?}");
-    sink.write(&image("b.png", "b.png")).unwrap();
+    write_one(&mut *sink, "b.png").unwrap();
     sink.finish(true).unwrap();
     assert!(root.join("out/a.npy").exists() && root.join("out/b.npy").exists());
 }
@@ -240,20 +243,7 @@ fn what_is_removed_on_the_way_is_missed() {
         let asked = if path == "out/" { Asked { path: Some(root.join("out/")), ..asked } } else { asked };
         let contents = contents(&scenario(asked.clone()), false);
         let mut sink = asked.plan().unwrap().open(&contents, None, Planned::default()).unwrap();
-        let (metadata, input) = (Metadata::default(), InputFacts::default());
-        let arrays = [Array { name: "a".into(), shape: vec![1, 3, 5], values: vec![0.5; 15] }];
-        let image = Image {
-            key: "a.png",
-            name: Path::new("a.png"),
-            sample: None,
-            input: &input,
-            place: 0,
-            metadata: &metadata,
-            facts: "{}",
-            report: "{}",
-            content: Content::Tensors(&arrays),
-        };
-        sink.write(&image).unwrap();
+        write_one(&mut *sink, "a.png").unwrap();
         sink.commit().unwrap();
         let gone = root.join(removed);
         if gone.is_dir() {
