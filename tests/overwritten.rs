@@ -364,7 +364,8 @@ fn a_manifest_leads_nowhere_else() {
         lines += &format!("{},\"crc32\":\"{check:08x}\"}}\n", &body[..body.len() - 1]);
     }
     fs::write(at("out/manifest.jsonl"), lines).unwrap();
-    run(&["in", "-o", "out/"]).failed(2, "which is not below its directory");
+    let refused = run(&["in", "-o", "out/"]).failed(2, "which is not below its directory");
+    assert!(refused.stderr.contains("hint: --overwrite starts anew"), "{refused:?}");
     run(&["in", "-o", "out/", "--overwrite"]).done();
     assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
     assert_eq!(fs::read(at("elsewhere/victim")).unwrap(), b"precious");

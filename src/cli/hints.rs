@@ -1,6 +1,6 @@
 //! Errors of the library as a person at the command line reads them: with the options that are a way out.
 
-use std::error::Error;
+use std::{error::Error, path::Path};
 
 use crate::{
     features::FeaturesError,
@@ -84,9 +84,17 @@ const FEWER_THREADS: &str = "--threads 1 starts the fewest; ulimit -u and -v lim
 fn of_features(error: &FeaturesError) -> Option<&'static str> {
     Some(match error {
         FeaturesError::Unfinished { .. } => "the command that wrote it, run again, completes it",
+        FeaturesError::Damaged { path, .. } if is_manifest(path) => {
+            "the command that wrote it makes all anew with --overwrite"
+        }
         FeaturesError::Damaged { .. } => "remove it, and the command that wrote it makes its images again",
         _ => return None,
     })
+}
+
+/// Whether it is a manifest, without which nothing says whose the files beside it are.
+fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "jsonl")
 }
 
 fn of_input(error: &InputError) -> Option<&'static str> {
@@ -140,6 +148,9 @@ fn of_output(error: &OutputError) -> Option<&'static str> {
         }
         OutputError::Busy { .. } => "when that has ended, the same command goes on where it was",
         OutputError::Foreign { .. } => "--overwrite replaces it",
+        OutputError::Damaged { path, .. } if is_manifest(path) => {
+            "--overwrite starts anew, another -o keeps both"
+        }
         OutputError::Damaged { .. } => {
             "remove it, and the same command makes its images again; --overwrite starts anew"
         }
