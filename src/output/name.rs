@@ -1,6 +1,6 @@
 //! The names that images have inside an archive.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The key of an image: its path with `/` between the parts. Bytes that are no UTF-8, which neither safetensors nor
 /// JSON can hold, are written `%XX`.
@@ -18,6 +18,11 @@ fn escape(bytes: &[u8]) -> String {
         }
         text
     })
+}
+
+/// Whether a name leads to a file below the directory that it is given in. Anybody can have written others into a manifest.
+pub(super) fn is_inside(name: &str) -> bool {
+    !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// The path that a key spells, with the bytes that are no UTF-8; a path may be spelled so itself.

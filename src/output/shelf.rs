@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs, io,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     disk::parent,
     found,
     manifest::{Head, is_manifest},
+    name::is_inside,
     older,
 };
 
@@ -209,8 +210,7 @@ impl Shelf {
 
     /// A file that the manifest names; none of a name that leads elsewhere, which anybody can have written.
     pub(crate) fn file(&self, name: &str) -> Option<PathBuf> {
-        let is_inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-        (is_inside && !name.is_empty()).then(|| self.collection.file(name))
+        is_inside(name).then(|| self.collection.file(name))
     }
 
     /// A file of many images while it grows.

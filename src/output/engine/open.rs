@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashSet},
     fs,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -14,6 +14,7 @@ use crate::output::{
     disk::{Disk, Lock, hidden_sibling, is_there, parent},
     found::Found,
     manifest::{FileState, Line, Manifest, State},
+    name::is_inside,
     older,
 };
 
@@ -161,11 +162,9 @@ impl Collection {
     /// A file that a manifest lists, if it is one, and lies where the manifest does or below: anybody can have written that.
     pub(in crate::output) fn listed(&self, name: &str) -> Option<PathBuf> {
         let path = Path::new(name);
-        let mut parts = path.components();
-        let is_inside = parts.all(|part| matches!(part, Component::Normal(_)));
         let above = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
         let is_straight = above.map(|above| self.base().join(above)).all(|above| !above.is_symlink());
         let file = self.file(name);
-        (is_inside && is_straight && is_there(&file) && !file.is_dir()).then_some(file)
+        (is_inside(name) && is_straight && is_there(&file) && !file.is_dir()).then_some(file)
     }
 }

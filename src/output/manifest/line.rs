@@ -1,11 +1,9 @@
 //! The lines of a manifest.
 
-use std::path::{Component, Path};
-
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
-use crate::output::Metadata;
+use crate::output::{Metadata, name::is_inside};
 
 /// The version of what is written here. A newer one is refused.
 pub(super) const VERSION: u32 = 1;
@@ -204,10 +202,7 @@ const CHECK_LENGTH: usize = CHECK.len() + DIGITS + br#""}"#.len();
 impl Line {
     /// A name of it that leads out of the directory where the manifest is: nobody writes such here, and anybody could.
     pub(super) fn leads_outside(&self) -> Option<&str> {
-        let is_outside = |name: &&str| {
-            let mut parts = Path::new(name).components();
-            name.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_)))
-        };
+        let is_outside = |name: &&str| !is_inside(name);
         match self {
             Self::File(begun) => Some(begun.file.as_str()).filter(is_outside),
             Self::Next(next) => Some(next.file.as_str()).filter(is_outside),
