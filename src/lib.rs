@@ -8,11 +8,11 @@ pub mod cli;
 
 pub mod job;
 
-pub mod figure;
-
 pub mod features;
 
 pub mod extractor;
+
+pub mod figure;
 
 pub mod hub;
 

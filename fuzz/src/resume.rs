@@ -8,8 +8,8 @@ use std::{
 };
 
 use clip_features::output::{
-    Array, Asked, Content, Contents, Dtype, Image, InputFacts, Metadata, OutputError, Planned, Sha256Bytes,
-    Sink, Standing, TensorSpec,
+    Array, Content, Contents, Destination, Dtype, Image, Incoming, InputFacts, Metadata, OutputError,
+    Planned, Sha256Bytes, Sink, Standing, TensorSpec,
 };
 
 use super::files::{directory, write};
@@ -104,7 +104,7 @@ pub fn complete(path: &Path, shard_size: Option<u64>, names: &[&str]) -> Result<
         add(&mut *sink, name)?;
     }
     sink.finish(true)?;
-    let found = asked(path, shard_size).plan()?.examine(&contents())?.expect("a place of many images");
+    let found = to(path, shard_size).plan(SEVERAL)?.examine(&contents())?.expect("a place of many images");
     for name in names {
         let standing = found.standing(&contents(), name, Path::new(name), || (Some(1), Some(1)));
         assert!(
@@ -121,7 +121,7 @@ pub fn open<'a>(
     shard_size: Option<u64>,
     names: &[&'a str],
 ) -> Result<(Box<dyn Sink>, Vec<&'a str>), OutputError> {
-    let plan = asked(path, shard_size).plan()?;
+    let plan = to(path, shard_size).plan(SEVERAL)?;
     let contents = contents();
     plan.check(&contents)?;
     let found = plan.examine(&contents)?.expect("a place of many images");
@@ -163,6 +163,8 @@ pub fn add(sink: &mut dyn Sink, name: &str) -> Result<(), OutputError> {
     sink.commit()
 }
 
-fn asked(path: &Path, shard_size: Option<u64>) -> Asked {
-    Asked { path: Some(PathBuf::from(path)), several: true, shard_size, ..Asked::default() }
+const SEVERAL: Incoming = Incoming { several: true, sharded: Some(false), keep: false, part: None };
+
+fn to(path: &Path, shard_size: Option<u64>) -> Destination {
+    Destination { path: Some(PathBuf::from(path)), shard_size, ..Destination::default() }
 }

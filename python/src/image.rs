@@ -66,10 +66,10 @@ impl Image {
                     Ok(bytes) => bytes,
                     Err(error) => return Ok(Err(reason(Some(path), &error))),
                 };
-                (Some(path.as_path()), opened.preprocess(&bytes, false).map(|ready| ready.pixel_values))
+                (Some(path.as_path()), opened.preprocess(&bytes).map(|ready| ready.pixel_values))
             }
             Self::Bytes(bytes) if bytes.is_empty() => return Ok(Err("is empty".into())),
-            Self::Bytes(bytes) => (None, opened.preprocess(bytes, false).map(|ready| ready.pixel_values)),
+            Self::Bytes(bytes) => (None, opened.preprocess(bytes).map(|ready| ready.pixel_values)),
             Self::Pixels(picture) => (None, opened.preprocess_rgb(picture)),
             Self::Broken(reason) => return Ok(Err(reason.clone())),
         };

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     extractor::{Layers, TensorKind, Tokens},
+    figure::Drawing,
     hub::Revision,
-    job::Drawing,
     kernels::MatmulPrecision,
     output::{Dtype, Format, Part},
     processor::{Backend, Fit, ImageSize},

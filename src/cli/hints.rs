@@ -6,17 +6,20 @@ use crate::{
     features::FeaturesError,
     hub::{HubError, refetch_hint},
     input::{InputError, NoList},
-    job::{FailureFacts, JobError, Remedy},
+    job::{FailureFacts, JobError, Remedy, TarSetting},
     model::ModelError,
     output::{Format, OutputError, Setting},
 };
 
 /// An error and, on a line of its own, the way out where there is one.
 pub fn told(error: &(dyn Error + 'static)) -> String {
+    if let Some(JobError::Output(error)) = error.downcast_ref() {
+        return told(error);
+    }
     let hint = if let Some(error) = error.downcast_ref::<JobError>() {
         of_job(error)
     } else if let Some(error) = error.downcast_ref::<OutputError>() {
-        of_output(error).map(Into::into)
+        of_output(error)
     } else {
         let features = error.downcast_ref::<FeaturesError>().and_then(of_features);
         let input = || error.downcast_ref::<InputError>().and_then(of_input);
@@ -38,18 +41,13 @@ pub(super) fn told_of_image(failure: &FailureFacts) -> String {
 
 /// Whether the message begins with the name of a setting, which is an option's.
 fn begins_with_an_option(error: &(dyn Error + 'static)) -> bool {
-    match error.downcast_ref::<OutputError>() {
-        Some(OutputError::Unused { .. } | OutputError::NoBfloat16) => true,
-        _ => matches!(error.downcast_ref::<HubError>(), Some(HubError::UselessRevision { .. })),
-    }
+    matches!(error.downcast_ref(), Some(OutputError::Unused { .. } | OutputError::NoBfloat16))
+        || matches!(error.downcast_ref(), Some(JobError::NoTars { .. }))
+        || matches!(error.downcast_ref(), Some(HubError::UselessRevision { .. }))
 }
 
 fn of_job(error: &JobError) -> Option<String> {
     let hint = match error {
-        JobError::Output(OutputError::ShardSize { least, .. }) => {
-            return Some(format!("the smallest is --shard-size {least}"));
-        }
-        JobError::Output(error) => of_output(error)?,
         JobError::Input(error) => of_input(error)?,
         JobError::AmongInputs { path, .. } => {
             let other = path.join("drawn");
@@ -73,6 +71,8 @@ fn of_job(error: &JobError) -> Option<String> {
         JobError::NoFailures { .. } => "--failures another file, or remove this one",
         JobError::Clash { .. } => "give the directory that holds both, so that their paths differ",
         JobError::Thread(_) => FEWER_THREADS,
+        JobError::NoTars { setting: TarSetting::ImageKey } => "leave --image-key out, or give tars",
+        JobError::NoTars { setting: TarSetting::Keep } => "leave --keep out, or give tars",
         JobError::NoSpace { .. } => "--dtype f16 halves it, --tokens may leave some out",
         _ => return None,
     };
@@ -124,8 +124,9 @@ fn of_model(error: &ModelError) -> Option<&'static str> {
     }
 }
 
-fn of_output(error: &OutputError) -> Option<&'static str> {
-    Some(match error {
+fn of_output(error: &OutputError) -> Option<String> {
+    let hint = match error {
+        OutputError::ShardSize { least, .. } => return Some(format!("the smallest is --shard-size {least}")),
         OutputError::Unused { setting } => match setting {
             Setting::Format => "add -o PATH, or -o - for standard output",
             Setting::ShardSize => "give -o x.safetensors or -o x.npy and several images",
@@ -155,7 +156,8 @@ fn of_output(error: &OutputError) -> Option<&'static str> {
             "remove it, and the same command makes its images again; --overwrite starts anew"
         }
         _ => return None,
-    })
+    };
+    Some(hint.to_owned())
 }
 
 fn of_hub(error: &HubError) -> Option<&'static str> {

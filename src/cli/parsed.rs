@@ -13,7 +13,7 @@ use super::{
 use crate::{
     extractor::Options,
     hub::{HubError, ModelChoice},
-    job::Job,
+    job::Chosen,
     model::ModelSpec,
     output::Dtype,
 };
@@ -79,17 +79,17 @@ impl Parsed {
 
     /// What is asked of it.
     pub fn options(&self) -> &Options {
-        &self.0.job.options
+        &self.0.job.job().options
     }
 
     /// The type to store.
     pub fn dtype(&self) -> Dtype {
-        self.0.job.output.dtype
+        self.0.job.job().output.dtype
     }
 
     /// The most images that the tower takes at once.
     pub fn batch(&self) -> usize {
-        self.0.job.batch
+        self.0.job.job().batch
     }
 
     /// Has the model's files on disk, downloading what is missing.
@@ -101,7 +101,7 @@ impl Parsed {
     }
 
     /// The job.
-    pub fn job(self) -> Job {
+    pub fn job(self) -> Chosen {
         self.0.job
     }
 }

@@ -16,9 +16,9 @@ pub(super) fn describe(prepared: &Prepared, parts: &Parts) -> String {
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<8}{value}");
     };
-    let (job, contents) = (prepared.job(), prepared.contents());
+    let (job, plan, contents) = (prepared.job(), prepared.plan(), prepared.contents());
     line(
-        if job.output.repeats_tars() { "tars" } else { "images" },
+        if plan.repeats_tars() { "tars" } else { "images" },
         match (prepared.count(), prepared.remaining()) {
             (Some(count), Some(left)) => {
                 let mut value = format!("{count}, {left} to do");
@@ -41,7 +41,7 @@ pub(super) fn describe(prepared: &Prepared, parts: &Parts) -> String {
     }
     line("model", contents.settings.get("model").unwrap_or_default().to_owned());
     line("compute", format!("{} threads, batches of {}", job.options.threads, job.batch));
-    line("output", job.output.describe(contents));
+    line("output", plan.describe(contents));
     if let (Some((Some(needed), free)), Some((bound, image))) = (prepared.space(true), prepared.image_bytes())
     {
         let free = free.map_or("unknown".into(), readable_size);
@@ -55,7 +55,7 @@ pub(super) fn describe(prepared: &Prepared, parts: &Parts) -> String {
             format!("{bound}{} needed, {image} bytes an image; {free} free", readable_size(needed)),
         );
     }
-    if job.output.part.is_some() {
+    if job.part.is_some() {
         text.push_str(&parts.describe());
     }
     text
@@ -68,7 +68,7 @@ pub(super) fn json(prepared: &Prepared, parts: &Parts) -> String {
         "images": prepared.count(),
         "remaining": prepared.remaining(),
         "bytes": prepared.space(true).and_then(|(needed, _)| needed),
-        "output": prepared.job().output.path(),
+        "output": prepared.plan().path(),
     });
     let not_read = &prepared.passed_over().not_read;
     if !not_read.is_empty() {

@@ -46,7 +46,14 @@ pub(super) fn request(args: &Args) -> Result<Request> {
             if has_tokens { "--tokens all, or patch" } else { "--tensor last_hidden_state, or --layer N" };
         bail!("--draw draws patches, and none are asked for\nhint: {hint}");
     }
-    Ok(Request { tensors, layers: args.layer.clone(), tokens, grid: args.grid, pad: args.pad })
+    Ok(Request {
+        tensors,
+        layers: args.layer.clone(),
+        tokens,
+        grid: args.grid,
+        pad: args.pad,
+        draw: args.draw,
+    })
 }
 
 #[cfg(test)]

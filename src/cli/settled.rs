@@ -6,16 +6,15 @@ use std::{
 };
 
 use anyhow::{Error, Result, bail};
-use pillow_exact::DecodeOptions;
 
 use super::{args::Args, hints::told, print::Voice, progress::ProgressMode, request::request};
 use crate::{
-    extractor::{Options, shared_budget},
+    extractor::{Options, Request},
     hub::{self, HubError, ModelChoice, Settings},
-    input::{self, Input, List, Separator},
-    job::Job,
+    input::{Inputs, List, Separator},
+    job::{Chosen, Job, default_batch},
     kernels::{MatmulPrecision, physical_cores},
-    output::{Asked, Dtype, Format},
+    output::{Destination, Dtype},
     processor::{Fit, ImageSize},
     shard::Selection,
 };
@@ -25,7 +24,7 @@ use crate::{
 pub(super) struct Settled {
     /// The model, whose files are still to be found.
     pub(super) model: ModelChoice,
-    pub(super) job: Job,
+    pub(super) job: Chosen,
     /// Whether a download is shown.
     pub(super) shows_downloads: bool,
     pub(super) show: Show,
@@ -57,7 +56,7 @@ pub(super) struct Show {
 impl Settled {
     /// Which of the model's files are wanted.
     pub(super) fn wanted(&self) -> hub::Wanted {
-        let request = &self.job.options.request;
+        let request = &self.job.job().options.request;
         match (request.needs_projector(), request.needs_tower()) {
             (true, _) => hub::Wanted::Projector,
             (false, true) => hub::Wanted::Weights,
@@ -67,30 +66,16 @@ impl Settled {
 
     /// Settles the arguments.
     pub(super) fn new(args: Args) -> Result<Self> {
-        let inputs = inputs(&args);
         if args.inputs.iter().filter(|path| is_dash(path)).count() > 1 {
             bail!(
                 "- is given twice, and standard input holds one image\nhint: name files, or list them with --files-from"
             );
         }
-        check_useless(&args, &inputs)?;
-        let is_one = matches!(inputs.as_slice(), [input] if input.is_one());
-        let asked = Asked {
-            path: args.output.clone(),
-            format: if args.draw.is_some() { Some(Format::Png) } else { args.format },
-            sharded: all_sharded(&inputs),
-            keep: !args.keep.is_empty(),
-            part: args.part,
-            several: !is_one,
-            shard_size: args.shard_size,
-            keep_extension: args.keep_extension,
-            dtype: args.dtype,
-            overwrite: args.overwrite,
-            update: args.update,
-        };
-        let output = asked.plan().map_err(|error| Error::msg(told(&error)))?;
-        let request = request(&args)?;
-        let model = model(&args).map_err(|error| Error::msg(told(&error)))?;
+        let refused = |error: &(dyn std::error::Error + 'static)| Error::msg(told(error));
+        let job = job(&args)?.choose().map_err(|error| refused(&error))?;
+        let is_one = job.is_one();
+        let request = &job.job().options.request;
+        let model = model(&args).map_err(|error| refused(&error))?;
         // --offline, which is a promise, is kept in any case.
         if args.cache_dir.is_some() && matches!(model, ModelChoice::Here(_)) {
             bail!(
@@ -98,21 +83,6 @@ impl Settled {
             );
         }
         check_stdout(&args, is_one)?;
-        if let (Fit::Keep, Some(size @ ImageSize::Exact { height, width })) = (args.fit, args.image_size) {
-            bail!(
-                "--fit keep keeps a picture's own shape, and --image-size {size} is another\nhint: give the shorter edge alone, --image-size {}",
-                height.min(width)
-            );
-        }
-        if args.matmul_precision != MatmulPrecision::default() && !request.needs_tower() {
-            bail!(
-                "--matmul-precision is of the tower, and pixel_values come before it\nhint: leave --matmul-precision out"
-            );
-        }
-        if args.tiles && (args.fit != Fit::Auto || args.image_size.is_some()) {
-            bail!("--tiles are the model's own cut of a picture\nhint: leave --fit and --image-size out");
-        }
-        let threads = args.threads.map_or_else(physical_cores, usize::from);
         let show = Show {
             json: args.json,
             quiet: args.quiet,
@@ -128,37 +98,10 @@ impl Settled {
             is_batch: !is_one,
             overwrites: args.overwrite,
             dtype: args.dtype,
-            updates: output.accepts_updates(),
+            updates: job.plan().accepts_updates(),
             warns_of_random_weights: args.random_weights.is_some() && request.needs_tower() && !args.quiet,
             dry_run: args.dry_run,
             told: HashSet::new(),
-        };
-        let options = Options {
-            request,
-            decode: DecodeOptions {
-                alpha: args.alpha,
-                exif_orientation: args.exif_orientation,
-                max_pixels: args.max_pixels,
-                budget: Some(shared_budget()),
-            },
-            fit: args.fit,
-            image_size: args.image_size,
-            tiles: args.tiles,
-            max_num_patches: args.max_num_patches,
-            backend: args.processor,
-            matmul_precision: args.matmul_precision,
-            threads,
-        };
-        let job = Job {
-            options,
-            inputs,
-            output,
-            draw: args.draw,
-            // One image keeps a few threads busy; more threads want more of them.
-            batch: args.batch_size.map_or_else(|| threads.div_ceil(4).min(16), usize::from),
-            max_failures: if args.fail_fast { Some(1) } else { args.max_failures },
-            failures: args.failures,
-            selection: Selection { image_keys: args.image_key, keep: args.keep },
         };
         let shows_downloads = !args.quiet && args.progress != ProgressMode::Never;
         Ok(Self { model, job, shows_downloads, show })
@@ -174,35 +117,66 @@ impl Show {
     }
 }
 
-/// Whether all inputs are tar shards, as far as that is known.
-fn all_sharded(inputs: &[Box<dyn Input>]) -> Option<bool> {
-    let each: Vec<Option<bool>> = inputs.iter().map(|input| input.is_sharded()).collect();
-    match each.contains(&Some(false)) {
-        true => Some(false),
-        false => each.into_iter().collect::<Option<Vec<bool>>>().map(|_| true),
-    }
+/// What was typed, but for the model and what is shown.
+fn job(args: &Args) -> Result<Job> {
+    let request = request(args)?;
+    check_useless(args, &request)?;
+    let threads = args.threads.map_or_else(physical_cores, usize::from);
+    Ok(Job {
+        options: Options {
+            request,
+            alpha: args.alpha,
+            exif_orientation: args.exif_orientation,
+            max_pixels: args.max_pixels,
+            fit: args.fit,
+            image_size: args.image_size,
+            tiles: args.tiles,
+            max_num_patches: args.max_num_patches,
+            backend: args.processor,
+            matmul_precision: args.matmul_precision,
+            threads,
+        },
+        inputs: inputs(args),
+        selection: Selection { image_keys: args.image_key.clone(), keep: args.keep.clone() },
+        part: args.part,
+        output: Destination {
+            path: args.output.clone(),
+            format: args.format,
+            shard_size: args.shard_size,
+            keep_extension: args.keep_extension,
+            dtype: args.dtype,
+            overwrite: args.overwrite,
+            update: args.update,
+        },
+        batch: args.batch_size.map_or_else(|| default_batch(threads), usize::from),
+        max_failures: if args.fail_fast { Some(1) } else { args.max_failures },
+        failures: args.failures.clone(),
+    })
 }
 
-/// Refuses what would say nothing of such inputs, or of what is shown.
-fn check_useless(args: &Args, inputs: &[Box<dyn Input>]) -> Result<()> {
+/// Refuses options that say nothing, or contradict each other.
+fn check_useless(args: &Args, request: &Request) -> Result<()> {
     if args.null && args.files_from.is_none() {
         bail!(
             "--null is how --files-from ends its paths, and it is not given\nhint: --files-from - -0 reads them from standard input"
         );
     }
-    let no_shards = || inputs.iter().all(|input| input.holds_shards() == Some(false));
-    if !args.image_key.is_empty() && no_shards() {
-        bail!(
-            "--image-key chooses among the images of a tar's samples, and no tar comes in\nhint: leave --image-key out, or give tars"
-        );
-    }
-    if !args.keep.is_empty() && no_shards() {
-        bail!(
-            "--keep carries members over from tar to tar, and no tar comes in\nhint: leave --keep out, or give tars"
-        );
-    }
     if args.quiet && args.progress == ProgressMode::Always {
         bail!("--progress always shows what --quiet keeps silent\nhint: leave one of them out");
+    }
+    if let (Fit::Keep, Some(size @ ImageSize::Exact { height, width })) = (args.fit, args.image_size) {
+        bail!(
+            "--fit keep keeps a picture's own shape, and --image-size {size} is another\nhint: give the shorter edge alone, --image-size {}",
+            height.min(width)
+        );
+    }
+    if args.matmul_precision != MatmulPrecision::default() && !request.needs_tower() {
+        bail!(
+            "--matmul-precision is of the tower, and pixel_values come before it\nhint: leave --matmul-precision out"
+        );
+    }
+    if args.tiles && (args.fit != Fit::Auto || args.image_size.is_some()) {
+        bail!("--tiles are the model's own cut of a picture\nhint: leave --fit and --image-size out");
     }
     Ok(())
 }
@@ -233,13 +207,13 @@ fn is_dash(path: impl AsRef<Path>) -> bool {
     path.as_ref().as_os_str() == "-"
 }
 
-fn inputs(args: &Args) -> Vec<Box<dyn Input>> {
+fn inputs(args: &Args) -> Inputs {
     match &args.files_from {
         Some(path) => {
             let separator = if args.null { Separator::Nul } else { Separator::Newline };
-            vec![Box::new(List { path: path.clone(), separator })]
+            Inputs::List(List { path: path.clone(), separator })
         }
-        None => args.inputs.iter().map(|path| input::choose(path)).collect(),
+        None => Inputs::Paths(args.inputs.clone()),
     }
 }
 
@@ -271,15 +245,28 @@ mod tests {
 
     #[test]
     fn one_file_is_one_image_and_all_else_a_batch() {
-        let inputs = |line: &str| {
-            let settled = settle(line).unwrap();
-            format!("{} {:?}", settled.show.is_batch, settled.job.inputs)
-        };
-        assert_eq!(inputs("-"), "false [Stdin]");
-        assert_eq!(inputs("a.png"), "false [File(\"a.png\")]");
-        assert_eq!(inputs("src"), "true [Folder(\"src\")]");
-        assert_eq!(inputs("a b"), "true [File(\"a\"), File(\"b\")]");
-        assert_eq!(inputs("--files-from - -0"), "true [List { path: \"-\", separator: Nul }]");
+        let is_batch = |line: &str| settle(line).unwrap().show.is_batch;
+        assert!(!is_batch("-") && !is_batch("a.png"));
+        assert!(is_batch("src") && is_batch("a b") && is_batch("--files-from - -0"));
+    }
+
+    #[test]
+    fn a_job_can_be_written_down_and_carried_out_elsewhere() {
+        let line = "photos a.tar --tensor hidden_states --layer -2,0..=3 --tokens patch --fit keep --image-size 336 \
+            --processor torchvision --alpha drop --exif-orientation apply --matmul-precision high --threads 3 \
+            --batch-size 5 --image-key jpg,png --part 3/16 -o out/ --format safetensors --dtype bf16 \
+            --keep-extension --update --max-failures 7 --failures failed.jsonl";
+        let shared = "a.png --draw 3,5 -o x.png --max-pixels 9 --max-num-patches 64";
+        for line in [line, shared, "--files-from list -0 -o x.npy --shard-size 2GB --overwrite"] {
+            let job = job(&Args::try_parse_from(["x"].into_iter().chain(line.split_whitespace())).unwrap())
+                .unwrap();
+            let written = serde_json::to_string(&job).unwrap();
+            assert_eq!(serde_json::from_str::<Job>(&written).unwrap(), job, "{written}");
+        }
+        // What is not said is as it would be without the option.
+        let job = job(&Args::try_parse_from(["x", "a.png"]).unwrap()).unwrap();
+        let written = r#"{"inputs":{"paths":["a.png"]}}"#;
+        assert_eq!(serde_json::from_str::<Job>(written).unwrap(), job);
     }
 
     #[test]

@@ -33,9 +33,12 @@ pub(super) fn metadata(
         settings.insert("max_num_patches", patches.max_num_patches);
         settings.insert("pad", request.pad);
     }
-    settings.insert("alpha", options.decode.alpha.name());
-    settings.insert("exif_orientation", options.decode.exif_orientation.name());
+    settings.insert("alpha", options.alpha.name());
+    settings.insert("exif_orientation", options.exif_orientation.name());
     settings.insert("compute_dtype", "f32");
+    if let Some(drawing) = request.draw {
+        settings.insert("drawing", drawing);
+    }
     let Some(UnloadedTower { config, weights, .. }) = tower else { return Ok(settings) };
     settings.insert("matmul_precision", options.matmul_precision.name());
     settings.insert("compute", Compute::best(options.matmul_precision).name());

@@ -4,6 +4,7 @@
 //! [`Extractor`] has them too. What is promised: an image's features do not depend on its batch, its neighbours or the number of
 //! threads. Nothing here knows of files of many images, of resuming, or of outputs.
 
+mod drawn;
 mod encode;
 mod error;
 mod memory;
@@ -77,7 +78,7 @@ impl Extractor {
     /// # Errors
     /// The image cannot be decoded, resized or encoded.
     pub fn extract(&self, bytes: &[u8]) -> Result<Vec<Array>, ExtractError> {
-        let input = self.opened.preprocess(bytes, false)?;
+        let input = self.opened.preprocess(bytes)?;
         Ok(self.encode(vec![input.pixel_values])?.remove(0))
     }
 

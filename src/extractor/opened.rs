@@ -79,7 +79,9 @@ impl Opened {
         let tower = UnloadedTower::new(wanted, config, weights)?;
         let parts = request.parts(&tower.config)?;
         let metadata = metadata(&options, &model, &processor, Some(&tower))?;
-        Ok(Self { options, processor, tower: Some(tower), parts, metadata, files, pool })
+        let opened = Self { options, processor, tower: Some(tower), parts, metadata, files, pool };
+        opened.check_drawing()?;
+        Ok(opened)
     }
 
     /// What was asked for.
@@ -122,7 +124,7 @@ impl Opened {
         &self.parts
     }
 
-    /// Their names and shapes.
+    /// Names and shapes of what is made of each image: the tensors, or a picture, whose size depends on what is in it.
     pub fn tensors(&self) -> Vec<TensorSpec> {
         // How many tiles there are depends on the picture.
         let size = self.input_size().filter(|_| !self.options.tiles);
@@ -138,7 +140,7 @@ impl Opened {
 
     /// The same with the largest shapes, of a processor that says how many patches a picture may have; else none.
     pub fn largest_tensors(&self) -> Option<Vec<TensorSpec>> {
-        self.patches()?;
+        self.patches().filter(|_| self.options.request.draw.is_none())?;
         let padded = Request { pad: true, grid: false, ..self.options.request.clone() };
         Some(self.specs(&padded, |_| Some((0, 0))))
     }
@@ -151,6 +153,9 @@ impl Opened {
 
     /// The tensors' names, and the shapes that they have for inputs of some sizes.
     fn specs(&self, request: &Request, size: impl Fn(&Part) -> Option<(usize, usize)>) -> Vec<TensorSpec> {
+        if request.draw.is_some() {
+            return vec![TensorSpec { name: "picture".into(), shape: None }];
+        }
         let shape = |kind, (height, width)| match self.config() {
             Some(config) => request.shape(kind, config, height, width, self.patches()),
             None => request.pixel_shape(height, width, self.patches()),
@@ -162,13 +167,14 @@ impl Opened {
         self.parts.iter().map(spec).collect()
     }
 
-    /// Decodes an image and makes the tower's input of it, exactly as the reference's processor does. With `keep`, the
-    /// picture's pixels are given back too.
+    /// Decodes an image and makes the tower's input of it, exactly as the reference's processor does. The picture's pixels are kept
+    /// where they are to be drawn on.
     ///
     /// # Errors
     /// The bytes are no picture that can be decoded, or one that cannot be resized or does not fit the tower.
-    pub fn preprocess(&self, bytes: &[u8], keep: bool) -> Result<Preprocessed, ExtractError> {
-        let ready = preprocess(bytes, &self.options.decode, &self.processor, keep)?;
+    pub fn preprocess(&self, bytes: &[u8]) -> Result<Preprocessed, ExtractError> {
+        let keep = self.options.request.draw.is_some();
+        let ready = preprocess(bytes, &self.options.decode(), &self.processor, keep)?;
         self.check(&ready.pixel_values)?;
         Ok(ready)
     }

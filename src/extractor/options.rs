@@ -1,6 +1,7 @@
 //! What is asked of a model, and how pictures become its input.
 
-use pillow_exact::DecodeOptions;
+use pillow_exact::{Alpha, DecodeOptions, ExifOrientation};
+use serde::{Deserialize, Serialize};
 
 use super::{memory::shared_budget, request::Request};
 use crate::{
@@ -9,12 +10,19 @@ use crate::{
 };
 
 /// The settings of an extractor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Options {
     /// The tensors, layers and tokens.
     pub request: Request,
-    /// How pictures are decoded.
-    pub decode: DecodeOptions,
+    /// What becomes of transparency.
+    #[serde(with = "AlphaName")]
+    pub alpha: Alpha,
+    /// What becomes of an orientation that EXIF gives.
+    #[serde(with = "ExifOrientationName")]
+    pub exif_orientation: ExifOrientation,
+    /// Pictures of more pixels are refused.
+    pub max_pixels: u64,
     /// How a picture comes into the shape of the tower's input.
     pub fit: Fit,
     /// Size of the tower's input in pixels, where it is not the model's own.
@@ -31,12 +39,41 @@ pub struct Options {
     pub threads: usize,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Alpha", rename_all = "snake_case")]
+enum AlphaName {
+    White,
+    Drop,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "ExifOrientation", rename_all = "snake_case")]
+enum ExifOrientationName {
+    Ignore,
+    Apply,
+}
+
+impl Options {
+    /// How pictures are decoded: all of the process share one budget of memory.
+    pub(super) fn decode(&self) -> DecodeOptions {
+        DecodeOptions {
+            alpha: self.alpha,
+            exif_orientation: self.exif_orientation,
+            max_pixels: self.max_pixels,
+            budget: Some(shared_budget()),
+        }
+    }
+}
+
 impl Default for Options {
     /// `last_hidden_state` as the reference gives it, on the physical cores.
     fn default() -> Self {
+        let DecodeOptions { alpha, exif_orientation, max_pixels, .. } = DecodeOptions::default();
         Self {
             request: Request::default(),
-            decode: DecodeOptions { budget: Some(shared_budget()), ..DecodeOptions::default() },
+            alpha,
+            exif_orientation,
+            max_pixels,
             fit: Fit::default(),
             image_size: None,
             max_num_patches: None,

@@ -4,6 +4,7 @@ use image::RgbImage;
 use pillow_exact::{DecodeOptions, Window, decode_part};
 
 use super::error::ExtractError;
+use crate::figure::reduced;
 use crate::processor::{Geometry, PixelValues, Processor};
 
 /// A decoded picture and the tower's input made of it.
@@ -26,7 +27,7 @@ pub struct Picture {
     pub height: u32,
     /// Its way through the processor.
     pub geometry: Geometry,
-    /// The pixels themselves, if they were to be kept.
+    /// The pixels themselves, or of a large picture a smaller copy, if they were to be kept.
     pub rgb: Option<RgbImage>,
     /// What may surprise: a picture that is read, but not as one would expect.
     pub warnings: Vec<String>,
@@ -53,6 +54,6 @@ pub(super) fn preprocess(
     let (width, height) = part.size;
     let geometry = processor.geometry(width, height)?;
     let (format, warnings) = (part.format, std::mem::take(&mut part.warnings));
-    let rgb = keep.then(|| std::mem::take(&mut part.rgb));
+    let rgb = keep.then(|| reduced(std::mem::take(&mut part.rgb)));
     Ok(Preprocessed { pixel_values, picture: Picture { format, width, height, geometry, rgb, warnings } })
 }

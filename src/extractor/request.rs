@@ -2,11 +2,15 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
+use crate::figure::Drawing;
 use crate::model::{ModelError, VisionConfig, Wanted};
 use crate::processor::Patches;
 
 /// A tensor that can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TensorKind {
     /// The tower's output, every token
     LastHiddenState,
@@ -66,7 +70,8 @@ impl TensorKind {
 }
 
 /// The tokens to keep of (B, class + registers + patches, width).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Tokens {
     /// The class token and the registers where the tower has them, then the patches row by row
     #[default]
@@ -109,7 +114,7 @@ impl Tokens {
 /// assert_eq!(layers.to_string(), "-2,0,3..=5");
 /// assert!("3..=".parse::<Layers>().is_err());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layers(Vec<(i64, i64)>);
 
 impl Layers {
@@ -193,7 +198,8 @@ impl Part {
 }
 
 /// What is wanted of each image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Request {
     /// The tensors, in the order in which they are given back.
     pub tensors: Vec<TensorKind>,
@@ -206,6 +212,8 @@ pub struct Request {
     /// Whether lists of tokens, attentions and pixel values have padding up to the number of patches that a picture may have, as
     /// transformers gives them of SigLIP 2 NaFlex.
     pub pad: bool,
+    /// The picture to make of the patches of the first tensor that has some, in place of the tensors.
+    pub draw: Option<Drawing>,
 }
 
 /// `last_hidden_state`, all tokens, as a list.
@@ -217,6 +225,7 @@ impl Default for Request {
             tokens: Tokens::All,
             grid: false,
             pad: false,
+            draw: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! thousand pixels wide, whatever the picture's size.
 
 mod canvas;
+mod drawing;
 mod heatmap;
 mod patches;
 mod principal;
@@ -13,6 +14,7 @@ use image::RgbImage;
 
 use crate::processor::Geometry;
 
+pub use drawing::Drawing;
 pub use heatmap::{Scores, heatmap};
 pub use patches::{Cell, Patches};
 pub use principal::{Components, principal_components};

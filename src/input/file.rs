@@ -6,7 +6,7 @@ use super::{Images, Input, InputError, Item};
 
 /// A file, whatever its name, which need not exist: then its image fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File(pub PathBuf);
+pub(super) struct File(pub(super) PathBuf);
 
 impl Input for File {
     fn is_one(&self) -> bool {

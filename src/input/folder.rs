@@ -17,7 +17,7 @@ use crate::{
 
 /// A directory and those below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folder(pub PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 /// In the order of their names; what could not be looked into is an image that fails, in its place. Hidden files and
 /// directories are skipped, and directories of outputs; symbolic links are followed. An image is told by its first bytes, or, where these

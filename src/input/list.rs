@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Images, Input, InputError, Item, NoList, Source,
     no_list::LONGEST_PATH,
@@ -15,7 +17,8 @@ use super::{
 use crate::bounded::{Piece, read_piece};
 
 /// What ends a path in a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Separator {
     /// A line feed, or a carriage return and a line feed.
     Newline,
@@ -24,7 +27,7 @@ pub enum Separator {
 }
 
 /// A list of paths in a file; `-` is standard input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {
     /// The file.
     pub path: PathBuf,

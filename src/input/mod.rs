@@ -15,19 +15,45 @@ mod source;
 mod stdin;
 mod stream;
 
-use std::{fmt::Debug, path::Path};
+use std::{
+    fmt::Debug,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
 
 pub use distinct::{Distinct, Seen, distinct};
-pub use file::File;
-pub use folder::Folder;
+use file::File;
+use folder::Folder;
 pub use images::{Images, PassedOver, gather};
 pub use item::Item;
 pub use list::{List, Separator};
 pub use no_list::NoList;
-pub use shard::{Shard, expand};
+use shard::Shard;
+pub use shard::expand;
 pub use source::{InputError, Source, Stat};
-pub use stdin::Stdin;
+use stdin::Stdin;
 pub use stream::look_at_stdin;
+
+/// What images come from, as it was named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inputs {
+    /// Files, directories and tars; `-` is standard input.
+    Paths(Vec<PathBuf>),
+    /// A list of such files and tars.
+    List(List),
+}
+
+impl Inputs {
+    /// What each is.
+    pub fn choose(&self) -> Vec<Box<dyn Input>> {
+        match self {
+            Self::Paths(paths) => paths.iter().map(|path| choose(path)).collect(),
+            Self::List(list) => vec![Box::new(list.clone())],
+        }
+    }
+}
 
 /// Something that images come from.
 pub trait Input: Debug + Send + Sync {
@@ -77,12 +103,24 @@ pub trait Input: Debug + Send + Sync {
 }
 
 /// The input that a path names: `-` is standard input, a tar if it was looked at and is one.
-pub fn choose(path: &Path) -> Box<dyn Input> {
+fn choose(path: &Path) -> Box<dyn Input> {
     match path {
         path if path.as_os_str() == "-" && stream::is_tar() => Box::new(Shard(path.to_owned())),
         path if path.as_os_str() == "-" => Box::new(Stdin),
         path if path.is_dir() => Box::new(Folder(path.to_owned())),
         path if crate::shard::is_shard(path) => Box::new(Shard(path.to_owned())),
         path => Box::new(File(path.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_says_what_it_is() {
+        let inputs = Inputs::Paths(["-", "a.png", "src", "a.tar.gz"].map(PathBuf::from).to_vec());
+        let expected = "[Stdin, File(\"a.png\"), Folder(\"src\"), Shard(\"a.tar.gz\")]";
+        assert_eq!(format!("{:?}", inputs.choose()), expected);
     }
 }

@@ -18,7 +18,7 @@ use crate::shard::{self, Found, Selection, Unusable};
 
 /// A tar, compressed or not; `-` is standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shard(pub PathBuf);
+pub(super) struct Shard(pub(super) PathBuf);
 
 impl Input for Shard {
     fn is_sharded(&self) -> Option<bool> {

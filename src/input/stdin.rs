@@ -6,7 +6,7 @@ use super::{Images, Input, InputError, Item, source::STDIN};
 
 /// Standard input, as one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stdin;
+pub(super) struct Stdin;
 
 impl Input for Stdin {
     fn is_one(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::shard;
 /// What was read of standard input to tell what it is. There is one standard input in a process, and what is read is gone from it.
 static START: OnceLock<Vec<u8>> = OnceLock::new();
 
-/// Waits for the first bytes of standard input, unless it is a terminal, so that [`choose`](super::choose) can tell a tar from an
+/// Waits for the first bytes of standard input, unless it is a terminal, so that [`Inputs::choose`](super::Inputs::choose) can tell a tar from an
 /// image. Nothing is lost: whoever reads standard input as an input gets them first.
 pub fn look_at_stdin() {
     START.get_or_init(|| {

@@ -6,6 +6,25 @@ use thiserror::Error;
 
 use crate::{input::InputError, model::ModelError, output::OutputError, shard::NotRead};
 
+/// What can be said of tars that come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TarSetting {
+    /// Which image of a sample is taken.
+    ImageKey,
+    /// What is carried over of a sample.
+    Keep,
+}
+
+impl TarSetting {
+    /// The name, and what it does.
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::ImageKey => "image-key chooses among the images of a tar's samples",
+            Self::Keep => "keep carries members over from tar to tar",
+        }
+    }
+}
+
 /// What is to blame. An image that fails is none of these, but a value among the reports.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -81,7 +100,10 @@ pub enum JobError {
     /// The system gives no thread to work on.
     #[error("a thread cannot be started: {0}")]
     Thread(io::Error),
-    /// The heat map's query is no patch of the picture.
-    #[error("{0}")]
-    Query(String),
+    /// Something is said of tars, and no tar comes in.
+    #[error("{}, and no tar comes in", setting.purpose())]
+    NoTars {
+        /// What is said.
+        setting: TarSetting,
+    },
 }

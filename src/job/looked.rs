@@ -13,6 +13,7 @@ use same_file::is_same_file;
 
 use super::{
     Job,
+    chosen::Chosen,
     error::JobError,
     listing::{Listing, standing},
     overlap::{Overlap, check_failures},
@@ -22,131 +23,65 @@ use crate::{
     extractor::Opened,
     input::{Distinct, Images, Item, PassedOver, Seen, Source, distinct, expand, gather},
     model::ModelSpec,
-    output::{Contents, Format, Found, Plan, Standing, TensorSpec, whole_path},
+    output::{Contents, Format, Found, Plan, Standing, whole_path},
 };
 
 /// A job of which the model and the inputs were looked at, all parts of it.
 #[derive(Debug)]
 pub struct Looked {
-    /// Its inputs are in `images` now.
     job: Job,
+    plan: Plan,
     opened: Arc<Opened>,
     contents: Contents,
     images: Images,
     overlap: Overlap,
 }
 
-impl Job {
+impl Chosen {
     /// Looks at the model, at what is asked of it, and at the inputs, so that a mistake costs no time.
     ///
     /// # Errors
     /// See [`JobError`].
-    pub fn look(mut self, model: &ModelSpec) -> Result<Looked, JobError> {
-        let opened = Arc::new(Opened::open(model, self.options.clone())?);
-        let contents = self.contents(&opened)?;
-        self.output.check(&contents)?;
+    pub fn look(self, model: &ModelSpec) -> Result<Looked, JobError> {
+        let opened = Arc::new(Opened::open(model, self.job.options.clone())?);
+        let contents = self.contents(&opened);
+        self.plan.check(&contents)?;
         let folders = self.folders()?;
-        let read: Vec<PathBuf> =
-            self.inputs.iter().filter_map(|input| input.file()).map(Path::to_owned).collect();
-        let mut images = gather(std::mem::take(&mut self.inputs))?;
-        self.leave_out_own(&folders, &mut images);
-        let overlap = Overlap::of(&self, &contents, &opened, &read)?;
+        let Self { job, inputs, plan } = self;
+        let read: Vec<PathBuf> = inputs.iter().filter_map(|input| input.file()).map(Path::to_owned).collect();
+        let mut images = gather(inputs)?;
+        leave_out_own(&plan, &folders, &mut images);
+        let overlap = Overlap::of(&plan, job.failures.as_deref(), &contents, &opened, &read)?;
         overlap.check_all(images.known())?;
-        self.failures.as_deref().map_or(Ok(()), check_failures)?;
+        job.failures.as_deref().map_or(Ok(()), check_failures)?;
         if let Images::Known { items, passed } = &images
             && items.is_empty()
         {
             return Err(JobError::NoImages(passed.not_read.clone()));
         }
-        Ok(Looked { job: self, opened, contents, images, overlap })
+        Ok(Looked { job, plan, opened, contents, images, overlap })
     }
 
     /// What is stored of each image.
-    fn contents(&self, opened: &Opened) -> Result<Contents, JobError> {
+    fn contents(&self, opened: &Opened) -> Contents {
+        let Plan { dtype, overwrite, update, .. } = self.plan;
         let mut settings = opened.metadata().clone();
-        let mut tensors = opened.tensors();
-        match self.draw {
-            Some(drawing) => {
-                drawing.check(opened).map_err(JobError::Query)?;
-                drawing.describe(&mut settings);
-                // How large a picture is depends on what is in it.
-                tensors = vec![TensorSpec { name: "picture".into(), shape: None }];
-            }
-            None => settings.insert("dtype", self.output.dtype.name()),
+        if self.plan.format() != Some(Format::Png) {
+            settings.insert("dtype", dtype.name());
         }
-        let Plan { dtype, overwrite, update, .. } = self.output;
-        Ok(Contents { tensors, dtype, settings, overwrite, update })
+        Contents { tensors: opened.tensors(), dtype, settings, overwrite, update }
     }
 
     /// The directories among the inputs, of which none may be one of pictures.
     fn folders(&self) -> Result<Vec<PathBuf>, JobError> {
         let folders = self.inputs.iter().filter_map(|input| input.directory());
         let folders: Vec<PathBuf> = folders.map(Path::to_owned).collect();
-        if let (Some(Format::Png), Some(root)) = (self.output.format(), self.output.directory())
+        if let (Some(Format::Png), Some(root)) = (self.plan.format(), self.plan.directory())
             && let Some(input) = folders.iter().find(|folder| is_same_file(folder, root).unwrap_or(false))
         {
             return Err(JobError::AmongInputs { path: root.to_owned(), input: input.clone() });
         }
         Ok(folders)
-    }
-
-    /// The tars that an earlier run has written below a directory of images are none of these, so that the same command goes on where it
-    /// was.
-    fn leave_out_own(&self, folders: &[PathBuf], images: &mut Images) {
-        let Some(path) = self.output.path().map(whole_path) else { return };
-        let is_below = folders.iter().map(|folder| whole_path(folder)).any(|folder| path.starts_with(folder));
-        let Images::Known { items, passed } = images else { return };
-        if !is_below || !items.iter().any(Item::is_shard) {
-            return;
-        }
-        let own: HashSet<PathBuf> = self.output.shared_files().iter().map(|path| whole_path(path)).collect();
-        let before = items.len();
-        items.retain(|item| !matches!(&item.source, Source::Shard(path) if own.contains(&whole_path(path))));
-        passed.others += before - items.len();
-    }
-
-    /// Refuses two images that would be written to one place; images given twice are taken once.
-    fn check_names(
-        &self,
-        items: &mut Vec<Item>,
-        contents: &Contents,
-        again: &AtomicU64,
-    ) -> Result<(), JobError> {
-        let place = place(self.output.clone(), contents.clone());
-        let mut seen = Distinct::default();
-        let mut clash = None;
-        items.retain(|item| {
-            let Some(place) = place(item) else { return true };
-            match seen.note(&item.source, &place) {
-                Seen::New => true,
-                Seen::Again => {
-                    again.fetch_add(1, Ordering::Relaxed);
-                    false
-                }
-                Seen::Taken => {
-                    clash.get_or_insert_with(|| (item.clone(), place));
-                    true
-                }
-            }
-        });
-        let Some((second, taken)) = clash else { return Ok(()) };
-        let first = items.iter().find(|item| place(item).as_ref() == Some(&taken)).unwrap_or(&second);
-        Err(JobError::Clash {
-            first: first.source.to_string(),
-            second: second.source.to_string(),
-            by_extension: self.output.accepts_extensions() && first.name != second.name,
-            place: taken,
-        })
-    }
-
-    /// The same for images as they are listed: the second of two with one place fails.
-    fn without_clashes(
-        &self,
-        items: Box<dyn Iterator<Item = Item> + Send>,
-        contents: &Contents,
-        again: Arc<AtomicU64>,
-    ) -> Box<dyn Iterator<Item = Item> + Send> {
-        Box::new(distinct(items, place(self.output.clone(), contents.clone()), again))
     }
 }
 
@@ -157,7 +92,7 @@ impl Looked {
     /// # Errors
     /// Outputs of other settings, or of unknown origin, are there, or something that is damaged.
     pub fn complete_parts(&self) -> Result<Vec<bool>, JobError> {
-        let output = &self.job.output;
+        let output = &self.plan;
         let count = output.part.map_or(1, |part| part.count);
         let mut items = match &self.images {
             Images::Known { items, .. } if output.repeats_tars() || !items.iter().any(Item::is_shard) => {
@@ -187,42 +122,93 @@ impl Looked {
     /// # Errors
     /// See [`JobError`].
     pub fn prepare(self) -> Result<Prepared, JobError> {
-        let Self { job, opened, contents, mut images, overlap } = self;
-        if let Some(part) = job.output.part {
+        let Self { job, plan, opened, contents, mut images, overlap } = self;
+        if let Some(part) = plan.part {
             // An image of another part may be written to the same place.
             if let Images::Known { items, .. } = &images {
-                job.check_names(&mut items.clone(), &contents, &AtomicU64::new(0))?;
+                check_names(&mut items.clone(), &plan, &contents, &AtomicU64::new(0))?;
             }
             images = images.of_places(move |place| part.takes(place));
         }
-        let repeats_tars = job.output.repeats_tars();
-        let (mut passed_over, again) = (PassedOver::default(), Arc::new(AtomicU64::new(0)));
+        let again = Arc::new(AtomicU64::new(0));
+        // The second of two listed images with one place fails.
+        let listed = |items: Box<dyn Iterator<Item = Item> + Send>| {
+            let items = expand(items, job.selection.clone(), |_| false);
+            let place = place(plan.clone(), contents.clone());
+            Images::Listed(Box::new(distinct(Box::new(items), place, again.clone())))
+        };
+        let mut passed_over = PassedOver::default();
         let images = match images {
-            Images::Known { items, passed } if !repeats_tars && items.iter().any(Item::is_shard) => {
+            Images::Listed(items) if plan.repeats_tars() => Images::Listed(items),
+            Images::Listed(items) => listed(items),
+            Images::Known { items, passed } if !plan.repeats_tars() && items.iter().any(Item::is_shard) => {
                 passed_over = passed;
-                let items = Box::new(expand(items.into_iter(), job.selection.clone(), |_| false));
-                Images::Listed(job.without_clashes(items, &contents, again.clone()))
+                listed(Box::new(items.into_iter()))
             }
             Images::Known { mut items, passed } => {
                 passed_over = passed;
-                job.check_names(&mut items, &contents, &again)?;
+                check_names(&mut items, &plan, &contents, &again)?;
                 Images::Known { items, passed: PassedOver::default() }
             }
-            Images::Listed(items) if repeats_tars => Images::Listed(items),
-            Images::Listed(items) => {
-                let items = Box::new(expand(items, job.selection.clone(), |_| false));
-                Images::Listed(job.without_clashes(items, &contents, again.clone()))
-            }
         };
-        let found = job.output.examine(&contents)?;
-        let listing = Listing::of(images, &job.output, &contents, found.as_ref())?;
+        let found = plan.examine(&contents)?;
+        let listing = Listing::of(images, &plan, &contents, found.as_ref())?;
         if let (Some(found), true) = (&found, listing.remaining() != Some(0)) {
             found.refuse_strangers(contents.overwrite)?;
         }
-        let planned = planned(&job.output, &listing);
-        job.output.check_room(&contents, found.as_deref(), &planned)?;
-        Ok(Prepared { job, opened, listing, passed_over, again, contents, found, overlap })
+        let planned = planned(&plan, &listing);
+        plan.check_room(&contents, found.as_deref(), &planned)?;
+        Ok(Prepared { job, plan, opened, listing, passed_over, again, contents, found, overlap })
     }
+}
+
+/// The tars that an earlier run has written below a directory of images are none of these, so that the same command goes on where it
+/// was.
+fn leave_out_own(plan: &Plan, folders: &[PathBuf], images: &mut Images) {
+    let Some(path) = plan.path().map(whole_path) else { return };
+    let is_below = folders.iter().map(|folder| whole_path(folder)).any(|folder| path.starts_with(folder));
+    let Images::Known { items, passed } = images else { return };
+    if !is_below || !items.iter().any(Item::is_shard) {
+        return;
+    }
+    let own: HashSet<PathBuf> = plan.shared_files().iter().map(|path| whole_path(path)).collect();
+    let before = items.len();
+    items.retain(|item| !matches!(&item.source, Source::Shard(path) if own.contains(&whole_path(path))));
+    passed.others += before - items.len();
+}
+
+/// Refuses two images that would be written to one place; images given twice are taken once.
+fn check_names(
+    items: &mut Vec<Item>,
+    plan: &Plan,
+    contents: &Contents,
+    again: &AtomicU64,
+) -> Result<(), JobError> {
+    let place = place(plan.clone(), contents.clone());
+    let mut seen = Distinct::default();
+    let mut clash = None;
+    items.retain(|item| {
+        let Some(place) = place(item) else { return true };
+        match seen.note(&item.source, &place) {
+            Seen::New => true,
+            Seen::Again => {
+                again.fetch_add(1, Ordering::Relaxed);
+                false
+            }
+            Seen::Taken => {
+                clash.get_or_insert_with(|| (item.clone(), place));
+                true
+            }
+        }
+    });
+    let Some((second, taken)) = clash else { return Ok(()) };
+    let first = items.iter().find(|item| place(item).as_ref() == Some(&taken)).unwrap_or(&second);
+    Err(JobError::Clash {
+        first: first.source.to_string(),
+        second: second.source.to_string(),
+        by_extension: plan.accepts_extensions() && first.name != second.name,
+        place: taken,
+    })
 }
 
 /// What tells the place of an image's output, which no other may have.

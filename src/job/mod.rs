@@ -1,7 +1,7 @@
 //! Many images → one destination: preflight, resume, the pipeline, failures as values.
 //!
-//! A [`Job`] says what is wanted. [`Job::look`] and [`Looked::prepare`] look at everything that can be refused, and touch nothing;
-//! [`Prepared::run`] does the work and tells of each image as it comes to its end. What is promised: a bad image costs itself alone; what is complete
+//! A [`Job`] says what is wanted. [`Job::choose`], [`Chosen::look`] and [`Looked::prepare`] look at everything that can be refused, and
+//! touch nothing; [`Prepared::run`] does the work and tells of each image as it comes to its end. What is promised: a bad image costs itself alone; what is complete
 //! is not done again; a run that is killed or stopped leaves nothing half-written, and goes on where it was.
 //!
 //! Nothing here prints, reads arguments, listens to signals or sets up threads for the whole process: that is the caller's.
@@ -10,26 +10,19 @@
 //! use std::ops::ControlFlow;
 //!
 //! use clip_features::{
-//!     extractor::Options,
-//!     input,
+//!     input::Inputs,
 //!     job::{Event, Job, Stop},
 //!     model::ModelSpec,
-//!     output::Asked,
+//!     output::Destination,
 //! };
 //!
-//! let asked = Asked { path: Some("features/".into()), several: true, ..Asked::default() };
 //! let job = Job {
-//!     options: Options::default(),
-//!     inputs: vec![input::choose("photos".as_ref())],
-//!     output: asked.plan()?,
-//!     draw: None,
-//!     batch: 1,
-//!     max_failures: None,
-//!     failures: None,
-//!     selection: Default::default(),
+//!     inputs: Inputs::Paths(vec!["photos".into()]),
+//!     output: Destination { path: Some("features/".into()), ..Destination::default() },
+//!     ..Job::default()
 //! };
 //! let model = ModelSpec::Local("clip-vit-large-patch14".into());
-//! let (ended, tally) = job.look(&model)?.prepare()?.run(&Stop::new(), &mut |event| {
+//! let (ended, tally) = job.choose()?.look(&model)?.prepare()?.run(&Stop::new(), &mut |event| {
 //!     if let Event::Image { records, .. } = event {
 //!         records.iter().for_each(|record| println!("{}", record.json()));
 //!     }
@@ -39,8 +32,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod absent;
-mod drawing;
+mod chosen;
 mod error;
 mod facts;
 mod failure;
@@ -56,11 +48,17 @@ mod stop;
 
 use std::path::PathBuf;
 
-use crate::{extractor::Options, input::Input, output::Plan, shard::Selection};
+use serde::{Deserialize, Serialize};
 
-pub use absent::{Absent, absent, fail};
-pub use drawing::Drawing;
-pub use error::JobError;
+use crate::{
+    extractor::Options,
+    input::Inputs,
+    output::{Destination, Part},
+    shard::Selection,
+};
+
+pub use chosen::{Absent, Chosen};
+pub use error::{JobError, TarSetting};
 pub use facts::{ImageFacts, PictureFacts};
 pub use failure::{Failure, Remedy, Stage};
 pub use looked::Looked;
@@ -68,23 +66,46 @@ pub use prepared::{Bound, Prepared};
 pub use report::{Ended, Event, FailureFacts, Features, Record, Seconds, Status, Tally, TokenCounts};
 pub use stop::Stop;
 
-/// What is wanted.
-#[derive(Debug)]
+/// What is wanted, of whatever model. It is data: it can be written down and carried out elsewhere, by parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Job {
     /// What is asked of the model.
     pub options: Options,
-    /// The images.
-    pub inputs: Vec<Box<dyn Input>>,
+    /// Where the images are.
+    pub inputs: Inputs,
+    /// What of the samples in tar shards is wanted.
+    pub selection: Selection,
+    /// Which part of the work is done, if others do the rest.
+    pub part: Option<Part>,
     /// Where their tensors go, or the pictures of these, and how.
-    pub output: Plan,
-    /// The picture to draw of each image's patches, which is then what is written.
-    pub draw: Option<Drawing>,
+    pub output: Destination,
     /// The most images that the tower takes at once. The features do not depend on it.
     pub batch: usize,
     /// The number of failures that ends the run.
     pub max_failures: Option<u64>,
     /// A file for the failures, a line of JSON each.
     pub failures: Option<PathBuf>,
-    /// What of the samples in tar shards is wanted.
-    pub selection: Selection,
+}
+
+impl Default for Job {
+    /// No images, of which shapes would be told.
+    fn default() -> Self {
+        let options = Options::default();
+        Self {
+            batch: default_batch(options.threads),
+            options,
+            inputs: Inputs::Paths(Vec::new()),
+            selection: Selection::default(),
+            part: None,
+            output: Destination::default(),
+            max_failures: None,
+            failures: None,
+        }
+    }
+}
+
+/// The images that so many threads take at once: one keeps a few of them busy.
+pub fn default_batch(threads: usize) -> usize {
+    threads.div_ceil(4).min(16)
 }

@@ -11,7 +11,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{Job, error::JobError};
+use super::error::JobError;
 use crate::{
     bounded::read_piece,
     extractor::Opened,
@@ -52,28 +52,29 @@ pub(super) struct Overlap {
 }
 
 impl Overlap {
-    /// Looks at the outputs of a job.
+    /// Looks at where a job writes.
     ///
     /// # Errors
     /// One of them is a file of the model, or one of `read`, the files that are read beside the images, or failures would go there too.
     pub(super) fn of(
-        job: &Job,
+        plan: &Plan,
+        failures: Option<&Path>,
         contents: &Contents,
         opened: &Opened,
         read: &[PathBuf],
     ) -> Result<Self, JobError> {
-        let written = job.output.replaced(contents);
-        if let Some(path) = &job.failures {
+        let written = plan.replaced(contents);
+        if let Some(path) = failures {
             let place = place_of(path);
             if written.iter().any(|written| place_of(written) == place) {
-                return Err(JobError::SamePlace { path: path.clone() });
+                return Err(JobError::SamePlace { path: path.to_owned() });
             }
         }
-        let replaced = written.into_iter().chain(job.failures.clone());
+        let replaced = written.into_iter().chain(failures.map(Path::to_owned));
         let outputs: HashMap<Identity, PathBuf> =
             replaced.filter_map(|path| Some((identity(&path)?, path))).collect();
         // Of those nothing need be known where nothing is written.
-        let writes = job.output.path().is_some() || job.failures.is_some();
+        let writes = plan.path().is_some() || failures.is_some();
         let files = if writes { opened.files() } else { Vec::new() };
         let model: HashSet<Identity> = files.iter().filter_map(|path| identity(path)).collect();
         let model_names = files.into_iter().filter_map(file_name).collect();
@@ -86,7 +87,7 @@ impl Overlap {
                 return Err(JobError::OverInput { path, input });
             }
         }
-        Ok(Self { outputs, plan: job.output.clone(), contents: contents.clone(), model, model_names })
+        Ok(Self { outputs, plan: plan.clone(), contents: contents.clone(), model, model_names })
     }
 
     /// Refuses images that are known in advance, before anything is touched.

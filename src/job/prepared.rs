@@ -12,8 +12,8 @@ use crate::{
 /// A job that is ready to run. Nothing has been written, and no weights have been read.
 #[derive(Debug)]
 pub struct Prepared {
-    /// Its inputs are in `listing` now.
     pub(super) job: Job,
+    pub(super) plan: Plan,
     pub(super) opened: Arc<Opened>,
     pub(super) listing: Listing,
     pub(super) passed_over: PassedOver,
@@ -40,14 +40,19 @@ pub(super) fn planned(output: &Plan, listing: &Listing) -> Planned {
 }
 
 impl Prepared {
-    /// What was asked for; its inputs have been taken.
+    /// What was asked for.
     pub fn job(&self) -> &Job {
         &self.job
     }
 
+    /// Where its output goes.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// Whether a run that was cut short goes on where it was.
     pub fn resumes(&self) -> bool {
-        self.job.output.resumes()
+        self.plan.resumes()
     }
 
     /// What was met in directories and is none of the images.
@@ -81,9 +86,6 @@ impl Prepared {
         if self.contents.image_bytes().is_some() {
             return Some((Bound::Exactly, self.contents.clone()));
         }
-        if self.job.draw.is_some() {
-            return None;
-        }
         let most = self.opened.largest_tensors().map(|tensors| (Bound::AtMost, with(tensors)));
         let least = || (Bound::AtLeast, with(self.opened.least_tensors()));
         let shaped = most.unwrap_or_else(least);
@@ -100,7 +102,7 @@ impl Prepared {
     /// takes more; and those that are free there, if either can be told; none where no file is written. A `closer` look reads some of the
     /// images.
     pub fn space(&self, closer: bool) -> Option<(Option<u64>, Option<u64>)> {
-        let path = self.job.output.path()?;
+        let path = self.plan.path()?;
         // How many images a tar has is not known before it is read.
         let is_known = !self.listing.left().iter().any(Item::is_shard) && self.count().is_some();
         let needed = self.shaped().filter(|_| is_known).and_then(|(_, contents)| {
@@ -109,7 +111,7 @@ impl Prepared {
             let named: Vec<_> = new().map(|item| (item.key(), item.source.to_string())).collect();
             let images = new().zip(&named);
             let images = images.map(|(item, (key, input))| Upcoming { key, name: &item.name, input });
-            self.job.output.bytes(&contents, self.found.as_deref(), images, typical)
+            self.plan.bytes(&contents, self.found.as_deref(), images, typical)
         });
         Some((needed, free_space(path)))
     }
@@ -125,7 +127,7 @@ impl Prepared {
             let item = &left[place * left.len() / FEW.min(left.len())];
             let Source::File(_) = item.source else { continue };
             let Ok((bytes, _)) = item.source.read() else { continue };
-            let Ok(ready) = self.opened.preprocess(&bytes, false) else { continue };
+            let Ok(ready) = self.opened.preprocess(&bytes) else { continue };
             let facts = PictureFacts::of(&self.opened, &ready.picture);
             let metadata: usize =
                 facts.metadata().iter().map(|(key, value)| key.len() + value.len() + 6).sum();
@@ -146,7 +148,7 @@ impl Prepared {
         if let Some((Bound::AtMost, _)) = self.image_bytes() {
             return Ok(());
         }
-        match (self.job.output.path(), self.space(false)) {
+        match (self.plan.path(), self.space(false)) {
             (Some(path), Some((Some(needed), Some(free)))) if free < needed => Err(JobError::NoSpace {
                 path: path.to_owned(),
                 needed: readable_size(needed),

@@ -25,7 +25,7 @@ use crate::{
     input::{Item, Source},
     model::VisionConfig,
     output::{
-        Array, Content, Contents, Image, InputFacts, Metadata, OutputError, Sink, TarEnd, Written, key,
+        Array, Content, Contents, Image, InputFacts, Metadata, OutputError, Plan, Sink, TarEnd, Written, key,
     },
     shard::NotRead,
 };
@@ -54,6 +54,7 @@ const LARGEST_GROUP: usize = 2048;
 /// What the writing thread needs.
 pub(super) struct Recorder<'a> {
     pub(super) job: &'a Job,
+    pub(super) plan: &'a Plan,
     pub(super) opened: &'a Opened,
     pub(super) contents: &'a Contents,
     pub(super) sink: Box<dyn Sink>,
@@ -89,6 +90,7 @@ impl<'a> Recorder<'a> {
     #[expect(clippy::too_many_arguments, reason = "once, where a run is put together")]
     pub(super) fn new(
         job: &'a Job,
+        plan: &'a Plan,
         opened: &'a Opened,
         contents: &'a Contents,
         sink: Box<dyn Sink>,
@@ -100,6 +102,7 @@ impl<'a> Recorder<'a> {
     ) -> Self {
         Self {
             job,
+            plan,
             opened,
             contents,
             sink,
@@ -143,7 +146,7 @@ impl<'a> Recorder<'a> {
                     self.tell(Event::Shard { path, passed_over, not_read, is_followed, is_empty })?;
                 }
                 Told::Notice(message) => {
-                    let path = self.job.output.path().unwrap_or("".as_ref());
+                    let path = self.plan.path().unwrap_or("".as_ref());
                     if (self.on)(Event::Notice { path, message: &message }).is_break() {
                         return Err(Cut::Unheard);
                     }
@@ -227,12 +230,11 @@ impl<'a> Recorder<'a> {
         let metadata = metadata.with(&facts.metadata());
         let mut records = self.records(item, arrays, picture, &facts);
         let mut warnings = picture.warnings.clone();
-        let drawn = match self.job.draw.map(|drawing| drawing.draw(self.opened, arrays, picture)).transpose()
-        {
-            Ok(drawn) => drawn,
+        let made = match self.opened.picture(arrays, picture) {
+            Ok(made) => made,
             Err(reason) => return self.fail(item, input, &Failure::new(Stage::Write, reason)),
         };
-        let content = match &drawn {
+        let content = match &made {
             Some((bytes, warning)) => {
                 warnings.extend(warning.clone());
                 Content::Picture(bytes)
@@ -307,7 +309,7 @@ impl<'a> Recorder<'a> {
         let load = self.load.take();
         for (index, record) in records.iter_mut().enumerate() {
             let output = outputs.get(index).or(outputs.first()).map(PathBuf::as_path);
-            let output = output.or(self.job.output.path());
+            let output = output.or(self.plan.path());
             if let Some(features) = &mut record.features {
                 features.output = output.map(|path| path.display().to_string());
                 features.seconds = Some(Seconds {
@@ -371,7 +373,7 @@ impl Take<Cut> for Recorder<'_> {
                 return Ok(());
             }
         }
-        if let (Some(sample), true) = (&item.sample, self.job.output.repeats_tars())
+        if let (Some(sample), true) = (&item.sample, self.plan.repeats_tars())
             && !self.samples.insert(sample.key.clone())
         {
             // Also where the other is there from an earlier run, so that each run fails it.

@@ -24,7 +24,6 @@ use super::{
 };
 use crate::{
     extractor::{Extractor, Opened},
-    figure::reduced,
     input::{Item, Source, Stat, expand},
     output::{InputFacts, OutputError, Planned, Sha256Bytes, Sink, Standing},
     processor::PixelValues,
@@ -47,7 +46,7 @@ impl Prepared {
         // Where there is nothing to resume, it is not touched before the first tensors are there, so weights that only one
         // image needs may be read as late as they are needed.
         let started = Instant::now();
-        let once = !self.job.output.resumes() && self.remaining() == Some(1);
+        let once = !self.plan.resumes() && self.remaining() == Some(1);
         let loaded = match self.remaining() {
             Some(0) => None,
             _ => Some(Extractor::of(self.opened.clone(), once)?),
@@ -59,11 +58,11 @@ impl Prepared {
         let sink: Box<dyn Sink> = match self.is_complete() {
             true => Box::new(Untouched),
             false => {
-                let planned = match self.job.output.repeats_tars() {
+                let planned = match self.plan.repeats_tars() {
                     true => Planned::default(),
-                    false => planned(&self.job.output, &self.listing),
+                    false => planned(&self.plan, &self.listing),
                 };
-                self.job.output.open(&self.contents, self.found.clone(), planned)?
+                self.plan.open(&self.contents, self.found.clone(), planned)?
             }
         };
         let failures = self.job.failures.as_deref().map(create).transpose()?;
@@ -71,12 +70,13 @@ impl Prepared {
         let image_bytes = self.contents.image_bytes();
         let prepare = self.preparation(over.clone());
         let passes = self.tars_that_are_done();
-        let Self { job, opened, listing, contents, again, .. } = self;
+        let Self { job, plan, opened, listing, contents, again, .. } = self;
         let (items, complete): (Box<dyn Iterator<Item = Item> + Send>, _) = match listing {
             Listing::Known { left, complete, .. } => (Box::new(left.into_iter()), complete),
             Listing::Listed(images) => (images.into_iter(), Vec::new()),
         };
-        let mut recorder = Recorder::new(&job, &opened, &contents, sink, failures, over, load, complete, on);
+        let mut recorder =
+            Recorder::new(&job, &plan, &opened, &contents, sink, failures, over, load, complete, on);
         let layout = Layout {
             workers: match has_tower {
                 // Decoding is a small part of the work beside the tower, and all of it without.
@@ -92,7 +92,7 @@ impl Prepared {
                 encode: &mut encoder(&opened, loaded),
                 write: &mut recorder,
             };
-            let items: Box<dyn Iterator<Item = Item> + Send> = match job.output.repeats_tars() {
+            let items: Box<dyn Iterator<Item = Item> + Send> = match plan.repeats_tars() {
                 true => Box::new(expand(items, job.selection.clone(), passes)),
                 false => items,
             };
@@ -123,16 +123,15 @@ impl Prepared {
         over: Arc<Mutex<Option<JobError>>>,
     ) -> impl Fn(&Item) -> Readiness + Send + Sync + 'static {
         let (opened, found, contents) = (self.opened.clone(), self.found.clone(), self.contents.clone());
-        let (output, overlap, keep) =
-            (self.job.output.clone(), self.overlap.clone(), self.job.draw.is_some());
+        let (plan, overlap) = (self.plan.clone(), self.overlap.clone());
         move |item: &Item| {
             let mut input = InputFacts { path: item.source.to_string(), ..InputFacts::default() };
             let stage = (|| {
                 let is_whole_end = matches!(item.source, Source::ShardEnd { damage: None, .. });
-                if is_whole_end || item.is_shard() && output.repeats_tars() {
+                if is_whole_end || item.is_shard() && plan.repeats_tars() {
                     return Ok(Ready::Skipped);
                 }
-                let standing = found.as_ref().map(|found| standing(item, &output, &contents, found));
+                let standing = found.as_ref().map(|found| standing(item, &plan, &contents, found));
                 match standing {
                     Some(Standing::Complete) => return Ok(Ready::Skipped),
                     Some(Standing::Foreign(path)) => {
@@ -160,9 +159,7 @@ impl Prepared {
                         }
                     }
                 }
-                let mut ready =
-                    opened.preprocess(&bytes, keep).map_err(|error| Failure::preprocess(&error))?;
-                ready.picture.rgb = ready.picture.rgb.map(reduced);
+                let ready = opened.preprocess(&bytes).map_err(|error| Failure::preprocess(&error))?;
                 Ok(Ready::Preprocessed(Box::new(ready)))
             })();
             Readiness { input, stage: stage.unwrap_or_else(Ready::Failed) }
@@ -171,9 +168,9 @@ impl Prepared {
 
     /// What tells the tars that need not be read, where they are repeated and listed.
     fn tars_that_are_done(&self) -> impl Fn(&Item) -> bool + Send + 'static {
-        let (output, contents, found) = (self.job.output.clone(), self.contents.clone(), self.found.clone());
+        let (plan, contents, found) = (self.plan.clone(), self.contents.clone(), self.found.clone());
         move |item| {
-            let done = |found: &Arc<_>| standing(item, &output, &contents, found) == Standing::Complete;
+            let done = |found: &Arc<_>| standing(item, &plan, &contents, found) == Standing::Complete;
             found.as_ref().is_some_and(done)
         }
     }

@@ -1,8 +1,11 @@
 //! How exact products are asked to be.
 
+use serde::{Deserialize, Serialize};
+
 /// PyTorch's words for the precision of float32 matrix products (`torch.set_float32_matmul_precision`). Errors are those of
 /// `last_hidden_state` against float64, relative to its norm.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MatmulPrecision {
     /// Products as exact as float32's: at most 1e-6
     #[default]

@@ -168,6 +168,9 @@ pub enum ModelError {
         /// The way out.
         hint: String,
     },
+    /// A patch that pictures do not have.
+    #[error("{0}")]
+    NoSuchPatch(String),
     /// A layer that the tower does not have.
     #[error("layer {layer}: {tensor} has layers {first} to {last}, negative ones counted from the end")]
     NoSuchLayer {

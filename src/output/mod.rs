@@ -7,9 +7,9 @@
 //! made it.
 
 mod array;
-mod asked;
 mod collection;
 mod contents;
+mod destination;
 mod disk;
 mod engine;
 mod error;
@@ -35,8 +35,8 @@ mod sum;
 mod terminal;
 
 pub use array::Array;
-pub use asked::Asked;
 pub use contents::{Contents, TensorSpec};
+pub use destination::{Destination, Incoming};
 pub(crate) use disk::{OutputFile, parent, place_of, whole_path};
 pub use disk::{free_space, readable_size};
 pub use error::{OutputError, Setting};

@@ -1,7 +1,10 @@
 //! Which of transformers' two implementations of an image processor is followed.
 
+use serde::{Deserialize, Serialize};
+
 /// transformers' word for what an image processor computes with. Both of its classes read the same config.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Backend {
     /// Pillow and NumPy: `CLIPImageProcessorPil` and its like
     #[default]

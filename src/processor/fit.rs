@@ -1,12 +1,15 @@
 //! How a picture comes into the shape of the tower's input, where the user has another wish than the config.
 
+use serde::{Deserialize, Serialize};
+
 use super::config::ProcessorConfig;
 use super::error::ConfigError;
 use super::image_size::ImageSize;
 use super::size::Size;
 
 /// How a picture comes into the shape of the tower's input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fit {
     /// The config's own way: a crop for CLIP and DINOv2, a squash for SigLIP and DINOv3
     #[default]

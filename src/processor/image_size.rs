@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 /// What the processor resizes and crops to.
 ///
 /// ```
@@ -11,7 +13,8 @@ use std::{fmt, str::FromStr};
 /// assert_eq!("224x448".parse(), Ok(ImageSize::Exact { height: 224, width: 448 }));
 /// assert!("448x".parse::<ImageSize>().is_err());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ImageSize {
     /// One length, wherever the config has one.
     Edge(u32),

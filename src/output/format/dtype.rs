@@ -2,10 +2,13 @@
 
 use std::io::{self, Write};
 
+use serde::{Deserialize, Serialize};
+
 use half::{bf16, f16};
 
 /// A stored element type. All are computed in float32 and rounded to nearest, ties to even.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Dtype {
     /// IEEE binary32.
     #[default]

@@ -11,8 +11,8 @@ fn no_file_is_larger_than_its_limit_whatever_the_names() {
     for is_planned in [true, false] {
         for limit in [4000, 20_000, 200_000] {
             let (_kept, root) = work();
-            let asked = Asked { shard_size: Some(limit), ..asked("x.safetensors") };
-            assert_eq!(write_all(&asked, &root, &names, is_planned).unwrap(), names.len());
+            let to = Destination { shard_size: Some(limit), ..to("x.safetensors") };
+            assert_eq!(write_all(&to, &root, &names, is_planned).unwrap(), names.len());
             let (keys, largest) = archived(&root);
             assert!(keys == names && largest <= limit, "{limit}: {largest}");
             // Room is not wasted either: what is there fills its files to more than half.
@@ -32,20 +32,20 @@ fn no_file_is_larger_than_its_limit_whatever_the_names() {
 #[test]
 fn a_single_file_that_readers_would_refuse_is_not_written() {
     let names: Vec<String> = (0..1800).map(|number| format!("{number:06}{}", "n".repeat(60_000))).collect();
-    let asked = asked("x.safetensors");
+    let to = to("x.safetensors");
     let (_kept, root) = work();
     // Where the names are known, nothing is done.
-    let refused = write_all(&asked, &root, &names, true).unwrap_err();
+    let refused = write_all(&to, &root, &names, true).unwrap_err();
     let OutputError::TooMany { images: 1800, entries, .. } = refused else { panic!("{refused}") };
     assert!((1600..1700).contains(&entries) && tree(&root).is_empty(), "{entries}");
     // Where they come one by one, the file is made whole when it is full.
-    let full = write_all(&asked, &root, &names, false).unwrap_err();
+    let full = write_all(&to, &root, &names, false).unwrap_err();
     assert!(matches!(full, OutputError::Full { entries: found, .. } if found == entries), "{full}");
     let (keys, _) = archived(&root);
     assert_eq!(keys, names[..entries]);
     assert!(fs::read_dir(&root).unwrap().count() == 2, "{:?}", tree(&root).keys());
     // Shards take the rest.
-    let shards = Asked { shard_size: Some(60_000_000), ..asked };
+    let shards = Destination { shard_size: Some(60_000_000), ..to };
     assert_eq!(write_all(&shards, &root, &names, true).unwrap(), names.len() - entries);
     let (keys, largest) = archived(&root);
     assert!(keys == names && largest < 100_600_000, "{largest}");
@@ -55,7 +55,7 @@ fn a_single_file_that_readers_would_refuse_is_not_written() {
 fn a_file_that_holds_nothing_yet_is_made_for_what_comes() {
     for is_planned in [true, false] {
         for limit in [400, 700, 5000] {
-            let short = Asked { shard_size: Some(limit), ..asked("x.safetensors") };
+            let short = Destination { shard_size: Some(limit), ..to("x.safetensors") };
             let scenario = Scenario { is_planned, ..scenario(short.clone()) };
             let one = [(None, "a".to_owned())];
             for fails in 0.. {
@@ -76,8 +76,8 @@ fn a_file_that_holds_nothing_yet_is_made_for_what_comes() {
 
 #[test]
 fn few_files_are_open_however_many_wait_for_their_names() {
-    let asked = Asked { shard_size: Some(128 + 60), ..asked("x.npy") };
-    let (_, _, operations) = record(&Scenario { images: 100, group: 1000, ..scenario(asked) });
+    let to = Destination { shard_size: Some(128 + 60), ..to("x.npy") };
+    let (_, _, operations) = record(&Scenario { images: 100, group: 1000, ..scenario(to) });
     let (mut open, mut most) = (BTreeSet::new(), 0);
     for operation in &operations {
         match operation {

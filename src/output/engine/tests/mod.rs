@@ -13,8 +13,8 @@ use std::{
 
 use crate::{
     output::{
-        Array, Asked, Content, Contents, Dtype, Image, InputFacts, Metadata, OutputError, Planned,
-        Sha256Bytes, Sink, Standing, TarEnd, TensorSpec,
+        Array, Content, Contents, Destination, Dtype, Image, Incoming, InputFacts, Metadata, OutputError,
+        Planned, Sha256Bytes, Sink, Standing, TarEnd, TensorSpec,
         disk::{
             Disk,
             testing::{Operation, Recorder, Tree, plant, tree},
@@ -26,7 +26,8 @@ use crate::{
 /// A run to be disturbed.
 #[derive(Clone, Debug)]
 struct Scenario {
-    asked: Asked,
+    to: Destination,
+    incoming: Incoming,
     /// Whether an image has two tensors.
     is_split: bool,
     /// The images that a run before has finished, and whether it was of other settings.
@@ -41,15 +42,19 @@ struct Scenario {
     longer: usize,
 }
 
-/// What was asked for several images.
-fn asked(path: &str) -> Asked {
-    Asked { path: Some(path.into()), several: true, ..Asked::default() }
+fn to(path: impl Into<PathBuf>) -> Destination {
+    Destination { path: Some(path.into()), ..Destination::default() }
 }
 
+/// Images, and tars of some.
+const SEVERAL: Incoming = Incoming { several: true, sharded: Some(false), keep: false, part: None };
+const TARS: Incoming = Incoming { sharded: Some(true), ..SEVERAL };
+
 /// A run over three images, each committed alone.
-fn scenario(asked: Asked) -> Scenario {
+fn scenario(to: Destination) -> Scenario {
     Scenario {
-        asked,
+        to,
+        incoming: SEVERAL,
         is_split: false,
         before: 0,
         other_settings: false,
@@ -62,7 +67,7 @@ fn scenario(asked: Asked) -> Scenario {
 
 /// The images of a scenario: tar, if they are in tars, and name.
 fn named(scenario: &Scenario) -> Vec<(Option<String>, String)> {
-    let in_tars = scenario.asked.sharded == Some(true);
+    let in_tars = scenario.incoming.sharded == Some(true);
     (0..scenario.images)
         .map(|number| {
             let tar = in_tars.then(|| format!("t{}.tar", number / 3));
@@ -82,7 +87,7 @@ fn contents(scenario: &Scenario, is_other: bool) -> Contents {
         tensors: names.iter().map(spec).collect(),
         dtype: Dtype::F32,
         settings,
-        overwrite: scenario.asked.overwrite && !is_other,
+        overwrite: scenario.to.overwrite && !is_other,
         update: false,
     }
 }
@@ -95,13 +100,13 @@ fn run(
     images: &[(Option<String>, String)],
     is_other: bool,
 ) -> Result<usize, OutputError> {
-    let path = scenario.asked.path.as_ref().unwrap();
-    let asked = Asked {
+    let path = scenario.to.path.as_ref().unwrap();
+    let to = Destination {
         path: Some(if path.as_os_str() == "" { root.to_owned() } else { root.join(path) }),
-        overwrite: scenario.asked.overwrite && !is_other,
-        ..scenario.asked.clone()
+        overwrite: scenario.to.overwrite && !is_other,
+        ..scenario.to.clone()
     };
-    let mut plan = asked.plan()?;
+    let mut plan = to.plan(scenario.incoming)?;
     plan.disk = disk;
     let contents = contents(scenario, is_other);
     plan.check(&contents)?;
@@ -117,7 +122,7 @@ fn run(
             other => panic!("{other:?}"),
         }
     }
-    if scenario.is_planned && scenario.asked.sharded != Some(true) {
+    if scenario.is_planned && scenario.incoming.sharded != Some(true) {
         left.iter().for_each(|(_, name, key)| plan.add_planned(&mut planned, key, Path::new(name)));
     }
     if !left.is_empty() {
@@ -252,15 +257,20 @@ fn recover(scenario: &Scenario, left: &Tree, expected: &Tree, about: &dyn Fn() -
             .collect();
         panic!("{}: {:?}, not {:?}; {differ:?} differ", about(), names(&found), names(expected));
     }
-    if !scenario.asked.overwrite {
+    if !scenario.to.overwrite {
         assert_eq!(run(scenario, &root, Disk::default(), &images, false).unwrap(), 0, "{}", about());
         assert!(tree(&root) == found, "{}: a finished output is touched", about());
     }
 }
 
 /// Images of one tensor under some names, written as they come; gives how many were.
-fn write_all(asked: &Asked, root: &Path, names: &[String], is_planned: bool) -> Result<usize, OutputError> {
-    let scenario = Scenario { is_planned, group: 500, ..scenario(asked.clone()) };
+fn write_all(
+    to: &Destination,
+    root: &Path,
+    names: &[String],
+    is_planned: bool,
+) -> Result<usize, OutputError> {
+    let scenario = Scenario { is_planned, group: 500, ..scenario(to.clone()) };
     let names: Vec<_> = names.iter().map(|name| (None, name.clone())).collect();
     run(&scenario, root, Disk::default(), &names, false)
 }

@@ -40,7 +40,7 @@ fn cut_everywhere(scenario: &Scenario, seeds: u64) -> usize {
                 let last: Vec<String> = operations[..count].iter().rev().take(6).rev().map(short).collect();
                 format!("{scenario:?}: {model:?} after {count} of {}: … {last:?}", operations.len())
             };
-            if !scenario.asked.overwrite {
+            if !scenario.to.overwrite {
                 keeps_what_is_finished(&before, &left, &after, &about);
             }
             recover(scenario, &left, &after, &about);
@@ -66,7 +66,7 @@ fn fail_everywhere(scenario: &Scenario) {
         let failed = run(scenario, &root, Disk::watched(recorder.clone()), &images, false);
         let about = || format!("{scenario:?}: {} failed: {failed:?}", short(operation));
         let left = tree(&root);
-        if !scenario.asked.overwrite {
+        if !scenario.to.overwrite {
             keeps_what_is_finished(&before, &left, &after, &about);
         }
         recover(scenario, &left, &after, &about);
@@ -82,34 +82,35 @@ fn fail_everywhere(scenario: &Scenario) {
 
 /// Every kind of output: fresh, growing, overwriting what has other settings, and a part of a job.
 fn scenarios() -> Vec<Scenario> {
-    let sized = |path: &str, size| Asked { shard_size: Some(size), ..asked(path) };
-    let kinds = [
-        (asked("out/"), false),
-        (asked("out/"), true),
-        (Asked { format: Some(Format::Safetensors), ..asked("out/") }, false),
-        (asked("x.npy"), false),
+    let sized = |path: &str, size| Destination { shard_size: Some(size), ..to(path) };
+    let images = [
+        (to("out/"), false),
+        (to("out/"), true),
+        (Destination { format: Some(Format::Safetensors), ..to("out/") }, false),
+        (to("x.npy"), false),
         (sized("x.npy", 128 + 2 * 60), false),
-        (asked("x.safetensors"), true),
+        (to("x.safetensors"), true),
         (sized("x.safetensors", 500), false),
-        (asked("x.tar"), false),
+        (to("x.tar"), false),
         (sized("x.tar", 8 << 10), false),
-        (Asked { sharded: Some(true), ..asked("out/") }, false),
     ];
+    let images = images.into_iter().map(|(to, is_split)| Scenario { is_split, ..scenario(to) });
+    let tars = Scenario { incoming: TARS, ..scenario(to("out/")) };
     let mut all = Vec::new();
-    for (asked, is_split) in kinds {
-        let base = Scenario { is_split, images: 7, group: 2, ..scenario(asked) };
+    for kind in images.chain([tars]) {
+        let base = Scenario { images: 7, group: 2, ..kind };
         all.push(base.clone());
         all.push(Scenario { group: 1, is_planned: false, ..base.clone() });
         all.push(Scenario { before: 4, group: 100, ..base.clone() });
         all.push(Scenario { before: 6, group: 1, is_planned: false, ..base.clone() });
-        let over = Asked { overwrite: true, ..base.asked.clone() };
-        all.push(Scenario { asked: over, before: 4, other_settings: true, ..base.clone() });
-        let part = Asked { part: Some(Part { index: 1, count: 12 }), ..base.asked.clone() };
-        all.push(Scenario { asked: part, before: 3, ..base });
+        let over = Destination { overwrite: true, ..base.to.clone() };
+        all.push(Scenario { to: over, before: 4, other_settings: true, ..base.clone() });
+        let part = Incoming { part: Some(Part { index: 1, count: 12 }), ..base.incoming };
+        all.push(Scenario { incoming: part, before: 3, ..base });
     }
     // A head that has to be widened, in a file that is begun and in one that was finished.
     let base = Scenario { longer: 12_000, is_planned: false, group: 1, ..all[0].clone() };
-    let widened = Scenario { asked: asked("x.safetensors"), ..base };
+    let widened = Scenario { to: to("x.safetensors"), ..base };
     all.push(Scenario { before: 3, ..widened.clone() });
     all.push(widened);
     all

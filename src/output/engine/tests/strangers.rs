@@ -5,7 +5,8 @@ use crate::output::{Written, manifest::State};
 
 /// Runs that make files of several images, tars in a directory of them.
 fn shared(path: &str) -> Scenario {
-    scenario(Asked { sharded: path.ends_with('/').then_some(true), ..asked(path) })
+    let incoming = if path.ends_with('/') { TARS } else { SEVERAL };
+    Scenario { incoming, ..scenario(to(path)) }
 }
 
 #[test]
@@ -13,7 +14,7 @@ fn what_was_begun_in_the_place_of_another_file_is_not_ours_to_remove() {
     for path in ["x.npy", "x.safetensors", "x.tar", "out/"] {
         let stranger = if path == "out/" { "out/t0.tar" } else { path };
         let careful = shared(path);
-        let over = Scenario { asked: Asked { overwrite: true, ..careful.asked.clone() }, ..careful.clone() };
+        let over = Scenario { to: Destination { overwrite: true, ..to(path) }, ..careful.clone() };
         let images = named(&over);
         let theirs = || {
             let (kept, root) = work();
@@ -78,9 +79,9 @@ fn write_one(sink: &mut dyn Sink, name: &str) -> Result<Written, OutputError> {
 #[test]
 fn the_second_of_two_images_for_one_file_fails() {
     let (_kept, root) = work();
-    let asked = asked(root.join("out/").to_str().unwrap());
+    let to = to(root.join("out/"));
     let contents = contents(&shared("x.npy"), true);
-    let mut sink = asked.plan().unwrap().open(&contents, None, Planned::default()).unwrap();
+    let mut sink = to.plan(SEVERAL).unwrap().open(&contents, None, Planned::default()).unwrap();
     write_one(&mut *sink, "a.png").unwrap();
     let second = write_one(&mut *sink, "a.jpg");
     assert!(matches!(second, Err(OutputError::Foreign { .. })), "{second:?}");
@@ -111,7 +112,7 @@ fn cut_short(scenario: &Scenario) -> Vec<Tree> {
 fn a_run_of_another_kind_leaves_nothing_of_one_that_was_cut_short() {
     let set = |shard_size, overwrite| Scenario {
         group: 100,
-        ..scenario(Asked { shard_size, overwrite, ..asked("x.npy") })
+        ..scenario(Destination { shard_size, overwrite, ..to("x.npy") })
     };
     let mut kept = 0;
     for left in cut_short(&set(Some(128 + 60), false)) {
@@ -119,13 +120,7 @@ fn a_run_of_another_kind_leaves_nothing_of_one_that_was_cut_short() {
             let (_kept, root) = planted(&left);
             kept += hidden(&root).len();
             run(&next, &root, Disk::default(), &named(&next), false).unwrap();
-            assert!(
-                hidden(&root).is_empty(),
-                "{:?} after {:?}: {:?}",
-                next.asked,
-                left.keys(),
-                hidden(&root)
-            );
+            assert!(hidden(&root).is_empty(), "{:?} after {:?}: {:?}", next.to, left.keys(), hidden(&root));
         }
     }
     assert!(kept > 20, "{kept}");
@@ -172,7 +167,7 @@ fn what_another_output_has_on_its_way_stays() {
     for overwrite in [false, true] {
         for path in ["out/", "run.npy"] {
             let one = shared(path);
-            let one = Scenario { asked: Asked { overwrite, ..one.asked.clone() }, ..one };
+            let one = Scenario { to: Destination { overwrite, ..to(path) }, ..one };
             run(&one, &root, Disk::default(), &named(&one), false).unwrap();
             assert!(theirs.iter().all(|name| fs::read(root.join(name)).unwrap() == b"theirs"), "{path}");
         }
@@ -181,7 +176,7 @@ fn what_another_output_has_on_its_way_stays() {
 
 #[test]
 fn what_had_the_name_is_as_it_was_where_the_larger_one_is_lost() {
-    let few = Scenario { images: 3, is_planned: false, longer: 12_000, ..scenario(asked("x.safetensors")) };
+    let few = Scenario { images: 3, is_planned: false, longer: 12_000, ..scenario(to("x.safetensors")) };
     let more = Scenario { images: 7, ..few.clone() };
     let (_, after, _) = record(&more);
     let (_kept, root) = work();
@@ -219,7 +214,7 @@ fn a_probe_that_a_power_cut_left_is_removed() {
         [("out/", ".out.probe"), ("out/", "out/.manifest.jsonl.probe"), ("x.npy", ".x.npy.probe")]
     {
         let (_kept, root) = work();
-        let scenario = scenario(asked(path));
+        let scenario = scenario(to(path));
         fs::create_dir_all(root.join(probe).parent().unwrap()).unwrap();
         fs::write(root.join(probe), "").unwrap();
         let images: Vec<_> = named(&scenario).into_iter().map(|(_, name)| (None, name)).collect();
@@ -239,10 +234,9 @@ fn what_is_removed_on_the_way_is_missed() {
         ("x.tar", "x.manifest.jsonl"),
     ] {
         let (_kept, root) = work();
-        let asked = asked(root.join(path).to_str().unwrap());
-        let asked = if path == "out/" { Asked { path: Some(root.join("out/")), ..asked } } else { asked };
-        let contents = contents(&scenario(asked.clone()), false);
-        let mut sink = asked.plan().unwrap().open(&contents, None, Planned::default()).unwrap();
+        let to = to(root.join(path));
+        let contents = contents(&scenario(to.clone()), false);
+        let mut sink = to.plan(SEVERAL).unwrap().open(&contents, None, Planned::default()).unwrap();
         write_one(&mut *sink, "a.png").unwrap();
         sink.commit().unwrap();
         let gone = root.join(removed);
