@@ -10,7 +10,7 @@ use super::{
     files::{Files, Open},
     followed::Manifest,
     locate::{Spot, in_tar, spot},
-    settle::OnDisk,
+    settle::DataFile,
 };
 use crate::output::{Dtype, Entry, EntryLine, Format, Index, Metadata, key, place_of};
 
@@ -21,7 +21,7 @@ use crate::output::{Dtype, Entry, EntryLine, Format, Index, Metadata, key, place
 pub struct Features {
     pub(super) index: Index,
     manifests: Vec<Manifest>,
-    pub(super) homes: Vec<OnDisk>,
+    pub(super) homes: Vec<DataFile>,
     files: Files,
 }
 
@@ -37,7 +37,7 @@ pub struct At {
 }
 
 impl Features {
-    pub(super) fn new(index: Index, manifests: Vec<Manifest>, homes: Vec<OnDisk>) -> Self {
+    pub(super) fn new(index: Index, manifests: Vec<Manifest>, homes: Vec<DataFile>) -> Self {
         Self { index, manifests, homes, files: Files::default() }
     }
 
@@ -170,7 +170,7 @@ impl Features {
     }
 
     /// The file of many entries, if it is one.
-    pub(super) fn home(&self, home: u32) -> Option<&OnDisk> {
+    pub(super) fn home(&self, home: u32) -> Option<&DataFile> {
         self.index.homes[home as usize].file.as_ref().map(|_| &self.homes[home as usize])
     }
 
@@ -248,19 +248,19 @@ impl Features {
     }
 
     /// A file of many entries, which must be the one that was there when it was opened.
-    pub(super) fn shared(&self, home: u32, on_disk: &OnDisk) -> Result<Arc<Open>, FeaturesError> {
+    pub(super) fn shared(&self, home: u32, file: &DataFile) -> Result<Arc<Open>, FeaturesError> {
         self.files.get(self.manifests.len() as u32 + home, || {
-            let changed = || FeaturesError::Changed { path: on_disk.path.clone() };
-            let opened = Open::at(&on_disk.path).map_err(|error| match error {
+            let changed = || FeaturesError::Changed { path: file.path.clone() };
+            let opened = Open::at(&file.path).map_err(|error| match error {
                 FeaturesError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                     changed()
                 }
                 other => other,
             })?;
             let modified = opened.file.metadata().ok().and_then(|found| found.modified().ok());
-            let is_same = match on_disk.is_whole {
-                true => (opened.length, modified) == (on_disk.length, on_disk.modified),
-                false => opened.length >= on_disk.length,
+            let is_same = match file.is_whole {
+                true => (opened.length, modified) == (file.length, file.modified),
+                false => opened.length >= file.length,
             };
             if is_same { Ok(opened) } else { Err(changed()) }
         })

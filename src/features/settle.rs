@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::{FeaturesError, files::Open, followed::Manifest};
-use crate::output::{EntryLine, Index, SharedFile};
+use crate::output::{EntryLine, Index, OnDisk};
 
 /// A file of many entries, as it is read; of single images none is kept.
 #[derive(Debug, Default)]
-pub(super) struct OnDisk {
+pub(super) struct DataFile {
     pub(super) path: PathBuf,
     /// Bytes before its entries.
     pub(super) start: u64,
@@ -30,13 +30,13 @@ pub(super) fn settle(
     index: &mut Index,
     manifests: &[Manifest],
     unfinished: bool,
-) -> Result<Vec<OnDisk>, FeaturesError> {
+) -> Result<Vec<DataFile>, FeaturesError> {
     let mut found = Vec::with_capacity(index.homes.len());
     for home in 0..index.homes.len() as u32 {
         let manifest = &manifests[index.homes[home as usize].manifest];
         found.push(match &index.homes[home as usize].file {
             Some(_) => on_disk(index, home, manifest, unfinished)?,
-            None => OnDisk::default(),
+            None => DataFile::default(),
         });
     }
     if unfinished {
@@ -50,50 +50,42 @@ fn on_disk(
     home: u32,
     manifest: &Manifest,
     unfinished: bool,
-) -> Result<OnDisk, FeaturesError> {
-    let Some(file) = &index.homes[home as usize].file else { return Ok(OnDisk::default()) };
-    let &SharedFile { start, sealed, sealed_start, replaced, grows_from, generation, .. } = file;
+) -> Result<DataFile, FeaturesError> {
+    let Some(file) = &index.homes[home as usize].file else { return Ok(DataFile::default()) };
+    let (start, sealed_start, before) = (file.start, file.sealed_start, file.grows_from);
+    let sealed = file.sealed;
     let path = manifest.file(&file.name)?;
-    let partial = manifest.shelf.partial(&file.name, generation);
-    if let Some(before) = grows_from {
-        let there = Looked::at(&partial);
-        let whole = there
-            .as_ref()
-            .map_or(Ok(0), |there| whole_entries(index, home, manifest, start, there.length))?;
-        if let Some(there) = there.filter(|there| there.length >= start && whole >= before) {
-            index.void(home, whole);
-            return Ok(there.file(partial, start, false));
-        }
-        // What grew is gone; what had the name before is as it was.
-        index.void(home, before);
-    }
-    let Some(length) = sealed else {
-        index.void(home, 0);
-        return Ok(OnDisk::default());
+    let partial = manifest.shelf.partial(&file.name, file.generation);
+    let (named, beside) = (Looked::at(&path), Looked::at(&partial));
+    let length = |looked: &Option<Looked>| looked.as_ref().map(|looked| looked.length);
+    let whole = |there| match beside {
+        Some(_) => whole_entries(index, home, manifest, start, there),
+        None => Ok(0),
     };
-    let named = Looked::at(&path);
-    let waits = Looked::at(&partial).filter(|there| there.length == length);
-    match (named, waits) {
-        (Some(named), _) if named.length == length => Ok(named.file(path, sealed_start, true)),
-        // It is whole, and a killed run has not given it its name.
-        (None, Some(waits)) if unfinished => Ok(waits.file(partial, sealed_start, true)),
-        (Some(named), Some(waits)) if unfinished && replaced == Some(named.length) => {
-            Ok(waits.file(partial, sealed_start, true))
+    let found = file.on_disk(length(&named), length(&beside), whole)?;
+    // Of what grew and is gone, what had the name before is as it was.
+    let keep = match found {
+        OnDisk::Grows(whole) => whole,
+        OnDisk::Lost => 0,
+        OnDisk::Whole | OnDisk::Unnamed | OnDisk::Altered(_) => before.unwrap_or(usize::MAX),
+    };
+    index.void(home, keep);
+    let reason = match (found, named, beside) {
+        (OnDisk::Grows(_), _, Some(there)) => return Ok(there.file(partial, start, false)),
+        (OnDisk::Whole, Some(there), _) => return Ok(there.file(path, sealed_start, true)),
+        (OnDisk::Unnamed, _, Some(there)) if unfinished => {
+            return Ok(there.file(partial, sealed_start, true));
         }
-        (None, None) if unfinished => {
-            index.void(home, 0);
-            Ok(OnDisk::default())
+        (OnDisk::Lost | OnDisk::Grows(_), ..) if unfinished || sealed.is_none() => {
+            return Ok(DataFile::default());
         }
-        (None, _) => {
-            let reason = format!("it is missing, and {} says that it is there", manifest.path.display());
-            Err(FeaturesError::damaged(&path, reason))
+        (_, Some(named), _) => {
+            let said = sealed.unwrap_or_default();
+            format!("it has {} bytes, and {} says {said}", named.length, manifest.path.display())
         }
-        (Some(named), _) => {
-            let reason =
-                format!("it has {} bytes, and {} says {length}", named.length, manifest.path.display());
-            Err(FeaturesError::damaged(&path, reason))
-        }
-    }
+        (_, None, _) => format!("it is missing, and {} says that it is there", manifest.path.display()),
+    };
+    Err(FeaturesError::damaged(&path, reason))
 }
 
 /// How many of a file's entries are whole where it has so many bytes.
@@ -151,7 +143,7 @@ impl Looked {
         Some(Self { length: found.len(), modified: found.modified().ok() })
     }
 
-    fn file(self, path: PathBuf, start: u64, is_whole: bool) -> OnDisk {
-        OnDisk { path, start, length: self.length, modified: self.modified, is_whole }
+    fn file(self, path: PathBuf, start: u64, is_whole: bool) -> DataFile {
+        DataFile { path, start, length: self.length, modified: self.modified, is_whole }
     }
 }

@@ -45,7 +45,7 @@ pub(crate) use found::is_of_outputs;
 pub use found::{Found, Standing};
 pub(crate) use heads::Heading;
 pub use image::{Content, Image};
-pub(crate) use manifest::{Ending, Entry, EntryLine, Head, Home, Index, Place, SharedFile};
+pub(crate) use manifest::{Ending, Entry, EntryLine, Head, Home, Index, OnDisk, Place};
 pub use manifest::{InputFacts, Sha256Bytes};
 pub use metadata::Metadata;
 pub use name::key;

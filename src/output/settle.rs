@@ -1,6 +1,7 @@
 //! A manifest held against the disk.
 
 use std::{
+    convert::Infallible,
     fs,
     path::{Path, PathBuf},
 };
@@ -9,7 +10,7 @@ use super::{
     OutputError,
     collection::{Collection, Way},
     layout::Layout,
-    manifest::{FileState, State},
+    manifest::{FileState, OnDisk, State},
 };
 
 /// Compares a manifest with the disk: what is begun and lost is void. Gives the files that are whole and lack their names.
@@ -30,40 +31,30 @@ pub(super) fn settle(
             );
             return Err(OutputError::Damaged { path: collection.manifest(), reason });
         }
-        if let Some(before) = file.grows_from {
-            let there = length_of_file(&partial).unwrap_or(0);
-            let whole = whole_entries(file, there);
-            if there >= file.start && whole >= before {
-                if whole < file.held.len() {
-                    state.void(place, whole);
-                    state.files[place].is_torn = true;
-                }
-                continue;
+        let there = length_of_file(&partial);
+        let Ok(found) = file
+            .on_disk(length_of_file(&path), there, |there| Ok::<_, Infallible>(whole_entries(file, there)));
+        if let OnDisk::Grows(whole) = found {
+            if whole < file.held.len() {
+                state.void(place, whole);
+                state.files[place].is_torn = true;
             }
-            // What grew is gone; what had the name before is as it was.
-            state.give_up(place);
+            continue;
         }
-        let file = &state.files[place];
-        match (file.sealed, length_of_file(&path)) {
-            (Some(length), Some(found)) if found == length => {}
-            (Some(length), None) if length_of_file(&partial) == Some(length) => unnamed.push((partial, path)),
-            (Some(length), Some(found)) => {
-                // It has its line, and waits for its name, which another has: the one that it replaces, or somebody else's.
-                let waits = length_of_file(&partial) == Some(length);
-                if waits && file.replaced == Some(found) {
-                    unnamed.push((partial, path));
-                    continue;
-                }
-                if !waits && collection.way == Way::Repeated {
-                    // One tar of many is made again, as a file of one image is.
-                    lose(state, place);
-                    continue;
-                }
-                let reason =
-                    format!("it has {found} bytes, and {} says {length}", collection.manifest().display());
+        state.give_up(place);
+        let sealed = state.files[place].sealed;
+        match found {
+            OnDisk::Grows(_) | OnDisk::Whole => {}
+            OnDisk::Unnamed => unnamed.push((partial, path)),
+            OnDisk::Lost => lose(state, place),
+            // One tar of many is made again, as a file of one image is.
+            OnDisk::Altered(_) if there != sealed && collection.way == Way::Repeated => lose(state, place),
+            OnDisk::Altered(length) => {
+                let manifest = collection.manifest();
+                let sealed = sealed.unwrap_or_default();
+                let reason = format!("it has {length} bytes, and {} says {sealed}", manifest.display());
                 return Err(OutputError::Damaged { path, reason });
             }
-            _ => lose(state, place),
         }
     }
     Ok(unnamed)

@@ -11,6 +11,7 @@ use super::{
     line::{Begun, Dropped, Entry, Head, Line},
     pieces::{Brief, Ending, Piece, pieces},
     read::head_of,
+    shared_file::SharedFile,
 };
 use crate::{output::OutputError, read_at::read_exact_at};
 
@@ -49,34 +50,16 @@ struct Slot {
     home: u32,
 }
 
+/// The place of an entry among the slots.
+pub(crate) type SlotPlace = u32;
+
 /// A file of many entries, or all files of single images that a manifest speaks of.
 #[derive(Debug)]
 pub(crate) struct Home {
     /// Which manifest.
     pub(crate) manifest: usize,
     /// None of files of single images.
-    pub(crate) file: Option<SharedFile>,
-}
-
-/// A file of many entries.
-#[derive(Debug)]
-pub(crate) struct SharedFile {
-    /// Its name, from where the manifest is.
-    pub(crate) name: String,
-    /// Bytes before its entries, of the one that grows.
-    pub(crate) start: u64,
-    /// The length of the file that has the name; none if there is none.
-    pub(crate) sealed: Option<u64>,
-    /// Bytes before its entries.
-    pub(crate) sealed_start: u64,
-    /// The length of the one that had the name before that.
-    pub(crate) replaced: Option<u64>,
-    /// Whether it grows, beside the one that has the name. How many entries that one has.
-    pub(crate) grows_from: Option<usize>,
-    /// How often it was begun.
-    pub(crate) generation: usize,
-    /// The slots of its entries, in the order in which they lie.
-    held: Vec<u32>,
+    pub(crate) file: Option<SharedFile<SlotPlace>>,
 }
 
 /// What a manifest says of the whole.
@@ -173,8 +156,8 @@ impl Index {
     /// Leaves out a file's entries after the first ones.
     pub(crate) fn void(&mut self, home: u32, keep: usize) {
         let Some(file) = &mut self.homes[home as usize].file else { return };
-        let voided = file.held.split_off(keep.min(file.held.len()));
-        voided.into_iter().for_each(|slot| self.forget(slot));
+        let void = file.void(keep);
+        void.into_iter().for_each(|slot| self.forget(slot));
     }
 
     /// Leaves out entries of which `keeps` says so, by where they lie and where their lines are.
@@ -312,16 +295,12 @@ impl<O: Fn(usize) -> usize> Merge<'_, O> {
             Line::File(begun) => self.begin(begun),
             Line::Sealed(sealed) => {
                 if let Some(file) = self.known(&sealed.file) {
-                    file.replaced = file.sealed;
-                    (file.sealed, file.sealed_start, file.grows_from) =
-                        (Some(sealed.length), file.start, None);
+                    file.seal(sealed.length);
                 }
             }
             Line::Dropped(Dropped { file: name }) => {
-                let before = self.known(&name).map(|file| file.grows_from.take().unwrap_or(usize::MAX));
-                if let (Some(before), Some(&home)) = (before, self.by_name.get(&name)) {
-                    self.index.void(home, before);
-                }
+                let void = self.known(&name).map(SharedFile::give_up);
+                void.into_iter().flatten().for_each(|slot| self.index.forget(slot));
             }
             Line::End(end) => self.has_ended = end == super::End::Complete,
             _ => {}
@@ -330,16 +309,14 @@ impl<O: Fn(usize) -> usize> Merge<'_, O> {
 
     fn begin(&mut self, Begun { file: name, start, held }: Begun) {
         let home = self.home(&name);
-        self.index.void(home, held);
         if let Some(file) = &mut self.index.homes[home as usize].file {
-            file.start = start;
-            file.generation += 1;
-            file.grows_from.get_or_insert(held);
+            let void = file.begin(start, held);
+            void.into_iter().for_each(|slot| self.index.forget(slot));
         }
     }
 
     /// The file of a name, if it was begun.
-    fn known(&mut self, name: &str) -> Option<&mut SharedFile> {
+    fn known(&mut self, name: &str) -> Option<&mut SharedFile<SlotPlace>> {
         let home = *self.by_name.get(name)?;
         self.index.homes[home as usize].file.as_mut()
     }
@@ -350,16 +327,7 @@ impl<O: Fn(usize) -> usize> Merge<'_, O> {
             return home;
         }
         let home = self.index.homes.len() as u32;
-        let file = SharedFile {
-            name: name.to_owned(),
-            start: 0,
-            sealed: None,
-            sealed_start: 0,
-            replaced: None,
-            grows_from: None,
-            generation: 0,
-            held: Vec::new(),
-        };
+        let file = SharedFile::new(name.to_owned());
         self.index.homes.push(Home { manifest: self.manifest, file: Some(file) });
         self.by_name.insert(name.to_owned(), home);
         home

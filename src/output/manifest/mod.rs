@@ -7,14 +7,16 @@ mod index;
 mod line;
 mod pieces;
 mod read;
+mod shared_file;
 mod state;
 mod write;
 
-pub(crate) use index::{EntryLine, Home, Index, SharedFile};
+pub(crate) use index::{EntryLine, Home, Index};
 pub(super) use line::{Begin, Begun, Dropped, End, Failed, Line, Next, Sealed, Seen, TarRead};
 pub(crate) use line::{Entry, Head, Place};
 pub use line::{InputFacts, Sha256Bytes};
 pub(crate) use pieces::Ending;
 pub(super) use read::{head_of, is_manifest};
+pub(crate) use shared_file::OnDisk;
 pub(super) use state::{FileState, Held, In, State, Stored};
 pub(super) use write::Manifest;

@@ -5,6 +5,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use super::{
     line::{Begun, Dropped, End, Entry, Failed, Head, InputFacts, Line, Place, Seen, Sha256Bytes, TarRead},
     read::read,
+    shared_file::SharedFile,
 };
 use crate::output::OutputError;
 
@@ -49,29 +50,8 @@ pub(in crate::output) enum In {
     Own(Box<[(Box<str>, u64)]>),
 }
 
-/// A file of many entries.
-#[derive(Debug)]
-pub(in crate::output) struct FileState {
-    pub(in crate::output) name: String,
-    /// Bytes before its entries.
-    pub(in crate::output) start: u64,
-    /// Its entries, in the order in which they lie one after the other.
-    pub(in crate::output) held: Vec<Held>,
-    /// The length of the file that has the name; none if there is none.
-    pub(in crate::output) sealed: Option<u64>,
-    /// Bytes before the entries of that one.
-    pub(in crate::output) sealed_start: u64,
-    /// Whether it was ever made whole. Until then what has its name is another's.
-    pub(in crate::output) is_ours: bool,
-    /// The length of the one that had the name before that.
-    pub(in crate::output) replaced: Option<u64>,
-    /// Whether it grows, beside the one that has the name. How many entries that one has.
-    pub(in crate::output) grows_from: Option<usize>,
-    /// How often it was begun.
-    pub(in crate::output) generation: usize,
-    /// Whether entries of it are void that the manifest still speaks of.
-    pub(in crate::output) is_torn: bool,
-}
+/// A file of many entries, and all that is known of these.
+pub(in crate::output) type FileState = SharedFile<Held>;
 
 /// An entry of such a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,10 +125,7 @@ impl State {
             }
             Line::Sealed(sealed) => {
                 if let Some(&place) = self.by_name.get(&sealed.file) {
-                    let file = &mut self.files[place];
-                    file.replaced = file.sealed;
-                    (file.sealed, file.sealed_start) = (Some(sealed.length), file.start);
-                    (file.grows_from, file.is_ours) = (None, true);
+                    self.files[place].seal(sealed.length);
                 }
             }
             Line::Dropped(Dropped { file }) => {
@@ -166,49 +143,36 @@ impl State {
     }
 
     fn begin(&mut self, Begun { file: name, start, held }: Begun) {
-        match self.by_name.get(&name) {
-            None => {
-                self.by_name.insert(name.clone(), self.files.len());
-                self.files.push(FileState {
-                    name,
-                    start,
-                    held: Vec::new(),
-                    sealed: None,
-                    sealed_start: 0,
-                    is_ours: false,
-                    replaced: None,
-                    grows_from: Some(0),
-                    generation: 1,
-                    is_torn: false,
-                });
-            }
-            Some(&place) => {
-                self.void(place, held);
-                let file = &mut self.files[place];
-                file.start = start;
-                file.generation += 1;
-                file.is_torn = false;
-                file.grows_from.get_or_insert(held);
-            }
-        }
+        let place = self.by_name.get(&name).copied().unwrap_or_else(|| {
+            self.by_name.insert(name.clone(), self.files.len());
+            self.files.push(FileState::new(name));
+            self.files.len() - 1
+        });
+        let void = self.files[place].begin(start, held);
+        self.forget(place, void);
     }
 
     /// Forgets the entries of a file after the first ones.
     pub(in crate::output) fn void(&mut self, place: usize, keep: usize) {
-        let file = &mut self.files[place];
-        for (index, held) in file.held.drain(keep.min(file.held.len())..).enumerate() {
-            let is_here = |stored: &Stored| stored.in_ == In::File(place, keep + index);
-            if self.entries.get(&held.key).is_some_and(is_here) {
-                self.entries.remove(&held.key);
-            }
-        }
+        let void = self.files[place].void(keep);
+        self.forget(place, void);
     }
 
     /// Forgets what grows; what has the name is as it was.
     pub(in crate::output) fn give_up(&mut self, place: usize) {
-        if let Some(before) = self.files[place].grows_from.take() {
-            self.void(place, before);
-            self.files[place].start = self.files[place].sealed_start;
+        let void = self.files[place].give_up();
+        self.forget(place, void);
+    }
+
+    /// Forgets entries that a file had after those that it has.
+    fn forget(&mut self, place: usize, void: Vec<Held>) {
+        let first = self.files[place].held.len();
+        for (index, held) in void.into_iter().enumerate() {
+            // What is elsewhere by now stays.
+            let is_here = |stored: &Stored| stored.in_ == In::File(place, first + index);
+            if self.entries.get(&held.key).is_some_and(is_here) {
+                self.entries.remove(&held.key);
+            }
         }
     }
 
