@@ -18,16 +18,19 @@ pub(super) fn to_rgb(luma: &[u8], blue: &[u8], red: &[u8], rgb: &mut [u8]) -> us
     let steps = luma.chunks_exact(STEP).zip(blue.chunks_exact(STEP)).zip(red.chunks_exact(STEP));
     let mut done = 0;
     for (((luma, blue), red), rgb) in steps.zip(rgb.chunks_exact_mut(3 * STEP)) {
-        let halves = [0, STEP / 2].map(|at| pixels(&luma[at..], &blue[at..], &red[at..]));
-        // Of each colour 32 bytes, in their order within both halves of a register.
-        let [red, green, blue] = std::array::from_fn(|colour| {
-            let packed = _mm256_packus_epi16(halves[0][colour], halves[1][colour]);
-            _mm256_permute4x64_epi64::<0b11_01_10_00>(packed)
-        });
-        store(red, green, blue, rgb);
+        let first = pixels(luma, blue, red);
+        let second = pixels(&luma[STEP / 2..], &blue[STEP / 2..], &red[STEP / 2..]);
+        store(pack(first[0], second[0]), pack(first[1], second[1]), pack(first[2], second[2]), rgb);
         done += STEP;
     }
     done
+}
+
+/// A colour of 32 pixels as bytes, in their order within both halves of a register.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn pack(first: __m256i, second: __m256i) -> __m256i {
+    _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi16(first, second))
 }
 
 /// Red, green and blue of 16 pixels, not yet clamped.

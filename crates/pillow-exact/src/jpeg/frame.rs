@@ -25,6 +25,16 @@ pub(super) fn decode(
     samples: &mut Vec<u8>,
 ) -> Result<Window, Failure> {
     let session = Session::open(bytes)?;
+    decode_by(session, size, colour, window, samples)
+}
+
+fn decode_by(
+    session: Session<'_>,
+    size: (u32, u32),
+    colour: Colour,
+    window: &Window,
+    samples: &mut Vec<u8>,
+) -> Result<Window, Failure> {
     if session.size() != size {
         return Err(Failure::OtherSize);
     }
@@ -43,13 +53,19 @@ pub(super) fn decode(
     Ok(window)
 }
 
-/// Fresh memory is the system's zeros, which take none until they are written; what is in a buffer too small is not copied.
-fn size_to(samples: &mut Vec<u8>, length: usize) {
+/// Empties a buffer and makes room in it, of which none is taken until it is written; what is in one too small is not copied.
+fn make_room(samples: &mut Vec<u8>, length: usize) {
+    samples.clear();
     if samples.capacity() < length {
-        *samples = vec![0; length];
-    } else {
-        samples.resize(length, 0);
+        *samples = Vec::with_capacity(length);
     }
+}
+
+/// One more row, which is in the cache when it is filled.
+fn next_row(samples: &mut Vec<u8>, row: usize) -> &mut [u8] {
+    let before = samples.len();
+    samples.resize(before + row, 0);
+    &mut samples[before..]
 }
 
 /// The whole, with libjpeg's own upsampling and colours: for the kinds of pictures that are rare.
@@ -61,9 +77,9 @@ fn rows(
 ) -> Result<(), Failure> {
     session.start(colour)?;
     let row = width as usize * colour.samples();
-    size_to(samples, row * height as usize);
-    for row in samples.chunks_exact_mut(row) {
-        session.read_row(row)?;
+    make_room(samples, row * height as usize);
+    for _ in 0..height {
+        session.read_row(next_row(samples, row))?;
     }
     session.finish()
 }
@@ -82,7 +98,7 @@ fn part(
         planes.components().iter().map(|component| upsample::reach(component, &columns)).collect();
     session.start_planes(&reaches)?;
     let row = columns.len() * if reaches.len() == 1 { 1 } else { 3 };
-    size_to(samples, row * wanted.len());
+    make_room(samples, row * wanted.len());
     let mut mixer = Mixer { isa: Isa::best(), upsampler: Upsampler::default(), rows: Default::default() };
     let group_rows = planes.group_rows();
     // The last row of a group waits for the next group's first, where rows are upsampled.
@@ -94,7 +110,7 @@ fn part(
         session.read_planes(&mut planes, group, is_wanted)?;
         let ready = if end == height { height } else { end - waiting };
         for y in wanted.start.max(done)..wanted.end.min(ready) {
-            mixer.fill(&planes, y, &columns, &mut samples[(y - wanted.start) * row..][..row]);
+            mixer.fill(&planes, y, &columns, next_row(samples, row));
         }
         done = ready;
     }
@@ -165,6 +181,83 @@ mod tests {
             assert_eq!(window, Window::full(size.0, size.1), "{name}");
             assert!(ours == theirs, "{name}");
         }
+    }
+
+    /// The header of a picture up to its only scan, of another size.
+    fn header(bytes: &[u8], width: u16, height: u16) -> Vec<u8> {
+        let after = |marker: u8| {
+            let mut at = 2;
+            while bytes[at + 1] != marker {
+                at += 2 + usize::from(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]));
+            }
+            at + 4
+        };
+        let (frame, scan) = (after(0xc0), after(0xda));
+        let mut header =
+            bytes[..scan - 2 + usize::from(u16::from_be_bytes([bytes[scan - 2], bytes[scan - 1]]))].to_vec();
+        header[frame + 1..frame + 3].copy_from_slice(&height.to_be_bytes());
+        header[frame + 3..frame + 5].copy_from_slice(&width.to_be_bytes());
+        header
+    }
+
+    #[test]
+    fn coefficients_by_tables_are_libjpegs() {
+        let mut random = 0x9e37_79b9_u64;
+        let mut any = move |below: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random >> 11) as usize % below
+        };
+        let (mut whole, mut refused) = (0, 0);
+        let sequential =
+            |(name, _): &&(&str, &[u8])| !["progressive", "restarts", "1x1", "2x3", "7x9"].contains(name);
+        for (name, bytes) in PICTURES.iter().filter(sequential) {
+            let (_, colour) = open(name, bytes);
+            for round in 0..24 {
+                let (width, height) = (16 + any(500), 16 + any(300));
+                let mut picture = header(bytes, width as u16, height as u16);
+                // Whatever the bits are, they are codes of something; here and there there is a marker, or the end.
+                let (length, rare) = (5_000 + any(200_000), [usize::MAX, 1000, 20_000][round % 3]);
+                for _ in 0..length {
+                    let byte = if round % 4 == 0 { any(256) & any(256) } else { any(256) } as u8;
+                    picture.push(byte);
+                    if byte == 0xff {
+                        let is_marker = rare != usize::MAX && any(rare) < 256;
+                        picture.push(if is_marker { [0xd9, 0xd0, 0xff, 0x12][any(4)] } else { 0 });
+                    }
+                }
+                picture.extend(&b"\xff\xd9"[..any(3)]);
+                let size = (width as u32, height as u32);
+                let full = Window::full(size.0, size.1);
+                let decoded = |session: Result<Session<'_>, Failure>| {
+                    let mut samples = Vec::new();
+                    let decoded = session
+                        .and_then(|session| decode_by(session, size, colour, &full, &mut samples))
+                        .map_err(|failure| format!("{failure:?}"));
+                    (decoded, samples)
+                };
+                let same = |picture: &[u8]| {
+                    let ours = decoded(Session::open(picture));
+                    let theirs = decoded(Session::open_plain(picture));
+                    assert!(ours == theirs, "{name} {round}: {:?} {:?}", ours.0, theirs.0);
+                    ours.0.is_ok()
+                };
+                if !same(&picture) {
+                    refused += 1;
+                    continue;
+                }
+                whole += 1;
+                // The fewest bytes that are enough: those that are read ahead count.
+                let is_enough = |length: &usize| decoded(Session::open_plain(&picture[..*length])).0.is_ok();
+                let lengths: Vec<usize> = (0..picture.len()).collect();
+                let fewest = lengths.partition_point(|length| !is_enough(length));
+                for length in fewest.saturating_sub(9)..(fewest + 9).min(picture.len()) {
+                    same(&picture[..length]);
+                }
+            }
+        }
+        assert!(whole > 50 && refused > 50, "{whole} {refused}");
     }
 
     #[test]

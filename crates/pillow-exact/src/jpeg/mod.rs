@@ -12,6 +12,8 @@ mod libjpeg;
 mod piece;
 mod upsample;
 
+use memchr::memmem;
+
 use crate::error::DecodeError;
 use crate::format::JPEG as FORMAT;
 use crate::limits::Limits;
@@ -76,7 +78,7 @@ fn check_scans(bytes: &[u8]) -> Result<(), DecodeError> {
     /// As libjpeg-turbo's fuzzers do. Encoders make ten.
     const MOST: usize = 500;
     // In the data of a scan a marker's first byte is followed by 0; what is beside the data are some markers at the most.
-    let count = bytes.windows(2).filter(|pair| *pair == b"\xff\xda").take(MOST + 1).count();
+    let count = memmem::find_iter(bytes, b"\xff\xda").take(MOST + 1).count();
     match count > MOST {
         true => Err(DecodeError::unsupported(FORMAT, format!("more than {MOST} scans"))),
         false => Ok(()),

@@ -104,6 +104,15 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
+    /// As [`Session::open`], with libjpeg's own decoding of coefficients.
+    #[cfg(test)]
+    pub(in crate::jpeg) fn open_plain(bytes: &'a [u8]) -> Result<Self, Failure> {
+        let session = Self::open(bytes)?;
+        // SAFETY: the state is there as long as the session, and libjpeg is not running.
+        unsafe { (*session.state.as_ptr()).shared.by_tables = 0 };
+        Ok(session)
+    }
+
     /// Columns and rows.
     pub(in crate::jpeg) fn size(&self) -> (u32, u32) {
         // SAFETY: the state is there as long as the session.

@@ -14,10 +14,13 @@ const COMPONENTS: usize = 4;
 /// The first fields are shim.c's.
 #[repr(C)]
 pub(super) struct Shared {
-    /// C's, while it runs.
+    /// C's, while it runs, as `huffman` is.
     way_out: *mut c_void,
     next_block: unsafe extern "C" fn(&mut jpeg_decompress_struct) -> c_int,
     skip: unsafe extern "C" fn(&mut jpeg_decompress_struct, c_long) -> c_int,
+    huffman: *mut c_void,
+    /// Whether coefficients are decoded by tables, as they are outside of tests; else by libjpeg.
+    pub(super) by_tables: c_int,
     pub(super) wanted: Wanted,
 }
 
@@ -27,6 +30,8 @@ impl Shared {
             way_out: null_mut(),
             next_block: source::next_block,
             skip: source::skip,
+            huffman: null_mut(),
+            by_tables: 1,
             wanted: Wanted { rows: true, columns: std::array::from_fn(|_| 0..u32::MAX) },
         }
     }

@@ -4,7 +4,7 @@
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdio.h>
-#include "jpeglib.h"
+#include "huffman.h"
 
 /* macOS's setjmp keeps the signal mask, which takes two system calls. */
 #ifdef __APPLE__
@@ -17,6 +17,8 @@ struct shared {
   jmp_buf *way_out;
   int (*next_block)(j_decompress_ptr);
   int (*skip)(j_decompress_ptr, long);
+  struct pillow_exact_huffman *huffman;
+  int by_tables;
 };
 
 /* What a call ends with; the same as in session.rs. */
@@ -58,6 +60,11 @@ static void skip(j_decompress_ptr cinfo, long count)
     leave((j_common_ptr)cinfo, TRUNCATED);
 }
 
+struct pillow_exact_huffman **pillow_exact_huffman_of(j_decompress_ptr cinfo)
+{
+  return &((struct shared *)cinfo->client_data)->huffman;
+}
+
 /* `cinfo` has its `client_data` and `err`. */
 int pillow_exact_jpeg(j_decompress_ptr cinfo, int step, void *argument, unsigned int *result)
 {
@@ -88,6 +95,8 @@ int pillow_exact_jpeg(j_decompress_ptr cinfo, int step, void *argument, unsigned
     break;
   case START:
     jpeg_start_decompress(cinfo);
+    if (((struct shared *)cinfo->client_data)->by_tables)
+      pillow_exact_start_huffman(cinfo);
     break;
   case SCANLINES:
     *result = jpeg_read_scanlines(cinfo, (JSAMPARRAY)argument, 1);
