@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterator
 from os import PathLike
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 __version__: str
@@ -16,6 +17,7 @@ class Core:
     @property
     def shapes(self) -> dict[str, list[int] | None]: ...
     def extract(self, images: list[Any]) -> tuple[dict[str, NDArray[Any]] | None, list[str | None]]: ...
+    def preprocess(self, images: list[Any], out: NDArray[np.float32]) -> list[str | None]: ...
     def stream(self, images: Iterator[Any]) -> Stream: ...
 
 class Stream:

@@ -256,6 +256,15 @@ class Extractor:
         tensors, reasons = self._core.extract([self._given(image) for image in images])
         return tensors and self._typed(tensors), reasons
 
+    def _preprocess(self, images: Iterable[Any], out: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not isinstance(out, np.ndarray) or out.dtype != np.float32 or not out.flags.writeable:
+            raise TypeError("out is an array of float32 that can be written to")
+        given = [self._given(image) for image in ([images] if is_one(images) else images)]
+        for index, reason in enumerate(self._core.preprocess(given, out)):
+            if reason is not None:
+                raise ImageError(f"image {index}: {reason}")
+        return out
+
     def _empty(self) -> dict[str, NDArray[Any]]:
         types: dict[str, Any] = {"f32": np.float32, "f16": np.float16, "bf16": np.uint16}
         dtype = types[self._core.metadata["dtype"]]
@@ -280,17 +289,28 @@ def _rebuild(arguments: dict[str, Any]) -> Extractor:
     return Extractor(**{name: value for name, value in arguments.items()})
 
 
-def preprocess(images: Iterable[Any], model: str | os.PathLike[str] | None = None, **options: Any) -> NDArray[np.float32]:
+def preprocess(
+    images: Iterable[Any],
+    model: str | os.PathLike[str] | None = None,
+    *,
+    out: NDArray[np.float32] | None = None,
+    **options: Any,
+) -> NDArray[np.float32]:
     """Images → the tower's input, float32 [B, 3, height, width], or of NaFlex [B, patches, 3·p·p], bit for bit as the
     reference's processor makes it.
 
-    options: those of Extractor that are of the image or the model. No weights are loaded.
+    out:     an array of that shape and type to write to, such as a pinned tensor's `.numpy()`, which is given back
+    options: those of Extractor that are of the image or the model, and `threads`, which all work on the images. No weights are loaded.
+
+    Raises ImageError for an image that cannot be used, and ValueError for `out` of another shape.
     """
     # What a cache is asked for must be hashable.
     asked = {
         name: tuple(one) if isinstance(one := listed(value), list) else one for name, value in options.items()
     }
-    found: NDArray[np.float32] = _preprocessor(model if model is None else os.fspath(model), tuple(sorted(asked.items())), os.getpid())(images)
+    model = model if model is None else os.fspath(model)
+    extractor = _preprocessor(model, tuple(sorted(asked.items())), os.getpid())
+    found: NDArray[np.float32] = extractor(images) if out is None else extractor._preprocess(images, out)
     return found
 
 

@@ -16,6 +16,7 @@ use clip_features::{
     extractor::{ExtractError, Opened},
     output::{Array, Dtype},
 };
+use numpy::{PyReadwriteArrayDyn, PyUntypedArrayMethods};
 use pyo3::{
     exceptions::{PyRuntimeError, PyValueError},
     prelude::*,
@@ -24,7 +25,7 @@ use pyo3::{
 
 use crate::{
     errors::{failed, of_model, of_thread, refused},
-    image::{Image, prepare},
+    image::{Image, fill, prepare},
     stream::Stream,
     tensors::{stack, to_python},
 };
@@ -35,6 +36,7 @@ pub(crate) struct Core {
     extractor: Arc<Extractor>,
     dtype: Dtype,
     batch: usize,
+    threads: usize,
     /// The process that it was made in: threads do not survive a fork.
     process: u32,
 }
@@ -55,7 +57,8 @@ impl Core {
             let opened = Opened::open(&model, parsed.options().clone()).map_err(|error| of_model(&error))?;
             let extractor = Extractor::of(opened.into(), false).map_err(|error| of_model(&error))?;
             let (dtype, batch) = (parsed.dtype(), parsed.batch());
-            Ok(Self { extractor: extractor.into(), dtype, batch, process: std::process::id() })
+            let threads = parsed.options().threads;
+            Ok(Self { extractor: extractor.into(), dtype, batch, threads, process: std::process::id() })
         })
     }
 
@@ -87,10 +90,10 @@ impl Core {
         let (mut encoded, mut reasons) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
         let mut images = images.into_iter();
         while images.len() > 0 {
-            let chunk: Vec<Image> = images.by_ref().take(self.batch).collect();
-            let extractor = self.extractor.clone();
+            let chunk: Vec<Image> = images.by_ref().take(self.step()).collect();
+            let (extractor, batch) = (self.extractor.clone(), self.batch);
             let (arrays, found) =
-                while_interruptible(py, move || encode(&extractor, &chunk))?.map_err(failed)?;
+                while_interruptible(py, move || encode(&extractor, &chunk, batch))?.map_err(failed)?;
             encoded.extend(arrays);
             reasons.extend(found);
             py.check_signals()?;
@@ -102,14 +105,55 @@ impl Core {
         Ok((Some(to_python(py, stacked, self.dtype)?), reasons))
     }
 
+    /// The inputs of the tower, each written to its place in `out`, `[B, …]`, and for each image why it has none.
+    fn preprocess(
+        &self,
+        py: Python<'_>,
+        images: Vec<Bound<'_, PyAny>>,
+        mut out: PyReadwriteArrayDyn<'_, f32>,
+    ) -> PyResult<Vec<Option<String>>> {
+        self.check_process()?;
+        let images = images.iter().map(Image::of).collect::<PyResult<Vec<_>>>()?;
+        let shape = out.shape().to_vec();
+        let wrong = |what: &str| PyValueError::new_err(format!("out is {what}"));
+        let is_row_major = out.is_c_contiguous();
+        let place = out.as_slice_mut().ok().filter(|_| is_row_major);
+        let place = place.ok_or_else(|| wrong("not contiguous, row by row"))?;
+        if shape.first() != Some(&images.len()) || place.is_empty() && !images.is_empty() {
+            return Err(wrong(&format!("{shape:?}, and there are {} images", images.len())));
+        }
+        let mut reasons = Vec::with_capacity(images.len());
+        let row = place.len() / images.len().max(1);
+        for (images, place) in images.chunks(self.step()).zip(place.chunks_mut((self.step() * row).max(1))) {
+            let found = py.detach(|| fill(&self.extractor, images, &shape[1..], place)).map_err(failed)?;
+            for found in found {
+                reasons.push(found.map_err(|found| {
+                    wrong(&format!("{shape:?}, and an image is {found:?} before the tower"))
+                })?);
+            }
+            py.check_signals()?;
+        }
+        Ok(reasons)
+    }
+
     /// An iterator over `(dict of [1, …], reason)`, one of which is None, for each image of an iterator, in order.
     fn stream(&self, images: Bound<'_, PyAny>) -> PyResult<Stream> {
         self.check_process()?;
-        Stream::new(self.extractor.clone(), self.batch, self.dtype, images.unbind())
+        Stream::new(
+            self.extractor.clone(),
+            [self.batch.max(self.threads), self.batch],
+            self.dtype,
+            images.unbind(),
+        )
     }
 }
 
 impl Core {
+    /// How many images are read, decoded and preprocessed side by side, so that no thread waits long for another one.
+    fn step(&self) -> usize {
+        self.batch.max(4 * self.threads)
+    }
+
     fn check_process(&self) -> PyResult<()> {
         if self.process == std::process::id() {
             return Ok(());
@@ -121,9 +165,14 @@ impl Core {
     }
 }
 
-fn encode(extractor: &Extractor, images: &[Image]) -> Result<Encoded, ExtractError> {
+fn encode(extractor: &Extractor, images: &[Image], batch: usize) -> Result<Encoded, ExtractError> {
     let (inputs, reasons) = prepare(extractor.opened(), images)?;
-    Ok((extractor.encode(inputs)?, reasons))
+    let mut inputs = inputs.into_iter();
+    let mut arrays = Vec::with_capacity(inputs.len());
+    while inputs.len() > 0 {
+        arrays.extend(extractor.encode(inputs.by_ref().take(batch).collect())?);
+    }
+    Ok((arrays, reasons))
 }
 
 /// Runs something on a thread of its own, without the interpreter's lock. Ctrl-C is answered at once; what runs then comes to its

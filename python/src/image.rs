@@ -3,6 +3,7 @@
 use std::{borrow::Cow, path::PathBuf};
 
 use clip_features::{
+    Extractor,
     extractor::{ExtractError, Opened},
     input::{InputError, Source},
     processor::PixelValues,
@@ -79,6 +80,33 @@ impl Image {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Why an image has no input, if it has none; the error is the shape of one that has another.
+type Filled = Result<Option<String>, Vec<usize>>;
+
+/// Reads, decodes and preprocesses images on the threads of the options, each of `shape` into its part of `place`.
+pub(crate) fn fill(
+    extractor: &Extractor,
+    images: &[Image],
+    shape: &[usize],
+    place: &mut [f32],
+) -> Result<Vec<Filled>, ExtractError> {
+    let opened = extractor.opened();
+    let row = (place.len() / images.len()).max(1);
+    let one = |(image, place): (&Image, &mut [f32])| {
+        let values = match image.prepare(opened)? {
+            Ok(values) => values,
+            Err(reason) => return Ok(Ok(Some(reason))),
+        };
+        let array = extractor.encode(vec![values])?.remove(0).remove(0);
+        if array.shape[0] != 1 || array.shape[1..] != *shape {
+            return Ok(Err(array.shape));
+        }
+        place.copy_from_slice(&array.values);
+        Ok(Ok(None))
+    };
+    opened.install(|| images.par_iter().zip(place.par_chunks_mut(row)).map(one).collect())
 }
 
 /// The inputs of those images that have one, and for each image why it has none.

@@ -41,7 +41,7 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn new(
         extractor: Arc<Extractor>,
-        batch: usize,
+        [step, batch]: [usize; 2],
         dtype: Dtype,
         images: Py<PyAny>,
     ) -> PyResult<Self> {
@@ -49,22 +49,22 @@ impl Stream {
         let (outcomes_in, outcomes) = sync_channel(2 * batch);
         let reader = extractor.clone();
         let reading = move || {
-            read(&images, &reader, batch, &batches_in);
+            read(&images, &reader, step, &batches_in);
             // Without the interpreter's lock it would be let go of only when something else takes the lock.
             Python::try_attach(|_| drop(images))
         };
         Builder::new().spawn(reading).map_err(of_thread)?;
-        Builder::new().spawn(move || encode(&extractor, &batches, &outcomes_in)).map_err(of_thread)?;
+        Builder::new().spawn(move || encode(&extractor, batch, &batches, &outcomes_in)).map_err(of_thread)?;
         Ok(Self { outcomes: Mutex::new(outcomes), dtype })
     }
 }
 
 /// The first stage: takes images from Python, and reads, decodes and preprocesses them.
-fn read(images: &Py<PyAny>, extractor: &Arc<Extractor>, batch: usize, out: &SyncSender<Batch>) {
+fn read(images: &Py<PyAny>, extractor: &Arc<Extractor>, step: usize, out: &SyncSender<Batch>) {
     loop {
         let taken = Python::try_attach(|py| -> PyResult<Vec<Image>> {
-            let mut taken = Vec::with_capacity(batch);
-            for image in images.bind(py).try_iter()?.take(batch) {
+            let mut taken = Vec::with_capacity(step);
+            for image in images.bind(py).try_iter()?.take(step) {
                 taken.push(Image::of(&image?)?);
             }
             Ok(taken)
@@ -91,10 +91,25 @@ fn read(images: &Py<PyAny>, extractor: &Arc<Extractor>, batch: usize, out: &Sync
     }
 }
 
+/// Images in batches of so many.
+fn in_batches(images: Batch, batch: usize) -> Vec<Batch> {
+    match images {
+        Err(error) => vec![Err(error)],
+        Ok(images) => {
+            let mut images = images.into_iter();
+            let mut batches = Vec::new();
+            while images.len() > 0 {
+                batches.push(Ok(images.by_ref().take(batch).collect()));
+            }
+            batches
+        }
+    }
+}
+
 /// The second stage: the tower.
-fn encode(extractor: &Extractor, batches: &Receiver<Batch>, out: &SyncSender<Outcome>) {
-    for batch in batches {
-        let encoded = batch.and_then(|images| {
+fn encode(extractor: &Extractor, batch: usize, batches: &Receiver<Batch>, out: &SyncSender<Outcome>) {
+    for images in batches.iter().flat_map(|images| in_batches(images, batch)) {
+        let encoded = images.and_then(|images| {
             let mut inputs = Vec::new();
             let mut reasons = Vec::new();
             for image in images {

@@ -330,6 +330,24 @@ def test_a_fork_loads_it_again(model, pictures):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_preprocess_writes_into_an_array_that_is_given(model, pictures):
+    expected = preprocess(pictures, model)
+    for threads in (1, 3):
+        out = np.full((len(pictures) + 2, *expected.shape[1:]), np.nan, np.float32)
+        assert preprocess(pictures, model, out=out[1:-1], threads=threads) is not None
+        assert (out[1:-1] == expected).all() and np.isnan(out[[0, -1]]).all()
+    with pytest.raises(ValueError, match="and there are"):
+        preprocess(pictures[:1], model, out=out)
+    with pytest.raises(ValueError, match="before the tower"):
+        preprocess(pictures[:1], model, out=np.empty((1, 3, 5, 5), np.float32))
+    with pytest.raises(ValueError, match="not contiguous"):
+        preprocess(pictures, model, out=np.empty(expected.shape[::-1], np.float32).T)
+    with pytest.raises(TypeError, match="float32"):
+        preprocess(pictures, model, out=np.empty(expected.shape))
+    with pytest.raises(ImageError, match="image 1: "):
+        preprocess([pictures[0], b"no picture"], model, out=np.empty((2, *expected.shape[1:]), np.float32))
+
+
 def test_preprocess_works_after_a_fork(model, pictures):
     expected = preprocess(pictures[:1], model)
     with multiprocessing.get_context("fork").Pool(1) as pool:
