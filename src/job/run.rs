@@ -78,11 +78,9 @@ impl Prepared {
         let mut recorder =
             Recorder::new(&job, &plan, &opened, &contents, sink, failures, over, load, complete, on);
         let layout = Layout {
-            workers: match has_tower {
-                // Decoding is a small part of the work beside the tower, and all of it without.
-                true => job.options.threads.div_ceil(4),
-                false => job.options.threads,
-            },
+            // Decoding is most of the work beside a small tower. Beside a large one these wait, since no more than some images are
+            // ready at a time.
+            workers: job.options.threads,
             batch: job.batch,
             waiting: waiting(image_bytes, job.batch),
         };
