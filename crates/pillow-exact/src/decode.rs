@@ -5,7 +5,7 @@ use ::image::RgbImage;
 use crate::budget::Share;
 use crate::error::DecodeError;
 use crate::formats::{self, Decoder, FORMATS, Format};
-use crate::guard::{caught, guarded};
+use crate::guard::guarded;
 use crate::limits::Limits;
 use crate::options::{DecodeOptions, ExifOrientation};
 use crate::raster::{Metadata, Pixels, Raster};
@@ -105,8 +105,7 @@ fn decode_into(
         })?;
         return Ok(with_share(part, limits));
     }
-    // Its decoder has no panics that are to be expected.
-    let part = caught(format.name(), || {
+    let part = guarded(format.name(), || {
         let mut size = (0, 0);
         let wanted = |metadata: &Metadata, width, height| {
             size = (width, height);
