@@ -88,9 +88,14 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
             }
         }
         Layout::Rgb => {
-            let pixel = |row: &[u8], x: usize| [0, 1, 2].map(|plane| row[plane * stride + x]);
-            let rows = rows.chunks_exact(stride * 3);
-            Pixels::Rgb(rows.flat_map(|row| (0..width).flat_map(move |x| pixel(row, x))).collect())
+            let mut pixels = vec![[0; 3]; width * height];
+            for (row, pixels) in rows.chunks_exact(stride * 3).zip(pixels.chunks_exact_mut(width)) {
+                let (red, rest) = row.split_at(stride);
+                let (green, blue) = rest.split_at(stride);
+                let colours = red.iter().zip(green).zip(blue);
+                pixels.iter_mut().zip(colours).for_each(|(to, ((&r, &g), &b))| *to = [r, g, b]);
+            }
+            Pixels::Rgb(pixels.into_flattened())
         }
     };
     Ok(Raster::new(width as u32, height as u32, pixels))
@@ -118,11 +123,14 @@ fn unpack(reader: &mut Reader, row: usize, height: usize) -> Result<Vec<u8>, Dec
     // Two bytes give 63 at most.
     let mut rows = Vec::with_capacity(wanted.min(reader.rest().len().saturating_mul(32)));
     while rows.len() < wanted {
-        let byte = reader.byte()?;
-        if byte & 0xc0 != 0xc0 {
-            rows.push(byte);
-            continue;
+        let rest = reader.rest();
+        let rest = &rest[..rest.len().min(wanted - rows.len())];
+        let literal = rest.iter().position(|byte| byte & 0xc0 == 0xc0).unwrap_or(rest.len());
+        rows.extend_from_slice(reader.take(literal)?);
+        if rows.len() == wanted {
+            break;
         }
+        let byte = reader.byte()?;
         let (count, value) = (usize::from(byte & 0x3f), reader.byte()?);
         if rows.len() % row + count > row {
             return Err(DecodeError::invalid(FORMAT, "a run beyond its row"));

@@ -79,31 +79,27 @@ impl Raster {
                 }
                 rgb
             }
-            (Pixels::Grey(grey), transparency) => grey_to_rgb(grey.into_iter(), transparency),
+            (Pixels::Grey(grey), transparency) => grey_to_rgb(&grey, transparency),
             (Pixels::Grey16(grey), transparency) => {
-                grey_to_rgb(grey.into_iter().map(|value| value.min(255) as u8), transparency)
+                let grey: Vec<u8> = grey.into_iter().map(|value| value.min(255) as u8).collect();
+                grey_to_rgb(&grey, transparency)
             }
-            (Pixels::GreyAlpha(pairs), _) => pairs
-                .chunks_exact(2)
-                .flat_map(|p| [if composite { over_white(p[0], p[1]) } else { p[0] }; 3])
-                .collect(),
-            (Pixels::Rgba(rgba), _) => rgba
-                .chunks_exact(4)
-                .flat_map(|p| {
-                    [p[0], p[1], p[2]].map(|value| if composite { over_white(value, p[3]) } else { value })
-                })
-                .collect(),
-            (Pixels::Cmyk(cmyk), _) => cmyk.chunks_exact(4).flat_map(cmyk_to_rgb).collect(),
-            (Pixels::IndexedAlpha(pairs, palette), _) => pairs
-                .chunks_exact(2)
-                .flat_map(|p| {
-                    palette[usize::from(p[0])]
-                        .map(|value| if composite { over_white(value, p[1]) } else { value })
-                })
-                .collect(),
+            (Pixels::GreyAlpha(pairs), _) if composite => {
+                converted(&pairs, |&[value, alpha]| [over_white(value, alpha); 3])
+            }
+            (Pixels::GreyAlpha(pairs), _) => converted(&pairs, |&[value, _]| [value; 3]),
+            (Pixels::Rgba(rgba), _) if composite => converted(&rgba, |&[red, green, blue, alpha]| {
+                [red, green, blue].map(|value| over_white(value, alpha))
+            }),
+            (Pixels::Rgba(rgba), _) => converted(&rgba, |&[red, green, blue, _]| [red, green, blue]),
+            (Pixels::Cmyk(cmyk), _) => converted(&cmyk, cmyk_to_rgb),
+            (Pixels::IndexedAlpha(pairs, palette), _) => converted(&pairs, |&[index, alpha]| {
+                let colour = palette[usize::from(index)];
+                if composite { colour.map(|value| over_white(value, alpha)) } else { colour }
+            }),
             (Pixels::Indexed(indices, mut palette), transparency) => {
                 apply_transparency(&mut palette, transparency);
-                indices.into_iter().flat_map(|index| palette[usize::from(index)]).collect()
+                converted(&indices, |&[index]| palette[usize::from(index)])
             }
         };
         RgbImage::from_raw(self.width, self.height, rgb).ok_or_else(|| {
@@ -112,28 +108,35 @@ impl Raster {
     }
 }
 
+/// Each pixel of `N` samples as one of `M`.
+pub(crate) fn converted<const N: usize, const M: usize>(
+    samples: &[u8],
+    pixel: impl Fn(&[u8; N]) -> [u8; M],
+) -> Vec<u8> {
+    let pixels = samples.as_chunks::<N>().0;
+    let mut out = vec![0; pixels.len() * M];
+    out.as_chunks_mut().0.iter_mut().zip(pixels).for_each(|(to, from)| *to = pixel(from));
+    out
+}
+
 impl Pixels {
     /// The same colours under this alpha band: `convert("RGBA")`, then `putalpha`.
     pub(crate) fn with_alpha(self, alpha: impl IntoIterator<Item = u8>) -> Self {
         let rgb: Vec<u8> = match self {
             Self::Rgb(rgb) => rgb,
-            Self::Grey(grey) => grey.into_iter().flat_map(|value| [value; 3]).collect(),
-            Self::Indexed(indices, palette) => {
-                indices.into_iter().flat_map(|index| palette[usize::from(index)]).collect()
-            }
-            Self::Rgba(rgba) => rgba.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect(),
+            Self::Grey(grey) => converted(&grey, |&[value]| [value; 3]),
+            Self::Indexed(indices, palette) => converted(&indices, |&[index]| palette[usize::from(index)]),
+            Self::Rgba(rgba) => converted(&rgba, |&[red, green, blue, _]| [red, green, blue]),
             other => return other,
         };
-        let pixels = rgb.chunks_exact(3).zip(alpha);
-        Self::Rgba(pixels.flat_map(|(p, alpha)| [p[0], p[1], p[2], alpha]).collect())
+        let mut rgba = converted(&rgb, |&[red, green, blue]| [red, green, blue, 0]);
+        rgba.iter_mut().skip(3).step_by(4).zip(alpha).for_each(|(to, alpha)| *to = alpha);
+        Self::Rgba(rgba)
     }
 }
 
 /// `PIL.Image.alpha_composite` over opaque white, its fixed-point rounding included.
 fn over_white(value: u8, alpha: u8) -> u8 {
-    if alpha == 0 {
-        return 255;
-    }
     const BITS: u32 = 7;
     let source = u32::from(alpha) * (1 << BITS);
     let white = 255 * (1 << BITS) - source;
@@ -148,15 +151,16 @@ fn whiten(rgb: &mut [u8], key: [u8; 3]) {
     }
 }
 
-fn grey_to_rgb(grey: impl Iterator<Item = u8>, transparency: Option<Transparency>) -> Vec<u8> {
-    let key = match transparency {
-        Some(Transparency::Colour(key)) => Some(key[0]),
-        _ => None,
-    };
-    grey.flat_map(|value| [if Some(value) == key { 255 } else { value }; 3]).collect()
+fn grey_to_rgb(grey: &[u8], transparency: Option<Transparency>) -> Vec<u8> {
+    match transparency {
+        Some(Transparency::Colour([key, ..])) => {
+            converted(grey, |&[value]| [if value == key { 255 } else { value }; 3])
+        }
+        _ => converted(grey, |&[value]| [value; 3]),
+    }
 }
 
-fn cmyk_to_rgb(pixel: &[u8]) -> [u8; 3] {
+fn cmyk_to_rgb(pixel: &[u8; 4]) -> [u8; 3] {
     let light = 255 - u32::from(pixel[3]);
     let channel = |ink: u8| {
         let product = u32::from(ink) * light + 128;

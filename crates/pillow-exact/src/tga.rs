@@ -3,7 +3,7 @@
 use crate::error::DecodeError;
 use crate::format::TGA as FORMAT;
 use crate::limits::Limits;
-use crate::raster::{Palette, Pixels, Raster};
+use crate::raster::{Palette, Pixels, Raster, converted};
 use crate::reader::Reader;
 
 const HEADER: usize = 18;
@@ -93,16 +93,20 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
 
     let (width, height) = (usize::from(header.width), usize::from(header.height));
     let row = (width * usize::from(header.depth)).div_ceil(8);
+    let unpacked;
     let rows = if header.is_packed() {
-        unpack(&mut reader, usize::from(header.depth / 8), row, height)?
+        unpacked = match header.depth {
+            8 => unpack::<1>(&mut reader, width, height)?,
+            16 => unpack::<2>(&mut reader, width, height)?,
+            24 => unpack::<3>(&mut reader, width, height)?,
+            32 => unpack::<4>(&mut reader, width, height)?,
+            _ => return Err(DecodeError::unsupported(FORMAT, "run lengths of bits")),
+        };
+        &unpacked
     } else {
-        reader.take(row * height)?.to_vec()
+        reader.take(row * height)?
     };
-    let rows: Vec<&[u8]> = if header.flags & 0x20 == 0 {
-        rows.chunks_exact(row).rev().collect()
-    } else {
-        rows.chunks_exact(row).collect()
-    };
+    let rows = Rows { rows, row, is_bottom_up: header.flags & 0x20 == 0 };
     let mut pixels = pixels(&rows, layout, width, palette)?;
     if let Pixels::Rgba(rgba) = &mut pixels {
         // `load_end` looks for the footer of these alone.
@@ -144,61 +148,86 @@ fn bgr15(low: u8, high: u8) -> [u8; 3] {
 }
 
 /// Undoes the run lengths (`ImagingTgaRleDecode`): a run ends with its row, literal pixels go on in the next.
-fn unpack(reader: &mut Reader, pixel: usize, row: usize, height: usize) -> Result<Vec<u8>, DecodeError> {
-    if pixel == 0 {
-        return Err(DecodeError::unsupported(FORMAT, "run lengths of bits"));
-    }
+fn unpack<const SIZE: usize>(
+    reader: &mut Reader,
+    width: usize,
+    height: usize,
+) -> Result<Vec<u8>, DecodeError> {
     // No more is reserved than what the file can hold: two bytes give 128 pixels at most.
-    let wanted = row * height;
-    let mut rows = Vec::with_capacity(wanted.min(reader.rest().len().saturating_mul(64 * pixel)));
-    while rows.len() < wanted {
+    let wanted = width * height;
+    let mut pixels: Vec<[u8; SIZE]> = Vec::with_capacity(wanted.min(reader.rest().len().saturating_mul(64)));
+    while pixels.len() < wanted {
         let head = reader.byte()?;
-        let length = pixel * (usize::from(head & 0x7f) + 1);
+        let count = usize::from(head & 0x7f) + 1;
         if head & 0x80 == 0 {
-            let literal = reader.take(length)?;
-            rows.extend_from_slice(&literal[..length.min(wanted - rows.len())]);
+            let literal = reader.take(count * SIZE)?.as_chunks().0;
+            pixels.extend_from_slice(&literal[..count.min(wanted - pixels.len())]);
         } else {
-            let value = reader.take(pixel)?;
-            if rows.len() % row + length > row {
+            let value = reader.array()?;
+            if pixels.len() % width + count > width {
                 return Err(DecodeError::invalid(FORMAT, "a run beyond its row"));
             }
-            (0..length / pixel).for_each(|_| rows.extend_from_slice(value));
+            pixels.resize(pixels.len() + count, value);
         }
     }
-    Ok(rows)
+    Ok(pixels.into_flattened())
+}
+
+/// The bytes of a picture's rows, as they are stored.
+struct Rows<'a> {
+    rows: &'a [u8],
+    /// Bytes of a row.
+    row: usize,
+    is_bottom_up: bool,
+}
+
+impl Rows<'_> {
+    /// From top to bottom, with each pixel of `N` bytes as one of `M`.
+    fn pixels<const N: usize, const M: usize>(&self, pixel: impl Fn(&[u8; N]) -> [u8; M]) -> Vec<u8> {
+        if !self.is_bottom_up {
+            return converted(self.rows, pixel);
+        }
+        let mut out = vec![[0; M]; self.rows.len() / N];
+        let rows = self.rows.chunks_exact(self.row).rev();
+        for (to, from) in out.chunks_exact_mut(self.row / N).zip(rows) {
+            to.iter_mut().zip(from.as_chunks().0).for_each(|(to, from)| *to = pixel(from));
+        }
+        out.into_flattened()
+    }
 }
 
 fn pixels(
-    rows: &[&[u8]],
+    rows: &Rows,
     layout: Layout,
     width: usize,
     palette: Option<Box<Palette>>,
 ) -> Result<Pixels, DecodeError> {
-    let bytes = || rows.iter().flat_map(|row| row.iter().copied()).collect::<Vec<u8>>();
-    let each = |size: usize| rows.iter().flat_map(move |row| row.chunks_exact(size));
     Ok(match (layout, palette) {
         // Grey with a palette becomes indices when it is put: `Image.load`.
-        (Layout::Indexed | Layout::Grey, Some(palette)) => Pixels::Indexed(bytes(), palette),
-        (Layout::GreyAlpha, Some(palette)) => Pixels::IndexedAlpha(bytes(), palette),
-        (_, Some(_)) => return Err(DecodeError::unsupported(FORMAT, "a palette beside colours")),
-        (Layout::Indexed | Layout::Grey, None) => Pixels::Grey(bytes()),
-        (Layout::GreyAlpha, None) => Pixels::GreyAlpha(bytes()),
-        (Layout::Bilevel, None) => {
-            let bits =
-                |row: &[u8]| (0..width).map(|x| (row[x / 8] >> (7 - x % 8) & 1) * 255).collect::<Vec<_>>();
-            Pixels::Grey(rows.iter().flat_map(|row| bits(row)).collect())
+        (Layout::Indexed | Layout::Grey, Some(palette)) => {
+            Pixels::Indexed(rows.pixels(|index: &[u8; 1]| *index), palette)
         }
-        (Layout::Bgra15, None) => Pixels::Rgba(
-            each(2)
-                .flat_map(|p| {
-                    let [red, green, blue] = bgr15(p[0], p[1]);
-                    // A set bit is transparent.
-                    [red, green, blue, if p[1] & 0x80 == 0 { 255 } else { 0 }]
-                })
-                .collect(),
-        ),
-        (Layout::Bgr, None) => Pixels::Rgb(each(3).flat_map(|p| [p[2], p[1], p[0]]).collect()),
-        (Layout::Bgra, None) => Pixels::Rgba(each(4).flat_map(|p| [p[2], p[1], p[0], p[3]]).collect()),
+        (Layout::GreyAlpha, Some(palette)) => {
+            Pixels::IndexedAlpha(rows.pixels(|pair: &[u8; 2]| *pair), palette)
+        }
+        (_, Some(_)) => return Err(DecodeError::unsupported(FORMAT, "a palette beside colours")),
+        (Layout::Indexed | Layout::Grey, None) => Pixels::Grey(rows.pixels(|value: &[u8; 1]| *value)),
+        (Layout::GreyAlpha, None) => Pixels::GreyAlpha(rows.pixels(|pair: &[u8; 2]| *pair)),
+        (Layout::Bilevel, None) => {
+            let bits: [_; 8] = std::array::from_fn(|bit| 0x80 >> bit);
+            let bytes = rows.pixels(|&[byte]| bits.map(|bit| if byte & bit == 0 { 0 } else { 255 }));
+            let rows = bytes.chunks_exact(rows.row * 8);
+            Pixels::Grey(rows.flat_map(|row| &row[..width]).copied().collect())
+        }
+        (Layout::Bgra15, None) => Pixels::Rgba(rows.pixels(|&[low, high]| {
+            let [red, green, blue] = bgr15(low, high);
+            // A set bit is transparent.
+            [red, green, blue, if high & 0x80 == 0 { 255 } else { 0 }]
+        })),
+        (Layout::Bgr, None) => Pixels::Rgb(rows.pixels(|&[blue, green, red]| [red, green, blue])),
+        (Layout::Bgra, None) => {
+            Pixels::Rgba(rows.pixels(|&[blue, green, red, alpha]| [red, green, blue, alpha]))
+        }
     })
 }
 

@@ -9,7 +9,7 @@ use ::image::{ImageDecoder, ImageError};
 use crate::error::DecodeError;
 use crate::format::WEBP as FORMAT;
 use crate::limits::Limits;
-use crate::raster::{Metadata, Pixels, Raster};
+use crate::raster::{Metadata, Pixels, Raster, converted};
 use crate::reader::Reader;
 
 /// Flags of an extended header.
@@ -109,7 +109,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
     let pixels = place(pixels, (width, height), (frame.left, frame.top), (canvas_width, canvas_height));
     let pixels = match pixels {
         Pixels::Rgba(rgba) if !has_alpha => {
-            Pixels::Rgb(rgba.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect())
+            Pixels::Rgb(converted(&rgba, |&[red, green, blue, _]| [red, green, blue]))
         }
         pixels => pixels,
     };
@@ -209,9 +209,7 @@ fn place(pixels: Pixels, size: (u32, u32), origin: (u32, u32), canvas: (u32, u32
         return pixels;
     }
     let rgba: Vec<u8> = match pixels {
-        Pixels::Rgb(rgb) => {
-            rgb.chunks_exact(3).flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect()
-        }
+        Pixels::Rgb(rgb) => converted(&rgb, |&[red, green, blue]| [red, green, blue, 255]),
         Pixels::Rgba(rgba) => rgba,
         other => return other,
     };
@@ -229,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_frame_must_be_announced_and_on_its_canvas() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/images/webp-animated.webp");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pictures/webp-animated.webp");
         let good = std::fs::read(path).expect("a fixture");
         let decode = |bytes: &[u8]| decode(bytes, &Limits::new(1 << 20, None));
         assert!(decode(&good).is_ok());

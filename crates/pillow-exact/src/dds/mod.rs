@@ -116,7 +116,14 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
         Pixels::Indexed(raw(&mut reader, 1)?, palette)
     } else if flags & FOUR_CC != 0 {
         match block(four_cc, &mut reader)? {
-            Some(kind) => blocks(&mut reader, kind, width as usize, height as usize)?,
+            Some(kind) => {
+                let size = (width as usize, height as usize);
+                match kind.samples() {
+                    1 => Pixels::Grey(blocks::<1>(&mut reader, kind, size)?),
+                    3 => Pixels::Rgb(blocks::<3>(&mut reader, kind, size)?),
+                    _ => Pixels::Rgba(blocks::<4>(&mut reader, kind, size)?),
+                }
+            }
             None => Pixels::Rgba(raw(&mut reader, 4)?),
         }
     } else {
@@ -158,25 +165,25 @@ fn block(four_cc: u32, reader: &mut Reader) -> Result<Option<Block>, DecodeError
     }))
 }
 
-/// Pixels in blocks. Where edges are no multiples of 4, the last blocks' rest is beside the picture.
-fn blocks(reader: &mut Reader, kind: Block, width: usize, height: usize) -> Result<Pixels, DecodeError> {
-    let (across, samples) = (width.div_ceil(4), kind.samples());
+/// The first samples of pixels in blocks. Where edges are no multiples of 4, the last blocks' rest is beside the picture.
+fn blocks<const SAMPLES: usize>(
+    reader: &mut Reader,
+    kind: Block,
+    (width, height): (usize, usize),
+) -> Result<Vec<u8>, DecodeError> {
+    let across = width.div_ceil(4);
     let data = reader.take(across * height.div_ceil(4) * kind.size())?;
-    let mut out = vec![0; width * height * samples];
-    for (rows, line) in data.chunks_exact(across * kind.size()).zip(out.chunks_mut(width * samples * 4)) {
-        for (column, block) in rows.chunks_exact(kind.size()).enumerate() {
+    let mut out = vec![[0; SAMPLES]; width * height];
+    for (blocks, lines) in data.chunks_exact(across * kind.size()).zip(out.chunks_mut(width * 4)) {
+        for (column, block) in blocks.chunks_exact(kind.size()).enumerate() {
             let pixels = kind.decode(block);
-            for (row, from) in line.chunks_exact_mut(width * samples).zip(pixels.chunks_exact(4)) {
-                let place = row[column * 4 * samples..].chunks_exact_mut(samples);
-                place.zip(from).for_each(|(to, from)| to.copy_from_slice(&from[..samples]));
+            for (line, from) in lines.chunks_exact_mut(width).zip(pixels.as_chunks::<4>().0) {
+                let to = line[column * 4..].iter_mut();
+                to.zip(from).for_each(|(to, from)| to.copy_from_slice(&from[..SAMPLES]));
             }
         }
     }
-    Ok(match samples {
-        1 => Pixels::Grey(out),
-        3 => Pixels::Rgb(out),
-        _ => Pixels::Rgba(out),
-    })
+    Ok(out.into_flattened())
 }
 
 fn palette(data: &[u8]) -> Box<Palette> {
