@@ -7,6 +7,7 @@ pub(crate) const DDS: &str = "DDS";
 pub(crate) const GIF: &str = "GIF";
 pub(crate) const ICO: &str = "ICO";
 pub(crate) const JPEG: &str = "JPEG";
+pub(crate) const JPEG_2000: &str = "JPEG 2000";
 pub(crate) const PCX: &str = "PCX";
 pub(crate) const PNG: &str = "PNG";
 pub(crate) const PNM: &str = "PNM";

@@ -3,7 +3,9 @@
 use crate::error::DecodeError;
 use crate::limits::Limits;
 use crate::raster::Raster;
-use crate::{avif, bmp, cur, dds, format, gif, ico, jpeg, pcx, png, pnm, qoi, sgi, tga, tiff, webp};
+use crate::{
+    avif, bmp, cur, dds, format, gif, ico, jpeg, jpeg2000, pcx, png, pnm, qoi, sgi, tga, tiff, webp,
+};
 
 /// A format of pictures.
 #[derive(Debug)]
@@ -86,6 +88,13 @@ pub const FORMATS: &[Format] = &[
     read(format::CUR, &["cur"], cur::is_certain, cur::matches, cur::decode),
     read(format::PCX, &["pcx"], pcx::is_certain, pcx::matches, pcx::decode),
     read(format::DDS, &["dds"], dds::matches, dds::matches, dds::decode),
+    read(
+        format::JPEG_2000,
+        &["jp2", "j2k", "jpf", "jpx", "j2c", "jpc"],
+        jpeg2000::matches,
+        jpeg2000::matches,
+        jpeg2000::decode,
+    ),
     read(format::ICO, &["ico"], ico::is_certain, ico::matches, ico::decode),
     read(format::TIFF, &["tif", "tiff"], tiff::matches, tiff::matches, tiff::decode),
     read(format::QOI, &["qoi"], qoi::matches, qoi::matches, qoi::decode),
@@ -95,9 +104,6 @@ pub const FORMATS: &[Format] = &[
     read(format::WEBP, &["webp"], webp::matches, webp::matches, webp::decode),
     told("HEIC", &["heic", "heif", "hif"], |start| {
         is_brand(start, &[b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"])
-    }),
-    told("JPEG 2000", &["jp2", "j2k", "jpf", "jpx", "j2c", "jpc"], |start| {
-        start.starts_with(b"\xff\x4f\xff\x51") || start.starts_with(b"\0\0\0\x0cjP  \r\n\x87\n")
     }),
     told("JPEG XL", &["jxl"], |start| {
         start.starts_with(b"\xff\x0a") || start.starts_with(b"\0\0\0\x0cJXL \r\n\x87\n")

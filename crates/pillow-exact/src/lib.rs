@@ -13,6 +13,7 @@ mod gif;
 mod guard;
 mod ico;
 mod jpeg;
+mod jpeg2000;
 mod limits;
 mod options;
 mod orientation;

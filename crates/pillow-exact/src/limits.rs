@@ -33,6 +33,11 @@ impl Limits {
 
     /// Refuses a picture that is too large; one that is not waits for its share of memory.
     pub(crate) fn check(&self, width: u64, height: u64) -> Result<(), DecodeError> {
+        self.check_with(width, height, PIXEL)
+    }
+
+    /// The same for a picture whose decoder takes so many bytes for a pixel.
+    pub(crate) fn check_with(&self, width: u64, height: u64, pixel: u64) -> Result<(), DecodeError> {
         if width == 0 || height == 0 {
             return Err(DecodeError::invalid("image", format!("{width}x{height} has no pixels")));
         }
@@ -41,7 +46,7 @@ impl Limits {
                 if let Some(budget) = &self.budget {
                     // A second size is that of the picture in its frame; nobody waits with a share in the hand.
                     let before = self.share.take().map_or(0, |share| share.bytes());
-                    self.share.replace(Some(budget.take((pixels * PIXEL).max(before))));
+                    self.share.replace(Some(budget.take((pixels * pixel).max(before))));
                 }
                 Ok(())
             }

@@ -145,20 +145,20 @@ mod tests {
 
     /// A picture of each kind that the fixtures have.
     const PICTURES: [(&str, &[u8]); 14] = [
-        ("420", include_bytes!("../../../../fixtures/images/jpeg-420.jpg")),
-        ("progressive", include_bytes!("../../../../fixtures/images/jpeg-420-progressive.jpg")),
-        ("422", include_bytes!("../../../../fixtures/images/jpeg-422.jpg")),
-        ("440", include_bytes!("../../../../fixtures/images/jpeg-440.jpg")),
-        ("411", include_bytes!("../../../../fixtures/images/jpeg-411.jpg")),
-        ("rgb", include_bytes!("../../../../fixtures/images/jpeg-adobe-rgb.jpg")),
-        ("restarts", include_bytes!("../../../../fixtures/images/jpeg-restart-blocks.jpg")),
-        ("overflow", include_bytes!("../../../../fixtures/images/jpeg-overflow.jpg")),
-        ("444", include_bytes!("../../../../fixtures/images/jpeg-444.jpg")),
-        ("grey", include_bytes!("../../../../fixtures/images/jpeg-grey.jpg")),
-        ("cmyk", include_bytes!("../../../../fixtures/images/jpeg-cmyk.jpg")),
-        ("1x1", include_bytes!("../../../../fixtures/images/jpeg-odd-1x1.jpg")),
-        ("2x3", include_bytes!("../../../../fixtures/images/jpeg-odd-2x3.jpg")),
-        ("7x9", include_bytes!("../../../../fixtures/images/jpeg-odd-7x9.jpg")),
+        ("420", include_bytes!("../../tests/pictures/jpeg-420.jpg")),
+        ("progressive", include_bytes!("../../tests/pictures/jpeg-420-progressive.jpg")),
+        ("422", include_bytes!("../../tests/pictures/jpeg-422.jpg")),
+        ("440", include_bytes!("../../tests/pictures/jpeg-440.jpg")),
+        ("411", include_bytes!("../../tests/pictures/jpeg-411.jpg")),
+        ("rgb", include_bytes!("../../tests/pictures/jpeg-adobe-rgb.jpg")),
+        ("restarts", include_bytes!("../../tests/pictures/jpeg-restart-blocks.jpg")),
+        ("overflow", include_bytes!("../../tests/pictures/jpeg-overflow.jpg")),
+        ("444", include_bytes!("../../tests/pictures/jpeg-444.jpg")),
+        ("grey", include_bytes!("../../tests/pictures/jpeg-grey.jpg")),
+        ("cmyk", include_bytes!("../../tests/pictures/jpeg-cmyk.jpg")),
+        ("1x1", include_bytes!("../../tests/pictures/jpeg-odd-1x1.jpg")),
+        ("2x3", include_bytes!("../../tests/pictures/jpeg-odd-2x3.jpg")),
+        ("7x9", include_bytes!("../../tests/pictures/jpeg-odd-7x9.jpg")),
     ];
 
     fn open(name: &str, bytes: &[u8]) -> ((u32, u32), Colour) {

@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_picture_that_is_sent_over_and_over_is_refused() {
-        let whole = include_bytes!("../../../../fixtures/images/jpeg-420-progressive.jpg");
+        let whole = include_bytes!("../../tests/pictures/jpeg-420-progressive.jpg");
         let limits = Limits::new(1 << 20, None);
         decode(whole, &limits).expect("it has ten scans");
         // Its last scan again and again.

@@ -22,8 +22,8 @@ pub(super) use session::{Colour, Session};
 mod tests {
     use super::*;
 
-    const PICTURE: &[u8] = include_bytes!("../../../../../fixtures/images/jpeg-420.jpg");
-    const PROGRESSIVE: &[u8] = include_bytes!("../../../../../fixtures/images/jpeg-420-progressive.jpg");
+    const PICTURE: &[u8] = include_bytes!("../../../tests/pictures/jpeg-420.jpg");
+    const PROGRESSIVE: &[u8] = include_bytes!("../../../tests/pictures/jpeg-420-progressive.jpg");
 
     /// All samples, with libjpeg's own upsampling and colours.
     fn decode(bytes: &[u8], colour: Colour) -> Result<Vec<u8>, Failure> {
