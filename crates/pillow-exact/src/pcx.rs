@@ -63,7 +63,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
     let least = (width * usize::from(bits)).div_ceil(8);
     let stride = if word(66) as usize == least { least } else { least.next_multiple_of(2) };
     reader.seek(HEADER);
-    let rows = unpack(&mut reader, stride * planes, height)?;
+    let rows = unpack(reader.rest(), stride * planes, height)?;
     let pixels = match layout {
         Layout::Bilevel => {
             let bit = |row: &[u8], x: usize| (row[x / 8] >> (7 - x % 8) & 1) * 255;
@@ -81,7 +81,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
             Pixels::Indexed(indices, palette.unwrap_or_else(|| Box::new([[0; 3]; 256])))
         }
         Layout::Bytes => {
-            let bytes = rows.chunks_exact(stride).flat_map(|row| &row[..width]).copied().collect();
+            let bytes = rows.chunks_exact(stride).map(|row| &row[..width]).collect::<Vec<_>>().concat();
             match palette {
                 Some(palette) => Pixels::Indexed(bytes, palette),
                 None => Pixels::Grey(bytes),
@@ -118,24 +118,26 @@ fn last_palette(bytes: &[u8]) -> Result<Option<Box<Palette>>, DecodeError> {
 }
 
 /// Undoes the run lengths (`ImagingPcxDecode`): a run ends with its row.
-fn unpack(reader: &mut Reader, row: usize, height: usize) -> Result<Vec<u8>, DecodeError> {
+fn unpack(mut data: &[u8], row: usize, height: usize) -> Result<Vec<u8>, DecodeError> {
     let wanted = row * height;
     // Two bytes give 63 at most.
-    let mut rows = Vec::with_capacity(wanted.min(reader.rest().len().saturating_mul(32)));
+    let mut rows = Vec::with_capacity(wanted.min(data.len().saturating_mul(32)));
     while rows.len() < wanted {
-        let rest = reader.rest();
-        let rest = &rest[..rest.len().min(wanted - rows.len())];
-        let literal = rest.iter().position(|byte| byte & 0xc0 == 0xc0).unwrap_or(rest.len());
-        rows.extend_from_slice(reader.take(literal)?);
-        if rows.len() == wanted {
-            break;
+        match data {
+            [head @ 0xc0..=0xff, value, rest @ ..] => {
+                let count = usize::from(head & 0x3f);
+                if rows.len() % row + count > row {
+                    return Err(DecodeError::invalid(FORMAT, "a run beyond its row"));
+                }
+                rows.extend(std::iter::repeat_n(*value, count));
+                data = rest;
+            }
+            [value @ 0..=0xbf, rest @ ..] => {
+                rows.push(*value);
+                data = rest;
+            }
+            _ => return Err(DecodeError::Truncated { format: FORMAT }),
         }
-        let byte = reader.byte()?;
-        let (count, value) = (usize::from(byte & 0x3f), reader.byte()?);
-        if rows.len() % row + count > row {
-            return Err(DecodeError::invalid(FORMAT, "a run beyond its row"));
-        }
-        rows.resize(rows.len() + count, value);
     }
     Ok(rows)
 }

@@ -182,9 +182,8 @@ impl<'a> Decoder<'a> {
             return None;
         }
         // The port panics over a component of which nothing is in the tile.
-        let is_empty = |start: i32, end: i32, step: u32| {
-            (start as u32).div_ceil(step) == (end as u32).div_ceil(step)
-        };
+        let is_empty =
+            |start: i32, end: i32, step: u32| (start as u32).div_ceil(step) == (end as u32).div_ceil(step);
         if self.components.iter().any(|it| is_empty(x0, x1, it.dx) || is_empty(y0, y1, it.dy)) {
             return None;
         }
