@@ -85,13 +85,15 @@ fn seconds(processor: &Processor, bytes: &[u8], step: &str) -> f64 {
     let filter = processor.config().resample;
     let run: &dyn Fn() = match step {
         "decode" => &|| drop(black_box(decode(bytes, &options))),
-        "part" => {
-            &|| drop(black_box(decode_part(bytes, &options, |width, height| processor.reads(width, height))))
-        }
+        "part" => &|| {
+            drop(black_box(decode_part(bytes, &options, |width, height| {
+                Some(processor.reads(width, height))
+            })))
+        },
         "resize" => &|| drop(black_box(resize(&rgb, resized.0, resized.1, filter, &window))),
         "process" => &|| drop(black_box(processor.process(&rgb))),
         "all" => &|| {
-            let part = decode_part(bytes, &options, |width, height| processor.reads(width, height));
+            let part = decode_part(bytes, &options, |width, height| Some(processor.reads(width, height)));
             drop(black_box(processor.process_part(&part.expect("a picture"))));
         },
         other => panic!("no step {other}"),

@@ -1,11 +1,14 @@
 //! A picture on its way to the tower.
 
 use image::RgbImage;
-use pillow_exact::{DecodeOptions, Window, decode_part};
+use pillow_exact::{DecodeError, DecodeOptions, Window, decode_part, followed_by, looks_like_image};
 
 use super::error::ExtractError;
-use crate::figure::reduced;
-use crate::processor::{Geometry, PixelValues, Processor};
+use crate::{
+    figure::reduced,
+    processor::{Geometry, PixelValues, Processor},
+    shard::is_tar,
+};
 
 /// A decoded picture and the tower's input made of it.
 #[derive(Debug)]
@@ -45,15 +48,26 @@ pub(super) fn preprocess(
     keep: bool,
 ) -> Result<Preprocessed, ExtractError> {
     // What the crop does not show is made for those alone who keep it.
-    let wanted = |width, height| match keep {
-        true => Window::full(width, height),
-        false => processor.reads(width, height),
+    let wanted = |width, height| {
+        processor.geometry(width, height).ok()?;
+        Some(if keep { Window::full(width, height) } else { processor.reads(width, height) })
     };
-    let mut part = decode_part(bytes, options, wanted)?;
+    let mut part = match decode_part(bytes, options, wanted) {
+        Err(DecodeError::Shape { width, height }) => {
+            processor.geometry(width, height)?;
+            return Err(DecodeError::Shape { width, height }.into());
+        }
+        decoded => decoded?,
+    };
     let pixel_values = processor.process_part(&part)?;
     let (width, height) = part.size;
     let geometry = processor.geometry(width, height)?;
-    let (format, warnings) = (part.format, std::mem::take(&mut part.warnings));
+    let (format, mut warnings) = (part.format, std::mem::take(&mut part.warnings));
+    if let Some(rest) = followed_by(bytes, format).filter(|rest| looks_like_image(rest) || is_tar(rest)) {
+        let what = if is_tar(rest) { "a tar" } else { "another picture" };
+        let count = rest.len();
+        warnings.push(format!("{what} follows the picture in the same file, {count} bytes, and is not read"));
+    }
     let rgb = keep.then(|| reduced(std::mem::take(&mut part.rgb)));
     Ok(Preprocessed { pixel_values, picture: Picture { format, width, height, geometry, rgb, warnings } })
 }

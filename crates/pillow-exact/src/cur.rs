@@ -10,6 +10,7 @@ use crate::reader::Reader;
 /// Where a bitmap is that follows a directory of one entry: there alone Pillow takes the fourth byte for alpha.
 const AFTER_ONE_ENTRY: u32 = 22;
 const ENTRY: usize = 16;
+const MAGIC: &[u8] = b"\0\0\x02\0";
 
 /// Many a TGA begins like a cursor. Pillow takes a file for one if it has entries, and a bitmap's header where the largest points.
 pub(crate) fn matches(bytes: &[u8]) -> bool {
@@ -17,15 +18,20 @@ pub(crate) fn matches(bytes: &[u8]) -> bool {
     offset.is_none_or(|offset| bytes.len() >= header(offset, bytes) + 4)
 }
 
+/// Whether a file may be a cursor, which the rest of it tells.
+pub(crate) fn begins(start: &[u8]) -> bool {
+    start.starts_with(MAGIC)
+}
+
 /// Whether a file is surely a cursor: the first picture's entry makes sense.
 pub(crate) fn is_certain(start: &[u8]) -> bool {
     let is_small = |at: usize| start.get(at..at + 2).is_some_and(|word| word[1] == 0);
-    start.starts_with(b"\0\0\x02\0") && start.get(4..6) != Some(&[0, 0]) && is_small(10) && is_small(12)
+    begins(start) && start.get(4..6) != Some(&[0, 0]) && is_small(10) && is_small(12)
 }
 
 /// The offset of the largest picture's bitmap: none where there are no entries, an empty one where the last entry is cut off.
 fn largest(bytes: &[u8]) -> Option<Option<u32>> {
-    let entries = bytes.strip_prefix(b"\0\0\x02\0")?;
+    let entries = bytes.strip_prefix(MAGIC)?;
     let (count, entries) = entries.split_first_chunk::<2>()?;
     let count = usize::from(u16::from_le_bytes(*count));
     if count == 0 || entries.len().div_ceil(ENTRY) < count {
@@ -54,7 +60,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
     let fourth = if offset == AFTER_ONE_ENTRY { Fourth::Alpha } else { Fourth::Unused };
     let bitmap = Bitmap::read(&mut reader, 0, fourth)?;
     let (width, height) = (bitmap.width(), bitmap.height() / 2);
-    limits.check(bitmap.width().into(), bitmap.height().into())?;
+    limits.check_frame(bitmap.width().into(), bitmap.height().into())?;
     limits.check(width.into(), height.into())?;
     if !bitmap.is_grey() {
         return Ok(Raster::new(width, height, bitmap.pixels(&reader, height)?));

@@ -8,9 +8,10 @@ use crate::formats::{self, Decoder, FORMATS, Format};
 use crate::guard::guarded;
 use crate::limits::Limits;
 use crate::options::{DecodeOptions, ExifOrientation};
+use crate::others::{LFS_POINTER, START, kind_of};
 use crate::raster::{Metadata, Pixels, Raster};
 use crate::window::Window;
-use crate::{format, jpeg, orientation, pool};
+use crate::{cur, format, jpeg, orientation, pool};
 
 /// A decoded picture.
 #[derive(Debug)]
@@ -51,36 +52,50 @@ pub fn looks_like_image(start: &[u8]) -> bool {
     Format::of(start).is_some_and(Format::is_read)
 }
 
+/// Tells of a file that is no picture by how it begins, so that the rest need not be read. `start` is all of it, or at least the first
+/// [`START`](crate::START) bytes.
+///
+/// # Errors
+/// [`decode`] would give the same of the whole file.
+pub fn check_start(start: &[u8]) -> Result<(), DecodeError> {
+    // Of a cursor, what follows tells whether it is one.
+    if start.is_empty() || cur::begins(start) { Ok(()) } else { find(start).map(drop) }
+}
+
 /// Decodes one picture to RGB.
 ///
 /// # Errors
 /// When the bytes are no picture of a known format, end too early, break their format's rules, use a feature that cannot be
 /// reproduced exactly, or hold more pixels than allowed. A panic of a decoder is an error too.
 pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeError> {
-    let mut part = decode_into(Vec::new(), bytes, options, Window::full)?;
+    let full = |width, height| Some(Window::full(width, height));
+    let mut part = decode_into(Vec::new(), bytes, options, full)?;
     let (rgb, warnings) = (std::mem::take(&mut part.rgb), std::mem::take(&mut part.warnings));
     Ok(Decoded { rgb, format: part.format, warnings })
 }
 
 /// Decodes at least the part of a picture that `wanted` asks for when it is told width and height: where the rest is not made, this is
-/// faster. The pixels are those of [`decode`], and so are the errors, for all of the file is read.
+/// faster. The pixels are those of [`decode`], and so are the errors, for all of the file is read. A picture of which nothing is wanted,
+/// whichever way it is turned, is refused before its pixels are made.
 ///
 /// ```
 /// use pillow_exact::{DecodeOptions, Window, decode_part};
 ///
 /// let bytes = b"P3 2 1 255  255 0 0  0 0 255";
-/// let part = decode_part(bytes, &DecodeOptions::default(), |width, height| Window { rows: 0..height, columns: 1..width })?;
+/// let part = decode_part(bytes, &DecodeOptions::default(), |width, height| {
+///     Some(Window { rows: 0..height, columns: 1..width })
+/// })?;
 /// assert_eq!(part.size, (2, 1));
 /// assert_eq!(part.rgb.get_pixel(1 - part.place.0, 0).0, [0, 0, 255]);
 /// # Ok::<(), pillow_exact::DecodeError>(())
 /// ```
 ///
 /// # Errors
-/// As for [`decode`].
+/// As for [`decode`], and [`DecodeError::Shape`].
 pub fn decode_part(
     bytes: &[u8],
     options: &DecodeOptions,
-    wanted: impl FnOnce(u32, u32) -> Window,
+    wanted: impl Fn(u32, u32) -> Option<Window>,
 ) -> Result<Part, DecodeError> {
     decode_into(pool::take(), bytes, options, wanted)
 }
@@ -90,13 +105,14 @@ fn decode_into(
     buffer: Vec<u8>,
     bytes: &[u8],
     options: &DecodeOptions,
-    wanted: impl FnOnce(u32, u32) -> Window,
+    wanted: impl Fn(u32, u32) -> Option<Window>,
 ) -> Result<Part, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
     let (format, decoder) = find(bytes)?;
-    let limits = Limits::new(options.max_pixels, options.budget.clone());
+    let accepts = |width, height| wanted(width, height).is_some() || wanted(height, width).is_some();
+    let limits = Limits::new(options.max_pixels, options.budget.clone()).accepting(&accepts);
     if format.name() != format::JPEG {
         let part = guarded(format.name(), || {
             let raster = (decoder.decode)(bytes, &limits)?;
@@ -110,7 +126,9 @@ fn decode_into(
         let wanted = |metadata: &Metadata, width, height| {
             size = (width, height);
             // What is turned is turned as a whole.
-            if turn(metadata, options) == 1 { wanted(width, height) } else { Window::full(width, height) }
+            let is_upright = turn(metadata, options) == 1;
+            let window = if is_upright { wanted(width, height) } else { None };
+            window.unwrap_or_else(|| Window::full(width, height))
         };
         let (raster, window) = jpeg::decode_part(bytes, &limits, buffer, wanted)?;
         part(raster, size, (window.columns.start, window.rows.start), format, options)
@@ -119,7 +137,7 @@ fn decode_into(
 }
 
 /// The part with what it has of a budget, which it keeps as long as its pixels.
-fn with_share(mut part: Part, limits: Limits) -> Part {
+fn with_share(mut part: Part, limits: Limits<'_>) -> Part {
     part.share = limits.into_share();
     part
 }
@@ -128,9 +146,12 @@ fn with_share(mut part: Part, limits: Limits) -> Part {
 fn find(bytes: &[u8]) -> Result<(&'static Format, &'static Decoder), DecodeError> {
     let decoders = FORMATS.iter().filter_map(|format| Some((format, format.decoder()?)));
     let mut found = decoders.filter(|(_, decoder)| (decoder.matches)(bytes));
-    found.next().ok_or_else(|| match Format::of(bytes) {
-        Some(format) => DecodeError::NotRead { format: format.name() },
-        None => DecodeError::UnknownFormat { known: formats::read_names() },
+    let start = &bytes[..bytes.len().min(START)];
+    found.next().ok_or_else(|| match (Format::of(start), kind_of(start)) {
+        (Some(format), _) => DecodeError::NotRead { format: format.name() },
+        (None, Some(LFS_POINTER)) => DecodeError::LfsPointer,
+        (None, Some(kind)) => DecodeError::NoPicture { kind },
+        (None, None) => DecodeError::UnknownFormat { known: formats::read_names() },
     })
 }
 
@@ -242,17 +263,30 @@ mod tests {
     }
 
     #[test]
+    fn a_shape_that_is_not_wanted_costs_no_pixels() {
+        let narrow = |width: u32, height: u32| (width > 3).then(|| Window::full(width, height));
+        // Nothing follows the header, so that whoever decodes says that it is cut.
+        for (file, is_wanted) in
+            [("P6 3 2 255 ", false), ("P6 2 3 255 ", false), ("P6 4 3 255 ", true), ("P6 3 4 255 ", true)]
+        {
+            let error = decode_part(file.as_bytes(), &DecodeOptions::default(), narrow).expect_err(file);
+            assert_eq!(matches!(error, DecodeError::Shape { .. }), !is_wanted, "{file}: {error}");
+        }
+    }
+
+    #[test]
     fn pictures_share_a_budget_that_is_smaller_than_any_of_them() {
         let files = [
             b"P6 40 30 255\n".iter().copied().chain(std::iter::repeat_n(7, 3600)).collect::<Vec<u8>>(),
             b"P5 90 10 255\n".iter().copied().chain(std::iter::repeat_n(9, 900)).collect(),
         ];
         let options = DecodeOptions { budget: Some(crate::Budget::new(100)), ..DecodeOptions::default() };
+        let full = |width, height| Some(Window::full(width, height));
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for file in files.iter().cycle().take(50) {
-                        let part = decode_part(file, &options, Window::full).expect("a picture");
+                        let part = decode_part(file, &options, full).expect("a picture");
                         assert!(part.share.is_some() && part.rgb.as_raw().len() > 100);
                     }
                     // One that is refused gives its share back too.

@@ -14,6 +14,15 @@ pub enum DecodeError {
         /// The formats that are read, with commas between them.
         known: String,
     },
+    /// The bytes are no picture, but something that is known.
+    #[error("{kind}, not an image")]
+    NoPicture {
+        /// What they are, with its article.
+        kind: &'static str,
+    },
+    /// The bytes name a picture that Git LFS keeps elsewhere.
+    #[error("a Git LFS pointer, not the image that it stands for")]
+    LfsPointer,
     /// The bytes are of a format that is known, and not read.
     #[error("{format} is not read")]
     NotRead {
@@ -51,6 +60,14 @@ pub enum DecodeError {
         height: u64,
         /// The limit in force.
         limit: u64,
+    },
+    /// The picture is of a shape that the caller of [`decode_part`](crate::decode_part) does not want.
+    #[error("a picture of {width}x{height} pixels is not wanted")]
+    Shape {
+        /// Columns.
+        width: u32,
+        /// Rows.
+        height: u32,
     },
     /// A decoder panicked.
     #[error("the {format} decoder failed: {reason}")]

@@ -45,7 +45,7 @@ impl Format {
         self.decoder.as_ref()
     }
 
-    /// The format of a file that begins with `start` (64 bytes are enough), if its beginning leaves no doubt. TGA has no such beginning.
+    /// The format of a file that begins with `start` (64 bytes are mostly enough), if its beginning leaves no doubt. TGA has no such beginning.
     pub fn of(start: &[u8]) -> Option<&'static Self> {
         FORMATS.iter().find(|format| (format.signature)(start))
     }
@@ -116,7 +116,17 @@ pub const FORMATS: &[Format] = &[
     }),
     told("FITS", &["fits", "fit", "fts"], |start| start.starts_with(b"SIMPLE  =")),
     told("DICOM", &["dcm"], |_| false),
-    told("SVG", &["svg", "svgz"], |start| start.starts_with(b"<svg")),
+    told("SVG", &["svg", "svgz"], |start| {
+        let is_named = |name: &[u8]| start.windows(name.len()).any(|found| found == name);
+        start.starts_with(b"<svg")
+            || start.starts_with(b"<?xml") && (is_named(b"<svg") || is_named(b"<!DOCTYPE svg"))
+    }),
+    told("EPS", &["eps"], |start| start.starts_with(b"%!PS-Adobe") || start.starts_with(b"\xc5\xd0\xd3\xc6")),
+    told("XBM", &["xbm"], |_| false),
+    told("XPM", &["xpm"], |start| start.starts_with(b"/* XPM */")),
+    told("BLP", &["blp"], |start| start.starts_with(b"BLP1") || start.starts_with(b"BLP2")),
+    told("CR3", &["cr3"], |start| is_brand(start, &[b"crx "])),
+    told("RAF", &["raf"], |start| start.starts_with(b"FUJIFILMCCD-RAW ")),
     told("PDF", &["pdf"], |start| start.starts_with(b"%PDF-")),
 ];
 

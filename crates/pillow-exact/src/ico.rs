@@ -65,7 +65,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
         return Ok(Raster::new(width, height, pixels));
     }
     let bitmap = Bitmap::read(&mut reader, 0, Fourth::Unused)?;
-    limits.check(bitmap.width().into(), bitmap.height().into())?;
+    limits.check_frame(bitmap.width().into(), bitmap.height().into())?;
     // Half of the rows are the mask's.
     let (width, height) = (bitmap.width(), bitmap.height() / 2);
     limits.check(width.into(), height.into())?;

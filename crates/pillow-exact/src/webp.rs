@@ -94,7 +94,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster, DecodeErro
     let (width, height) = bitstream_size(&kind, data)?;
     let (canvas_width, canvas_height) = canvas.unwrap_or((width, height));
     limits.check(canvas_width.into(), canvas_height.into())?;
-    limits.check(width.into(), height.into())?;
+    limits.check_frame(width.into(), height.into())?;
     if flags & ANIMATION == 0 && (width, height) != (canvas_width, canvas_height) {
         return Err(DecodeError::invalid(FORMAT, "a frame whose size is not the one announced"));
     }
