@@ -78,7 +78,7 @@ pub(crate) fn reason(name: Option<&Path>, error: &dyn std::fmt::Display) -> Stri
 
 /// Whether the image is to blame, rather than the model.
 pub(crate) fn is_of_image(error: &ExtractError) -> bool {
-    !matches!(error, ExtractError::Model(error) if !matches!(error, ModelError::PixelShape { .. }))
+    !matches!(error, ExtractError::Model(error) if !matches!(error, ModelError::PixelShape { .. } | ModelError::Memory { .. }))
 }
 
 /// Why a call cannot go on.

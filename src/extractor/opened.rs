@@ -7,6 +7,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{
     error::ExtractError,
+    memory::check_memory,
     metadata::metadata,
     options::Options,
     picture::{Preprocessed, preprocess},
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     model::{Model, ModelError, ModelFiles, ModelSpec, VisionConfig, VisionTower},
-    output::{Metadata, TensorSpec},
+    output::{Dtype, Metadata, TensorSpec},
     processor::{Fit, Patches, PixelValues, Processor},
 };
 
@@ -212,6 +213,9 @@ impl Opened {
 /// Whether what is asked for can be had of an input of this size.
 fn check(config: &VisionConfig, request: &Request, height: usize, width: usize) -> Result<(), ModelError> {
     config.check(height, width)?;
+    let kept = request.parts(config)?.into_iter().filter(|part| part.kind.has_layers());
+    let bytes = |part: Part| Dtype::F32.bytes(&request.shape(part.kind, config, height, width, None));
+    check_memory(config, height, width, kept.map(bytes).fold(0, u64::saturating_add))?;
     if !request.needs_projector() || config.image_features.is_err() {
         return Ok(()); // the latter is told with what there is
     }

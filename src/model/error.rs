@@ -146,6 +146,22 @@ pub enum ModelError {
         /// Edge of the tower's.
         tower: usize,
     },
+    /// An input for which there is not the memory.
+    #[error(
+        "pixel_values of {height}x{width} are {tokens} tokens, which take {needed} of memory at the least, and {available} are there"
+    )]
+    Memory {
+        /// Rows given.
+        height: usize,
+        /// Columns given.
+        width: usize,
+        /// Tokens of it.
+        tokens: usize,
+        /// What a forward pass of it takes, for a person to read.
+        needed: String,
+        /// What the machine, its container, or a limit of the process leaves.
+        available: String,
+    },
     /// An input in which there is no patch.
     #[error(
         "pixel_values of {height}x{width} do not fit the tower, whose patches are {patch_size}x{patch_size}"
