@@ -246,7 +246,7 @@ fn a_bad_target_is_refused_and_leaves_nothing() {
     // A bad image leaves the target as it was.
     fs::write(at("kept.npy"), "before").unwrap();
     fs::write(at("bad.jpg"), "not an image").unwrap();
-    run([at("bad.jpg"), "-o".into(), at("kept.npy")]).failed(1, "not an image");
+    run([at("bad.jpg"), "-o".into(), at("kept.npy"), "--overwrite".into()]).failed(1, "not an image");
     assert_eq!(fs::read(at("kept.npy")).unwrap(), b"before");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
 }

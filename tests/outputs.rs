@@ -221,7 +221,7 @@ fn the_metadata_says_whether_a_norm_was_applied() {
         ("siglip-vision", "--layer -1", "none", "-1"),
         ("dinov2", "--layer 0..=1", "none", "0..=1"),
     ] {
-        extract(kind, &format!("{asked} -o OUT/x.safetensors"), out.path()).done();
+        extract(kind, &format!("{asked} -o OUT/x.safetensors --overwrite"), out.path()).done();
         let bytes = fs::read(out.path().join("x.safetensors")).unwrap();
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let metadata = header.metadata().clone().unwrap();
@@ -234,7 +234,7 @@ fn another_image_size_interpolates_the_positions() {
     let out = tempfile::tempdir().unwrap();
     let expected = golden("towers/interpolated.safetensors");
     for (kind, size) in [("vision", 42), ("vision", 18), ("siglip-vision", 49), ("dinov2", 60)] {
-        let line = format!("--image-size {size} --fit squash -o OUT/x.npy");
+        let line = format!("--image-size {size} --fit squash -o OUT/x.npy --overwrite");
         extract(kind, &line, out.path()).done();
         let expected = &expected[&format!("{kind}/{size}x{size}/last_hidden_state")];
         let (shape, found) = npy(&out.path().join("x.npy"));
@@ -263,7 +263,7 @@ fn another_shape_has_rows_and_columns() {
         ("dinov3", "--image-size 19x25", "19x25", [3, 4]),
         ("dinov3", "--image-size 24 --fit keep", "24x36", [4, 6]),
     ] {
-        extract(kind, &format!("{asked} -o OUT/x.npy"), out.path()).done();
+        extract(kind, &format!("{asked} -o OUT/x.npy --overwrite"), out.path()).done();
         let expected = &expected[&format!("{kind}/{case}/last_hidden_state")];
         let (shape, found) = npy(&out.path().join("x.npy"));
         let width = expected.shape[2];

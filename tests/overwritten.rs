@@ -511,3 +511,53 @@ fn images_of_two_parts_are_not_written_to_one_place() {
         run(&["in", "-o", "out/", "--part", part]).failed(2, "would both be written to");
     }
 }
+
+#[test]
+fn one_images_file_replaces_what_the_same_command_made_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (npy, archive) = (at("x.npy"), at("x.safetensors"));
+    let picture = picture();
+    for target in [&npy, &archive] {
+        for _ in 0..2 {
+            run([&picture, "-q", "-o", target]).done();
+        }
+        let ours = fs::read(target).unwrap();
+        let refused = |line: &str, part: &str| {
+            let words = [&picture, "-q", "-o", target.as_str()].into_iter().chain(line.split_terminator(' '));
+            let refused = run(words).failed(2, part);
+            assert!(refused.stderr.contains("\nhint: --overwrite"), "{refused:?}");
+        };
+        refused(
+            "--dtype f16",
+            if target == &npy { "no array of last_hidden_state [1, 26, 36] f16" } else { "other settings" },
+        );
+        refused(
+            "--tokens patch",
+            if target == &npy { "[1, 25, 36] f32" } else { "tokens is \"all\", not \"patch\"" },
+        );
+        if target == &archive {
+            refused("--fit squash", "fit is \"auto\", not \"squash\"");
+        }
+        assert_eq!(fs::read(target).unwrap(), ours);
+        run([&picture, "-q", "-o", target, "--tokens", "patch", "--overwrite"]).done();
+        assert_ne!(fs::read(target).unwrap(), ours);
+        for text in ["a text", "PK\u{3}\u{4} and so on, longer than eight bytes"] {
+            fs::write(target, text).unwrap();
+            refused("", if target == &npy { "is no array of" } else { "is no .safetensors of one image" });
+            assert_eq!(fs::read_to_string(target).unwrap(), text);
+        }
+        // mktemp makes such files.
+        fs::write(target, "").unwrap();
+        run([&picture, "-q", "-o", target]).done();
+        assert_eq!(fs::read(target).unwrap(), ours);
+    }
+    // Several tensors have a file each.
+    let both = ["--tensor", "pixel_values", "--tensor", "pooler_output"];
+    let several = at("y.npy");
+    let words = || [picture.as_str(), "-q", "-o", &several].into_iter().chain(both);
+    run(words()).done();
+    run(words()).done();
+    fs::write(at("y.pooler_output.npy"), "a text").unwrap();
+    run(words()).failed(2, "y.pooler_output.npy: exists, and is no array of pooler_output [1, 36] f32");
+}

@@ -475,3 +475,50 @@ fn a_checkpoint_cut_at_any_moment_of_a_run_is_a_message_and_code_2() {
         assert!(refused > 0, "no cut came in time");
     }
 }
+
+#[test]
+fn names_that_differ_in_dots_alone_are_told_of_where_a_tar_has_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let picture = fs::read(fixture("images/png-rgb-8.png")).unwrap();
+    for name in ["photo.1.png", "photo_1.png"] {
+        fs::write(at(name), &picture).unwrap();
+    }
+    for more in [&[][..], &["--keep-extension"]] {
+        let target = at("x.tar");
+        let words = [at("photo.1.png"), at("photo_1.png"), "-q".into(), "-o".into(), target];
+        let refused = run(words.iter().map(String::as_str).chain(more.iter().copied()));
+        let refused = refused.failed(2, "as the dots of a name become underscores in a tar");
+        assert!(refused.stderr.contains("\nhint: rename one of them, or write a directory"), "{refused:?}");
+    }
+    // Where the extension tells them apart, that is the way out.
+    fs::write(at("photo.1.jpg"), &picture).unwrap();
+    let refused = run([at("photo_1.png"), at("photo.1.jpg"), "-o".into(), at("x.tar")]);
+    assert!(refused.failed(2, "would both be written").stderr.contains("hint: --keep-extension"));
+    run([at("photo.1.png"), at("photo_1.png"), "-q".into(), "-o".into(), at("x.safetensors")]).done();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_input_for_which_there_is_no_memory_is_refused_with_its_size() {
+    // 1.78 million tokens, whose attention alone takes more than the two gigabytes of addresses that are allowed.
+    let script = "ulimit -v 2000000; exec \"$@\"";
+    let words = ["--threads", "1", &picture(), "--image-size", "8000"].map(str::to_owned);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_clip-features"), "-m"]).arg(tiny()).args(words);
+    let refused = Outcome::from(shell.output().unwrap());
+    let told = "pixel_values of 8000x8000 are 1776890 tokens, which take 3.1 GiB of memory at the least";
+    let refused = refused.failed(2, told);
+    assert!(refused.stderr.contains("\nhint: give a smaller --image-size"), "{refused:?}");
+}
+
+#[test]
+fn a_shape_that_cannot_be_resized_is_refused_before_its_pixels_are_made() {
+    // Whoever decodes it says that it is cut.
+    let directory = tempfile::tempdir().unwrap();
+    let strip = directory.path().join("strip.ppm");
+    fs::write(&strip, "P6 1 178956970 255 ").unwrap();
+    run([&strip]).failed(1, "a picture of 1x178956970 pixels cannot be resized");
+    fs::write(&strip, "P6 1 1000 255 ").unwrap();
+    run([&strip]).failed(1, "truncated");
+}

@@ -178,6 +178,8 @@ class Extractor:
         failures: str | os.PathLike[str] | None = None,
         fail_fast: bool = False,
         max_failures: int | None = None,
+        accept_failures: bool = False,
+        retry_failures: bool = False,
         progress: bool | Callable[[dict[str, Any]], None] | None = None,
         on_error: str = "return",
     ) -> dict[str, Any]:
@@ -197,14 +199,17 @@ class Extractor:
         failures:  a file for the failures, a line of JSON each
         fail_fast: stop at the first image that fails
         max_failures: stop when so many images have failed
+        accept_failures: images that fail by their own bytes (no picture, damaged, too large, not supported) count as done: they are not
+                   tried again before their files change
+        retry_failures: try those again that have failed so before
         progress:  True shows a bar; a function is called with each record that `--json` prints, as a dict, in which `total` is the number
                    of images if it is known
         on_error:  "return" gives images that fail among the results; "raise" raises ImageError for them when the job has ended
 
         Options of the model and the image are those that the extractor was made with.
 
-        Gives the counts `done`, `skipped`, `changed` and `failed`, whether it is `complete`, and as `failures` the records of the images that
-        failed: `key`, `input`, `stage` and `reason`. Ctrl-C ends it after the images in flight.
+        Gives the counts `done`, `skipped`, `changed`, `failed` and `accepted`, whether it is `complete`, and as `failures` the records of
+        the images that failed: `key`, `input`, `stage` and `reason`. Ctrl-C ends it after the images in flight.
 
         Raises FileNotFoundError for an input that is not there, before anything is done, and OSError for an output that cannot be written.
         """

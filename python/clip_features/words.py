@@ -11,7 +11,19 @@ DTYPES = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 JOINTS = {"image_size": "x", "part": "/"}
 
 # Options that need no value. Any other refuses True and False.
-FLAGS = {"offline", "random_weights", "grid", "pad", "tiles", "keep_extension", "overwrite", "update", "fail_fast"}
+FLAGS = {
+    "offline",
+    "random_weights",
+    "grid",
+    "pad",
+    "tiles",
+    "keep_extension",
+    "overwrite",
+    "update",
+    "fail_fast",
+    "accept_failures",
+    "retry_failures",
+}
 
 
 def listed(value: Any) -> Any:

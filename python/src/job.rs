@@ -69,6 +69,7 @@ pub(crate) fn run_job<'py>(
     dict.set_item("skipped", tally.skipped)?;
     dict.set_item("changed", tally.changed)?;
     dict.set_item("failed", tally.failed)?;
+    dict.set_item("accepted", tally.accepted)?;
     dict.set_item("complete", ended == Ended::Complete)?;
     Ok(dict)
 }

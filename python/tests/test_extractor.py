@@ -268,7 +268,7 @@ def test_a_folder_is_the_commands_job(model, pictures, tmp_path):
     tally = extractor.extract_folder(source, tmp_path / "out", progress=records.append)
     (failure,) = tally.pop("failures")
     assert (failure["key"], failure["input"], failure["stage"]) == ("z.jpg", str(source / "z.jpg"), "decode")
-    assert tally == {"done": len(pictures), "skipped": 0, "changed": 0, "failed": 1, "complete": True}
+    assert tally == {"done": len(pictures), "skipped": 0, "changed": 0, "failed": 1, "accepted": 0, "complete": True}
     assert [record["status"] for record in records] == ["done"] * len(pictures) + ["failed"]
     assert all(record["total"] == len(pictures) + 1 for record in records)
     with pytest.raises(ImageError, match="z.jpg: not an image"):
@@ -277,6 +277,8 @@ def test_a_folder_is_the_commands_job(model, pictures, tmp_path):
     for path in (tmp_path / "out").glob("*.npy"):
         assert path.read_bytes() == (tmp_path / "ours" / path.name).read_bytes()
     assert extractor.extract_folder(source, tmp_path / "out")["skipped"] == len(pictures)
+    accepted = extractor.extract_folder(source, tmp_path / "out", accept_failures=True, retry_failures=True, on_error="raise")
+    assert (accepted["failed"], accepted["accepted"], accepted["failures"]) == (0, 1, [])
     with pytest.raises(OSError, match="other settings"):
         Extractor(model, layer=-2).extract_folder(source, tmp_path / "out")
 

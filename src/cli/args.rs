@@ -193,6 +193,15 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Batch")]
     pub(super) max_failures: Option<u64>,
 
+    /// Images that fail by their own bytes (no picture, damaged, too large, not supported) count as done: they are not tried again before
+    /// their files change, and the exit code is 0
+    #[arg(long, help_heading = "Batch")]
+    pub(super) accept_failures: bool,
+
+    /// Try those again that have failed so before
+    #[arg(long, requires = "accept_failures", help_heading = "Batch")]
+    pub(super) retry_failures: bool,
+
     /// Also write each failure to this file, as a JSON object on a line
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Batch")]
     pub(super) failures: Option<PathBuf>,

@@ -33,6 +33,7 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
 pub(super) fn told_of_image(failure: &FailureFacts) -> String {
     let hint = match failure.remedy {
         Some(Remedy::MaxPixels) => "\nhint: --max-pixels N allows more",
+        Some(Remedy::LfsPull) => "\nhint: git lfs pull brings it",
         Some(Remedy::ImageKey) => "\nhint: --image-key EXT takes one",
         None => "",
     };
@@ -69,6 +70,9 @@ fn of_job(error: &JobError) -> Option<String> {
         JobError::SamePlace { .. } => "--output and --failures each need a place of their own",
         JobError::OverInput { .. } | JobError::OverModel { .. } => "write to another file",
         JobError::NoFailures { .. } => "--failures another file, or remove this one",
+        JobError::Clash { by_dots: true, .. } => {
+            "rename one of them, or write a directory, .safetensors or .npy, where names stay as they are"
+        }
         JobError::Clash { .. } => "give the directory that holds both, so that their paths differ",
         JobError::Thread(_) => FEWER_THREADS,
         JobError::NoTars { setting: TarSetting::ImageKey } => "leave --image-key out, or give tars",
@@ -117,6 +121,7 @@ fn of_model(error: &ModelError) -> Option<&'static str> {
         ModelError::PatchSize { .. } => {
             Some("the patch_size of config.json and of preprocessor_config.json must agree")
         }
+        ModelError::Memory { .. } => Some("give a smaller --image-size"),
         ModelError::NoPatch { .. } => Some("give a larger --image-size"),
         ModelError::Threads { .. } => Some(FEWER_THREADS),
         ModelError::NoWeights { .. } => Some("--random-weights runs this architecture without weights"),

@@ -70,7 +70,11 @@ pub(super) fn json(prepared: &Prepared, parts: &Parts) -> String {
         "bytes": prepared.space(true).and_then(|(needed, _)| needed),
         "output": prepared.plan().path(),
     });
-    let not_read = &prepared.passed_over().not_read;
+    let passed_over = prepared.passed_over();
+    if passed_over.others > 0 {
+        facts["passed_over"] = json!(passed_over.others);
+    }
+    let not_read = &passed_over.not_read;
     if !not_read.is_empty() {
         facts["not_read"] = json!(not_read);
     }

@@ -69,11 +69,11 @@ impl Progress {
     /// Counts an image.
     pub(super) fn step(&mut self, status: Status, records: &[Record]) {
         self.tally.count(status, records);
-        let Tally { done, skipped, changed, failed, .. } = self.tally;
+        let (seen, failed) = (self.tally.seen(), self.tally.failed);
         let interval = if self.voice == Voice::Json { JSON_INTERVAL } else { INTERVAL };
         match &mut self.form {
             Form::Bar(bar) => {
-                bar.set_position(done + skipped + changed + failed);
+                bar.set_position(seen);
                 bar.set_message(if failed > 0 { format!("{failed} failed, ") } else { String::new() });
             }
             Form::Lines { last } if last.elapsed() >= interval => {
@@ -109,8 +109,7 @@ impl Progress {
         match self.voice {
             Voice::Json => error_line(&summary.progress(self.total)),
             Voice::Words => {
-                let Tally { done, skipped, changed, failed, .. } = self.tally;
-                let seen = done + skipped + changed + failed;
+                let seen = self.tally.seen();
                 let of = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
                 let left = summary.seconds_left(self.total).filter(|&left| left > 0.0);
                 let left = left.map(|left| left as u64);

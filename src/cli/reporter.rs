@@ -192,7 +192,10 @@ fn show_image(
 ) -> io::Result<()> {
     for record in records {
         if let Some(failure) = record.failure.as_ref().filter(|_| !show.told.contains(&record.input)) {
-            progress.aside(|| show.voice.say_of("error", &record.input, &told_of_image(failure)));
+            let level = if status == Status::Failed { "error" } else { "warning" };
+            if status == Status::Failed || !show.quiet {
+                progress.aside(|| show.voice.say_of(level, &record.input, &told_of_image(failure)));
+            }
         }
     }
     if let (Some(record), false) = (records.first(), show.quiet) {

@@ -74,6 +74,11 @@ impl Settled {
         let refused = |error: &(dyn std::error::Error + 'static)| Error::msg(told(error));
         let job = job(&args)?.choose().map_err(|error| refused(&error))?;
         let is_one = job.is_one();
+        if args.retry_failures && !job.plan().resumes() {
+            bail!(
+                "--retry-failures is of an output that goes on where it was\nhint: give -o DIR/, or several images and a file"
+            );
+        }
         let request = &job.job().options.request;
         let model = model(&args).map_err(|error| refused(&error))?;
         // --offline, which is a promise, is kept in any case.
@@ -150,6 +155,8 @@ fn job(args: &Args) -> Result<Job> {
         },
         batch: args.batch_size.map_or_else(|| default_batch(threads), usize::from),
         max_failures: if args.fail_fast { Some(1) } else { args.max_failures },
+        accept_failures: args.accept_failures,
+        retry_failures: args.retry_failures,
         failures: args.failures.clone(),
     })
 }
@@ -284,6 +291,7 @@ mod tests {
             ("src -o x.npy --keep-extension", "--keep-extension names the files of a directory"),
             ("src --overwrite", "none are written"),
             ("- -", "- is given twice"),
+            ("a b --accept-failures --retry-failures -o -", "--retry-failures is of an output that goes on"),
             ("a.png --tiles --fit pad", "the model's own cut"),
             ("a.png --tiles --image-size 448", "the model's own cut"),
             ("a.png --fit keep --image-size 224x448", "--image-size 224x448 is another"),

@@ -19,6 +19,9 @@ pub(super) struct Summary {
     #[serde(skip_serializing_if = "is_none")]
     pub(super) changed: u64,
     pub(super) failed: u64,
+    /// Failed by their own bytes, which is accepted.
+    #[serde(skip_serializing_if = "is_none")]
+    accepted: u64,
     /// Of the done ones, those with values that are not finite.
     #[serde(skip_serializing_if = "is_none")]
     pub(super) not_finite: u64,
@@ -44,6 +47,7 @@ impl Summary {
             skipped: tally.skipped,
             changed: tally.changed,
             failed: tally.failed,
+            accepted: tally.accepted,
             not_finite: tally.not_finite,
             not_read: NotRead::default(),
             seconds: rounded(seconds),
@@ -56,7 +60,7 @@ impl Summary {
         Self { not_read, ..self }
     }
 
-    /// `1900 done, 12 complete before, 88 failed in 25:03, 1.26 images/s`
+    /// `1900 done, 12 complete before, 8 failed, 80 accepted failures in 25:03, 1.26 images/s`
     pub(super) fn words(&self) -> String {
         let mut parts = vec![format!("{} done", self.done)];
         if self.skipped > 0 {
@@ -68,6 +72,9 @@ impl Summary {
         if self.failed > 0 {
             parts.push(format!("{} failed", self.failed));
         }
+        if self.accepted > 0 {
+            parts.push(format!("{} accepted failures", self.accepted));
+        }
         let seconds = self.seconds as u64;
         let rate = self.images_per_second;
         format!("{} in {}:{:02}, {rate:.2} images/s", parts.join(", "), seconds / 60, seconds % 60)
@@ -75,7 +82,8 @@ impl Summary {
 
     /// Seconds that the rest of `total` images take, if it can be told.
     pub(super) fn seconds_left(&self, total: Option<u64>) -> Option<f64> {
-        let left = total?.checked_sub(self.done + self.skipped + self.changed + self.failed)?;
+        let seen = self.done + self.skipped + self.changed + self.failed + self.accepted;
+        let left = total?.checked_sub(seen)?;
         (self.done > 0).then(|| (self.seconds / self.done as f64 * left as f64).round())
     }
 
@@ -115,7 +123,7 @@ impl Summary {
 mod tests {
     use super::*;
 
-    const TALLY: Tally = Tally { done: 4, skipped: 2, changed: 0, failed: 1, not_finite: 0 };
+    const TALLY: Tally = Tally { done: 4, skipped: 2, changed: 0, failed: 1, accepted: 0, not_finite: 0 };
 
     #[test]
     fn words_and_json_say_the_same() {

@@ -10,6 +10,7 @@ use std::{
     time::SystemTime,
 };
 
+use pillow_exact::{DecodeError, START, check_start};
 use thiserror::Error;
 
 use super::{NoList, stream};
@@ -53,11 +54,15 @@ pub enum Source {
         is_empty: bool,
         /// Where and how it is damaged, if it is.
         damage: Option<String>,
+        /// Whether the system is to blame for that, which could not read it, rather than its bytes.
+        is_unread: bool,
         /// What the shard was when it was opened.
         stat: Stat,
     },
     /// A place that could not be looked into when the inputs were listed, with the reason.
     Unreadable(PathBuf, String),
+    /// A member of a tar of which no image can be had, with the reason.
+    Damaged(PathBuf, String),
     /// A sample of several images of which none is chosen, with what they are.
     SeveralImages(PathBuf, String),
     /// The place at which a list turns out to be none, which ends the run.
@@ -115,6 +120,9 @@ pub enum InputError {
     /// The reason was found when the inputs were listed.
     #[error("{0}")]
     Unreadable(String),
+    /// A tar is damaged, or a member of it is none that can be taken.
+    #[error("{0}")]
+    Damaged(String),
     /// A sample of several images, of which none is chosen.
     #[error("{0}")]
     SeveralImages(String),
@@ -124,6 +132,9 @@ pub enum InputError {
     /// Nothing to decode.
     #[error("is empty")]
     Empty,
+    /// The first bytes are those of no image, and no more were read.
+    #[error(transparent)]
+    NoImage(#[from] DecodeError),
     /// More bytes than any image has.
     #[error("is larger than {} GiB, which no supported image is", LARGEST_FILE >> 30)]
     TooLarge,
@@ -158,21 +169,24 @@ impl Source {
         }
     }
 
-    /// Reads all bytes; gives what the system says of the file that they are from.
+    /// Reads all bytes, or no more than the first ones where these are no image's; gives what the system says of the file that they are
+    /// from.
     ///
     /// # Errors
     /// See [`InputError`].
     pub fn read(&self) -> Result<(Cow<'_, [u8]>, Stat), InputError> {
-        let mut bytes = Vec::new();
         let mut stat = Stat::default();
-        match self {
-            Self::Unreadable(_, reason) | Self::ShardEnd { damage: Some(reason), .. } => {
+        let bytes = match self {
+            Self::Unreadable(_, reason) | Self::ShardEnd { damage: Some(reason), is_unread: true, .. } => {
                 return Err(InputError::Unreadable(reason.clone()));
             }
+            Self::Damaged(_, reason) | Self::ShardEnd { damage: Some(reason), .. } => {
+                return Err(InputError::Damaged(reason.clone()));
+            }
             Self::SeveralImages(_, reason) => return Err(InputError::SeveralImages(reason.clone())),
-            Self::NoList { .. } => self.refused()?,
+            Self::NoList { .. } => return self.refused().map(|()| (Cow::default(), stat)),
             Self::Member { bytes, .. } => return Ok((Cow::Borrowed(bytes.as_slice()), self.stat())),
-            Self::Shard(_) | Self::ShardEnd { .. } => {}
+            Self::Shard(_) | Self::ShardEnd { .. } => Vec::new(),
             Self::File(path) => {
                 let metadata = fs::metadata(path)?;
                 if metadata.is_dir() {
@@ -182,8 +196,7 @@ impl Source {
                     return Err(InputError::TooLarge);
                 }
                 stat = Stat::of(&metadata);
-                bytes.reserve_exact(metadata.len() as usize + 1);
-                File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+                read_image(File::open(path)?, metadata.len() as usize)?
             }
             Self::Stdin => {
                 let stdin = io::stdin().lock();
@@ -191,9 +204,9 @@ impl Source {
                     return Err(InputError::Terminal);
                 }
                 drop(stdin);
-                stream::reader().take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+                read_image(stream::reader(), 0)?
             }
-        }
+        };
         match bytes.len() as u64 {
             0 => Err(InputError::Empty),
             length if length > LARGEST_FILE => Err(InputError::TooLarge),
@@ -205,12 +218,24 @@ impl Source {
     }
 }
 
+/// Reads to the end, or to where an image is too large; a device without end is none by its first bytes.
+fn read_image(reader: impl Read, length: usize) -> Result<Vec<u8>, InputError> {
+    let mut reader = reader.take(LARGEST_FILE + 1);
+    let mut bytes = Vec::new();
+    reader.by_ref().take(START as u64).read_to_end(&mut bytes)?;
+    check_start(&bytes)?;
+    bytes.reserve_exact((length + 1).saturating_sub(bytes.len()));
+    reader.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The path, or `-` for standard input, as on the command line.
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path)
             | Self::Unreadable(path, _)
+            | Self::Damaged(path, _)
             | Self::SeveralImages(path, _)
             | Self::Shard(path) => path.display().fmt(formatter),
             Self::ShardEnd { shard, .. } => shard.display().fmt(formatter),
@@ -250,7 +275,10 @@ mod tests {
         assert!(matches!(read(file.clone()), Err(InputError::Empty)));
         assert!(matches!(read(directory.path().join("missing")), Err(InputError::Io(_))));
         fs::write(&file, "bytes").unwrap();
-        assert_eq!(read(file.clone()).unwrap(), b"bytes");
+        assert!(matches!(read(file.clone()), Err(InputError::NoImage(_))));
+        let image = [&b"BM"[..], &[7; 3 * START]].concat();
+        fs::write(&file, &image).unwrap();
+        assert_eq!(read(file.clone()).unwrap(), image);
         File::create(&file).unwrap().set_len(LARGEST_FILE + 1).unwrap();
         assert!(matches!(read(file), Err(InputError::TooLarge)));
     }

@@ -50,7 +50,11 @@ pub enum JobError {
     #[error("there are no images in the inputs{}", .0.what_else())]
     NoImages(NotRead),
     /// Two images would be written to one place.
-    #[error("{first} and {second} would both be written to {}", place.display())]
+    #[error(
+        "{first} and {second} would both be written to {}{}",
+        place.display(),
+        if *by_dots { ", as the dots of a name become underscores in a tar" } else { "" }
+    )]
     Clash {
         /// An image.
         first: String,
@@ -60,6 +64,8 @@ pub enum JobError {
         place: PathBuf,
         /// Whether names that keep the image's extension would tell them apart.
         by_extension: bool,
+        /// Whether their names differ in dots alone, which a tar's sample has none of: its key ends at the first one.
+        by_dots: bool,
     },
     /// The disk is too small.
     #[error("{}: {needed} needed, {free} free", path.display())]

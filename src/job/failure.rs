@@ -2,7 +2,7 @@
 
 use pillow_exact::DecodeError;
 
-use crate::{extractor::ExtractError, input::InputError};
+use crate::{extractor::ExtractError, input::InputError, output::Defect};
 
 /// Where an image failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +32,13 @@ impl Stage {
     }
 }
 
-/// A setting under which an image might not have failed.
+/// What might let an image be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// More pixels are allowed: [`DecodeOptions::max_pixels`](pillow_exact::DecodeOptions::max_pixels).
     MaxPixels,
+    /// Git LFS brings the image in place of the pointer.
+    LfsPull,
     /// One of a sample's images is chosen: [`Selection::image_keys`](crate::shard::Selection::image_keys).
     ImageKey,
 }
@@ -46,31 +48,67 @@ pub enum Remedy {
 pub struct Failure {
     /// Where it failed.
     pub stage: Stage,
+    /// What is wrong with its own bytes, if they are to blame.
+    pub defect: Option<Defect>,
     /// The reason, without the path.
     pub reason: String,
-    /// What might help, if a setting does.
+    /// What might help, if something does.
     pub remedy: Option<Remedy>,
 }
 
 impl Failure {
     pub(super) fn new(stage: Stage, reason: impl ToString) -> Self {
-        Self { stage, reason: reason.to_string(), remedy: None }
+        Self { stage, defect: None, reason: reason.to_string(), remedy: None }
     }
 
     /// The bytes could not be read.
     pub(super) fn read(error: &InputError) -> Self {
+        if let InputError::NoImage(error) = error {
+            return Self::decode(error);
+        }
         let remedy = matches!(error, InputError::SeveralImages(_)).then_some(Remedy::ImageKey);
-        Self { remedy, ..Self::new(Stage::Read, error) }
+        let defect = match error {
+            InputError::Empty => Some(Defect::NoImage),
+            InputError::TooLarge => Some(Defect::TooLarge),
+            InputError::Damaged(_) => Some(Defect::Damaged),
+            _ => None,
+        };
+        Self { defect, remedy, ..Self::new(Stage::Read, error) }
+    }
+
+    /// They cannot be decoded.
+    fn decode(error: &DecodeError) -> Self {
+        let remedy = match error {
+            DecodeError::TooManyPixels { .. } => Some(Remedy::MaxPixels),
+            DecodeError::LfsPointer => Some(Remedy::LfsPull),
+            _ => None,
+        };
+        Self { defect: Some(defect_of(error)), remedy, ..Self::new(Stage::Decode, error) }
     }
 
     /// They do not become the tower's input.
     pub(super) fn preprocess(error: &ExtractError) -> Self {
         match error {
-            ExtractError::Decode(decode) => {
-                let remedy = matches!(decode, DecodeError::TooManyPixels { .. }).then_some(Remedy::MaxPixels);
-                Self { remedy, ..Self::new(Stage::Decode, error) }
+            ExtractError::Decode(error) => Self::decode(error),
+            ExtractError::Process(_) => {
+                Self { defect: Some(Defect::TooLarge), ..Self::new(Stage::Preprocess, error) }
             }
-            _ => Self::new(Stage::Preprocess, error),
+            ExtractError::Model(_) => Self::new(Stage::Preprocess, error),
+        }
+    }
+}
+
+/// What is wrong with bytes that cannot be decoded.
+fn defect_of(error: &DecodeError) -> Defect {
+    match error {
+        DecodeError::Empty
+        | DecodeError::UnknownFormat { .. }
+        | DecodeError::NoPicture { .. }
+        | DecodeError::LfsPointer => Defect::NoImage,
+        DecodeError::Truncated { .. } | DecodeError::Invalid { .. } => Defect::Damaged,
+        DecodeError::TooManyPixels { .. } | DecodeError::Shape { .. } => Defect::TooLarge,
+        DecodeError::NotRead { .. } | DecodeError::Unsupported { .. } | DecodeError::Panicked { .. } => {
+            Defect::NotSupported
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use super::report::Status;
 use crate::{
     input::{Images, Item, Source, Stat},
     output::{Contents, Found, OutputError, Plan, Standing},
@@ -16,8 +17,8 @@ pub(super) enum Listing {
         left: Vec<Item>,
         /// The places of those that are there, and may have changed.
         unsure: HashSet<usize>,
-        /// Those that are complete, each with its place among the others: how many of these come before it.
-        complete: Vec<(usize, Item)>,
+        /// Those of which nothing is to be done: how many of the others come before each, and what is to be told of it.
+        complete: Vec<(usize, Status, Item)>,
     },
     /// They come as somebody lists them.
     Listed(Images),
@@ -38,7 +39,8 @@ impl Listing {
         let (mut left, mut unsure, mut complete) = (Vec::new(), HashSet::new(), Vec::new());
         for item in items {
             match found.map_or(Standing::New, |found| standing(&item, plan, contents, found)) {
-                Standing::Complete => complete.push((left.len(), item)),
+                Standing::Complete => complete.push((left.len(), Status::Skipped, item)),
+                Standing::Accepted => complete.push((left.len(), Status::Accepted, item)),
                 Standing::Foreign(path) => return Err(OutputError::Foreign { path }),
                 Standing::New => left.push(item),
                 Standing::Unsure => {
@@ -93,11 +95,12 @@ pub(super) fn standing(item: &Item, plan: &Plan, contents: &Contents, found: &Fo
     match &item.source {
         // What could not be read has none.
         Source::Unreadable(..)
+        | Source::Damaged(..)
         | Source::SeveralImages(..)
         | Source::ShardEnd { .. }
         | Source::NoList { .. } => Standing::New,
         Source::Shard(_) if plan.repeats_tars() => {
-            if found.is_tar_done(&item.key(), &item.name, stat()) {
+            if found.is_tar_done(contents, &item.key(), &item.name, stat()) {
                 return Standing::Complete;
             }
             match found.foreign_tar(&item.name).filter(|_| !contents.overwrite) {

@@ -54,6 +54,7 @@ impl Chosen {
         let overlap = Overlap::of(&plan, job.failures.as_deref(), &contents, &opened, &read)?;
         overlap.check_all(images.known())?;
         job.failures.as_deref().map_or(Ok(()), check_failures)?;
+        plan.check_replaced(&contents)?;
         if let Images::Known { items, passed } = &images
             && items.is_empty()
         {
@@ -69,7 +70,8 @@ impl Chosen {
         if self.plan.format() != Some(Format::Png) {
             settings.insert("dtype", dtype.name());
         }
-        Contents { tensors: opened.tensors(), dtype, settings, overwrite, update }
+        let accept_failures = self.job.accept_failures && !self.job.retry_failures;
+        Contents { tensors: opened.tensors(), dtype, settings, overwrite, update, accept_failures }
     }
 
     /// The directories among the inputs, of which none may be one of pictures.
@@ -108,7 +110,10 @@ impl Looked {
         let found = output.examine_parts(&self.contents)?;
         let is_complete = |(index, found): (usize, Option<Found>)| {
             let Some(found) = found else { return false };
-            let is_done = |item: &&Item| standing(item, output, &self.contents, &found) == Standing::Complete;
+            let is_done = |item: &&Item| {
+                let standing = standing(item, output, &self.contents, &found);
+                matches!(standing, Standing::Complete | Standing::Accepted)
+            };
             match &items {
                 Some(items) => found.is_settled() && items[index].iter().all(is_done),
                 None => found.is_settled(),
@@ -129,6 +134,10 @@ impl Looked {
                 check_names(&mut items.clone(), &plan, &contents, &AtomicU64::new(0))?;
             }
             images = images.of_places(move |place| part.takes(place));
+            // What was met beside the images of all parts is the first one's to tell, so that it counts once.
+            if let (Images::Known { passed, .. }, 1..) = (&mut images, part.index) {
+                *passed = PassedOver::default();
+            }
         }
         let again = Arc::new(AtomicU64::new(0));
         // The second of two listed images with one place fails.
@@ -203,12 +212,15 @@ fn check_names(
     });
     let Some((second, taken)) = clash else { return Ok(()) };
     let first = items.iter().find(|item| place(item).as_ref() == Some(&taken)).unwrap_or(&second);
-    Err(JobError::Clash {
-        first: first.source.to_string(),
-        second: second.source.to_string(),
-        by_extension: plan.accepts_extensions() && first.name != second.name,
-        place: taken,
-    })
+    let by_extension = plan.with_extensions().is_some_and(|plan| {
+        let place = self::place(plan, contents.clone());
+        place(first) != place(&second)
+    });
+    let stems = [first, &second].map(|item| item.name.with_extension(""));
+    let is_in_tar = plan.format() == Some(Format::Tar) && !plan.repeats_tars();
+    let by_dots = is_in_tar && stems[0] != stems[1];
+    let [first, second] = [first, &second].map(|item| item.source.to_string());
+    Err(JobError::Clash { first, second, place: taken, by_extension, by_dots })
 }
 
 /// What tells the place of an image's output, which no other may have.

@@ -84,6 +84,10 @@ pub struct Job {
     pub batch: usize,
     /// The number of failures that ends the run.
     pub max_failures: Option<u64>,
+    /// Whether images that fail by their own bytes count as done, and are not tried again as long as these are as they were.
+    pub accept_failures: bool,
+    /// Whether those that failed so before are tried again nevertheless.
+    pub retry_failures: bool,
     /// A file for the failures, a line of JSON each.
     pub failures: Option<PathBuf>,
 }
@@ -100,6 +104,8 @@ impl Default for Job {
             part: None,
             output: Destination::default(),
             max_failures: None,
+            accept_failures: false,
+            retry_failures: false,
             failures: None,
         }
     }

@@ -54,6 +54,8 @@ pub(super) enum Outcome {
     Skipped,
     /// The same, but it has changed since.
     Changed,
+    /// It failed before by the same bytes, and that is accepted.
+    Accepted,
     /// It has none.
     Failed(Failure),
 }
@@ -72,6 +74,8 @@ pub(super) enum Ready {
     Skipped,
     /// The same, but it has changed since.
     Changed,
+    /// It failed before by the same bytes, and that is accepted.
+    Accepted,
     Failed(Failure),
 }
 
@@ -296,6 +300,7 @@ fn encode_batch<E>(gathered: VecDeque<(Item, Prepared)>, encode: &mut Encode<'_,
         let outcome = match stage {
             Ready::Skipped => Outcome::Skipped,
             Ready::Changed => Outcome::Changed,
+            Ready::Accepted => Outcome::Accepted,
             Ready::Failed(failure) => Outcome::Failed(failure),
             Ready::Preprocessed(ready) => {
                 let Preprocessed { pixel_values, picture } = *ready;

@@ -25,7 +25,8 @@ use crate::{
     input::{Item, Source},
     model::VisionConfig,
     output::{
-        Array, Content, Contents, Image, InputFacts, Metadata, OutputError, Plan, Sink, TarEnd, Written, key,
+        Array, Content, Contents, Failing, Image, InputFacts, Metadata, OutputError, Plan, Sink, TarEnd,
+        Written, key,
     },
     shard::NotRead,
 };
@@ -65,8 +66,8 @@ pub(super) struct Recorder<'a> {
     pub(super) load: Option<Duration>,
     pub(super) on: &'a mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
     pub(super) tally: Tally,
-    /// The images that were complete before, each with the number of those that come before it and were not.
-    pub(super) complete: Peekable<IntoIter<(usize, Item)>>,
+    /// The images of which nothing was to be done, each after how many others, and what is to be told of it.
+    pub(super) complete: Peekable<IntoIter<(usize, Status, Item)>>,
     /// How many images have come to their ends.
     taken: usize,
     failed: u64,
@@ -97,7 +98,7 @@ impl<'a> Recorder<'a> {
         failures: Option<File>,
         over: Arc<Mutex<Option<JobError>>>,
         load: Option<Duration>,
-        complete: Vec<(usize, Item)>,
+        complete: Vec<(usize, Status, Item)>,
         on: &'a mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
     ) -> Self {
         Self {
@@ -158,8 +159,9 @@ impl<'a> Recorder<'a> {
 
     /// Tells of the images that were complete before and come next; of all that are left where none follows.
     pub(super) fn tell_complete(&mut self, all: bool) -> Result<(), Cut> {
-        while let Some((_, item)) = self.complete.next_if(|(before, _)| all || *before <= self.taken) {
-            self.wait(Status::Skipped, Vec::new(), vec![Record::bare(&item, Status::Skipped)])?;
+        while let Some((_, status, item)) = self.complete.next_if(|(before, ..)| all || *before <= self.taken)
+        {
+            self.wait(status, Vec::new(), vec![Record::bare(&item, status)])?;
         }
         Ok(())
     }
@@ -181,7 +183,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn end_shard(&mut self, item: &Item) -> Result<(), Cut> {
-        let Source::ShardEnd { shard, passed_over, not_read, is_followed, is_empty, damage, stat } =
+        let Source::ShardEnd { shard, passed_over, not_read, is_followed, is_empty, damage, stat, .. } =
             &item.source
         else {
             return Ok(());
@@ -335,16 +337,24 @@ impl<'a> Recorder<'a> {
 
     fn fail(&mut self, item: &Item, input: &InputFacts, failure: &Failure) -> Result<(), Cut> {
         let tar = item.sample.as_ref().map(|sample| key(&sample.shard));
-        let stage = failure.stage.name();
-        self.sink.failed(&item.key(), tar.as_deref(), input, stage, &failure.reason);
-        let failure = Some(FailureFacts::of(failure));
-        let record = Record { failure, ..Record::bare(item, Status::Failed) };
+        let Failure { stage, defect, reason, .. } = failure;
+        self.sink.failed(&Failing {
+            key: &item.key(),
+            tar: tar.as_deref(),
+            input,
+            stage: stage.name(),
+            defect: *defect,
+            reason,
+        });
+        let is_accepted = self.job.accept_failures && defect.is_some();
+        let status = if is_accepted { Status::Accepted } else { Status::Failed };
+        let record = Record { failure: Some(FailureFacts::of(failure)), ..Record::bare(item, status) };
         if let (Some(file), Some(path)) = (&mut self.failures, &self.job.failures) {
             writeln!(file, "{}", record.json())
                 .map_err(|source| OutputError::Io { path: path.clone(), source })?;
         }
-        self.failed += 1;
-        self.wait(Status::Failed, Vec::new(), vec![record])?;
+        self.failed += u64::from(!is_accepted);
+        self.wait(status, Vec::new(), vec![record])?;
         match self.job.max_failures {
             Some(most) if self.failed >= most => {
                 self.commit()?;
@@ -392,6 +402,7 @@ impl Take<Cut> for Recorder<'_> {
                 self.has_changed |= item.sample.is_some();
                 self.wait(Status::Changed, Vec::new(), bare(Status::Changed))
             }
+            Outcome::Accepted => self.wait(Status::Accepted, Vec::new(), bare(Status::Accepted)),
             Outcome::Failed(failure) => self.fail(item, input, &failure),
             Outcome::Done { arrays, picture, preprocess, encode } => {
                 self.write(item, input, &arrays, &picture, [preprocess, encode])

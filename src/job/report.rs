@@ -8,7 +8,7 @@ use super::{
     facts::PictureFacts,
     failure::{Failure, Remedy},
 };
-use crate::{input::Item, shard::NotRead};
+use crate::{input::Item, output::Defect, shard::NotRead};
 
 /// A step of a run.
 #[derive(Debug)]
@@ -63,6 +63,8 @@ pub enum Status {
     Changed,
     /// It has none.
     Failed,
+    /// It has none by its own bytes, in this run or before, and that is accepted.
+    Accepted,
 }
 
 /// The facts of one image, or of one of its tensors. As JSON, it is a line of a report.
@@ -77,7 +79,7 @@ pub struct Record {
     /// Of an image that is done.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
-    /// Of one that failed.
+    /// Of one that failed in this run.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureFacts>,
 }
@@ -155,6 +157,9 @@ pub struct TokenCounts {
 pub struct FailureFacts {
     /// Where: `read`, `decode`, `preprocess`, `encode` or `write`.
     pub stage: &'static str,
+    /// What is wrong with its own bytes, if they are to blame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub defect: Option<Defect>,
     /// The reason, without the path.
     pub reason: String,
     /// What might help, if a setting does. How it is spelled is the caller's.
@@ -164,7 +169,8 @@ pub struct FailureFacts {
 
 impl FailureFacts {
     pub(super) fn of(failure: &Failure) -> Self {
-        Self { stage: failure.stage.name(), reason: failure.reason.clone(), remedy: failure.remedy }
+        let Failure { stage, defect, reason, remedy } = failure.clone();
+        Self { stage: stage.name(), defect, reason, remedy }
     }
 }
 
@@ -198,11 +204,19 @@ pub struct Tally {
     pub changed: u64,
     /// Failed.
     pub failed: u64,
+    /// Failed by their own bytes, in this run or before, which is accepted.
+    pub accepted: u64,
     /// Of those done in this run, the ones with values that are not finite.
     pub not_finite: u64,
 }
 
 impl Tally {
+    /// All that have come to an end.
+    pub fn seen(&self) -> u64 {
+        let Self { done, skipped, changed, failed, accepted, not_finite: _ } = self;
+        done + skipped + changed + failed + accepted
+    }
+
     /// Counts an image, of which these records speak.
     pub fn count(&mut self, status: Status, records: &[Record]) {
         let features = records.iter().filter_map(|record| record.features.as_ref());
@@ -212,6 +226,7 @@ impl Tally {
             Status::Skipped => self.skipped += 1,
             Status::Changed => self.changed += 1,
             Status::Failed => self.failed += 1,
+            Status::Accepted => self.accepted += 1,
         }
     }
 }

@@ -132,6 +132,7 @@ impl Prepared {
                 let standing = found.as_ref().map(|found| standing(item, &plan, &contents, found));
                 match standing {
                     Some(Standing::Complete) => return Ok(Ready::Skipped),
+                    Some(Standing::Accepted) => return Ok(Ready::Accepted),
                     Some(Standing::Foreign(path)) => {
                         return Err(Failure::new(Stage::Write, OutputError::Foreign { path }));
                     }
@@ -143,6 +144,9 @@ impl Prepared {
                     *over.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     failed
                 })?;
+                // Also of what is not read to its end: before that, so that a later change is seen.
+                let before = item.source.stat();
+                (input.bytes, input.modified_ns) = (before.bytes, before.modified_ns);
                 let (bytes, Stat { bytes: size, modified_ns }) =
                     item.source.read().map_err(|error| Failure::read(&error))?;
                 (input.bytes, input.modified_ns) = (size, modified_ns);
@@ -155,6 +159,9 @@ impl Prepared {
                             false if !contents.update => return Ok(Ready::Changed),
                             false => {}
                         }
+                    }
+                    if contents.accept_failures && found.has_failed(&item.key(), sha256) {
+                        return Ok(Ready::Accepted);
                     }
                 }
                 let ready = opened.preprocess(&bytes).map_err(|error| Failure::preprocess(&error))?;

@@ -231,6 +231,7 @@ mod tests {
             settings: Metadata::new(),
             overwrite: false,
             update: false,
+            accept_failures: false,
         };
         let mut tree = collection("out", Way::Each, Format::Npy, None);
         assert_eq!(tree.own_files(&contents, Path::new("a/cat.v2.jpg")), [Path::new("a/cat.v2.npy")]);

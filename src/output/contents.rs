@@ -24,6 +24,8 @@ pub struct Contents {
     pub overwrite: bool,
     /// Whether images that have changed since they were written are made again.
     pub update: bool,
+    /// Whether images that failed by their own bytes are not tried again.
+    pub accept_failures: bool,
 }
 
 impl Contents {

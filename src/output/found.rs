@@ -12,7 +12,7 @@ use super::{
     collection::{Collection, Way},
     disk::{PROBE, hidden_sibling, is_there, place_of},
     key,
-    manifest::{Head, In, Sha256Bytes, State, Stored, is_manifest},
+    manifest::{Head, In, InputFacts, Sha256Bytes, State, Stored, is_manifest},
     older,
     settle::{length, length_of_file, settle},
 };
@@ -47,6 +47,8 @@ pub enum Standing {
     Unsure,
     /// A file of unknown origin is in its place.
     Foreign(PathBuf),
+    /// It failed by its own bytes, which are as they were, and that is accepted.
+    Accepted,
 }
 
 impl Found {
@@ -213,15 +215,22 @@ impl Found {
         contents: &Contents,
         key: &str,
         name: &Path,
-        input: impl FnOnce() -> (Option<u64>, Option<i64>),
+        input: impl Fn() -> (Option<u64>, Option<i64>),
     ) -> Standing {
         let state = self.read();
+        let is_as_it_was =
+            |then: &InputFacts| then.modified_ns.is_some() && (then.bytes, then.modified_ns) == input();
+        let otherwise =
+            |standing| match contents.accept_failures && self.has_defect(&state, key, is_as_it_was) {
+                true => Standing::Accepted,
+                false => standing,
+            };
         let own = (self.collection.way == Way::Each).then(|| self.collection.own_files(contents, name));
         let Some(Stored { bytes, modified_ns, in_, .. }) = self.stored_in(&state, key) else {
             let mut files = own.into_iter().flatten().map(|file| self.collection.path.join(file));
             return match files.find(|file| is_there(file)) {
                 Some(path) if !contents.overwrite => Standing::Foreign(path),
-                _ => Standing::New,
+                _ => otherwise(Standing::New),
             };
         };
         if let (Some(own), In::Own(files)) = (own, in_) {
@@ -230,15 +239,28 @@ impl Found {
                     && length_of_file(&self.collection.path.join(file)) == Some(*length)
             };
             if own.len() != files.len() || !own.iter().zip(files).all(is_whole) {
-                return Standing::New;
+                return otherwise(Standing::New);
             }
         }
         match input() {
             (Some(size), Some(time)) if (Some(size), Some(time)) == (*bytes, *modified_ns) => {
                 Standing::Complete
             }
+            _ if contents.update => otherwise(Standing::Unsure),
             _ => Standing::Unsure,
         }
+    }
+
+    /// Whether an image has failed by its own bytes, of which this is true.
+    fn has_defect(&self, state: &State, key: &str, is_of: impl Fn(&InputFacts) -> bool) -> bool {
+        let states = std::iter::once(state).chain(self.others.iter().map(|state| &**state));
+        let mut failed = states.filter_map(|state| state.failed.get(key));
+        failed.any(|failed| failed.defect.is_some() && is_of(&failed.input))
+    }
+
+    /// Whether an image has failed by its own bytes, and these had this digest.
+    pub fn has_failed(&self, key: &str, sha256: Sha256Bytes) -> bool {
+        self.has_defect(&self.read(), key, |input| input.sha256 == Some(sha256))
     }
 
     /// Whether an image was made of bytes of this digest.
@@ -246,16 +268,30 @@ impl Found {
         self.stored(key, |stored| stored.sha256.is_none_or(|found| found == sha256)).unwrap_or(false)
     }
 
-    /// Whether nothing is left to be done of a tar that is repeated: all of its images were read and none has failed.
-    pub fn is_tar_done(&self, key: &str, name: &Path, input: (Option<u64>, Option<i64>)) -> bool {
+    /// Whether nothing is left to be done of a tar that is repeated: all of its images were read, and none has failed, or none but by its
+    /// own bytes where that is accepted.
+    pub fn is_tar_done(
+        &self,
+        contents: &Contents,
+        key: &str,
+        name: &Path,
+        input: (Option<u64>, Option<i64>),
+    ) -> bool {
         let state = self.read();
-        let is_read = state.tars.get(key).is_some_and(|tar| {
-            tar.damage.is_none() && input.1.is_some() && (tar.input.bytes, tar.input.modified_ns) == input
-        });
+        let Some(read) = state.tars.get(key) else { return false };
         let file = state.file(&Collection::tar_name(name)).map(|place| &state.files[place]);
-        is_read
-            && file.is_some_and(|file| file.sealed.is_some() && file.grows_from.is_none())
-            && !state.has_failed(key)
+        let is_accepted = contents.accept_failures && self.has_defect(&state, key, |_| true);
+        let is_made = match (file, &read.damage) {
+            (Some(file), damage) => {
+                file.sealed.is_some() && file.grows_from.is_none() && (damage.is_none() || is_accepted)
+            }
+            // Nothing is made of one that is damaged from its beginning.
+            (None, damage) => damage.is_some() && is_accepted,
+        };
+        is_made
+            && input.1.is_some()
+            && (read.input.bytes, read.input.modified_ns) == input
+            && state.failed_in(key, !contents.accept_failures) == 0
     }
 
     /// The file of a tar that is repeated, where one of unknown origin is in its place.

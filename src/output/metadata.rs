@@ -38,6 +38,12 @@ impl Metadata {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
+    /// Of these, the pairs whose keys `other` has.
+    pub(super) fn of(&self, other: &Self) -> Self {
+        let pairs = self.0.iter().filter(|(key, _)| other.0.contains_key(*key));
+        Self(pairs.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
     /// The same, without a key.
     pub fn without(mut self, key: &str) -> Self {
         self.0.remove(key);

@@ -7,8 +7,10 @@
 //! made it.
 
 mod array;
+mod before;
 mod collection;
 mod contents;
+mod defect;
 mod destination;
 mod disk;
 mod engine;
@@ -36,6 +38,7 @@ mod terminal;
 
 pub use array::Array;
 pub use contents::{Contents, TensorSpec};
+pub use defect::Defect;
 pub use destination::{Destination, Incoming};
 pub(crate) use disk::{OutputFile, parent, place_of, whole_path};
 pub use disk::{free_space, readable_size};
@@ -53,5 +56,5 @@ pub use part::Part;
 pub use plan::Plan;
 pub use planned::Planned;
 pub(crate) use shelf::{Shelf, Stands, manifests_of};
-pub use sink::{Sink, TarEnd, Written};
+pub use sink::{Failing, Sink, TarEnd, Written};
 pub use size::{Typical, Upcoming};

@@ -2,16 +2,12 @@
 
 use std::{
     ffi::OsStr,
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
 };
 
 use super::{
-    Content, Contents, Format, Image, Metadata, OutputError, OutputFile, Sink, Written,
+    Content, Contents, Format, Image, OutputError, OutputFile, Sink, Written, before::check_before,
     disk::Disk,
-    format::npy::{HEADER, MAGIC},
-    found::owner_of,
 };
 
 /// The files of the only image: `x.npy`, or `x.pixel_values.npy` and so on for each of the tensors.
@@ -35,57 +31,14 @@ pub(super) fn files(path: &Path, format: Format, contents: &Contents) -> Vec<Pat
     split.into_iter().map(named).collect()
 }
 
-/// Refuses a place where many images are, or one of those that a manifest lists.
+/// Refuses to replace what is there and was not made by the same command, or one of its kind.
 ///
 /// # Errors
 /// As said.
-pub(super) fn check_free(path: &Path, format: Format) -> Result<(), OutputError> {
-    if let Some(directory) = owner_of(path) {
-        let reason = format!("is an output of another run, as the manifest in {} says", directory.display());
-        return Err(OutputError::Taken { path: path.to_owned(), reason });
-    }
-    let is_of_many = match format {
-        Format::Npy => is_stack(path),
-        Format::Safetensors => is_archive(path),
-        Format::Tar | Format::Png => false,
-    };
-    if !is_of_many {
-        return Ok(());
-    }
-    let reason = "holds several images, and the manifest that speaks of them is not beside it".into();
-    Err(OutputError::Taken { path: path.to_owned(), reason })
-}
-
-fn start(path: &Path, bytes: usize) -> Vec<u8> {
-    let mut start = Vec::new();
-    if path.is_file()
-        && let Ok(file) = File::open(path)
-    {
-        let _ = file.take(bytes as u64).read_to_end(&mut start); // what cannot be read is nobody's
-    }
-    start
-}
-
-/// Whether a file holds rows of several images.
-fn is_stack(path: &Path) -> bool {
-    let start = start(path, HEADER);
-    let text = String::from_utf8_lossy(&start);
-    let rows = text
-        .split_once("'shape': (")
-        .and_then(|(_, shape)| shape.split([',', ')']).next()?.parse::<usize>().ok());
-    start.starts_with(MAGIC) && rows.is_some_and(|rows| rows > 1)
-}
-
-/// Whether a file was made here of several images: unlike one image's, its metadata name no picture.
-fn is_archive(path: &Path) -> bool {
-    /// The metadata come first.
-    const START: usize = 1 << 16;
-    let start = start(path, START);
-    let text = start.get(8..).and_then(|text| text.strip_prefix(b"{\"__metadata__\":")).unwrap_or_default();
-    let metadata = serde_json::Deserializer::from_slice(text).into_iter::<Metadata>().next();
-    let is_of_many =
-        |found: Metadata| found.get("tool") == Some(env!("CARGO_PKG_NAME")) && found.get("path").is_none();
-    metadata.is_some_and(|found| found.is_ok_and(is_of_many))
+pub(super) fn check_free(path: &Path, format: Format, contents: &Contents) -> Result<(), OutputError> {
+    let files = files(path, format, contents);
+    let tensors = contents.tensors.chunks(contents.tensors.len().div_ceil(files.len()).max(1));
+    files.iter().zip(tensors).try_for_each(|(file, tensors)| check_before(file, format, tensors, contents))
 }
 
 /// A file that is open for its image.

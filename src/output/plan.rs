@@ -139,9 +139,19 @@ impl Plan {
         self.many().is_some_and(|collection| collection.way == Way::Repeated)
     }
 
-    /// Whether images are told apart by their extensions where that is asked for.
-    pub fn accepts_extensions(&self) -> bool {
-        self.kind.accepts(Setting::KeepExtension)
+    /// The same with outputs that are named for images with their extensions; none where that says nothing.
+    pub fn with_extensions(&self) -> Option<Self> {
+        if !self.kind.accepts(Setting::KeepExtension) {
+            return None;
+        }
+        let mut plan = self.clone();
+        match &mut plan.kind {
+            Kind::Many(Collection { keep_extension, .. }) | Kind::Stdout { keep_extension, .. } => {
+                *keep_extension = true;
+            }
+            Kind::Nothing | Kind::File { .. } => {}
+        }
+        Some(plan)
     }
 
     /// Whether images that have changed can be made again on their own.
@@ -249,15 +259,7 @@ impl Plan {
     pub fn check(&self, contents: &Contents) -> Result<(), OutputError> {
         match &self.kind {
             Kind::Nothing | Kind::Stdout { .. } => Ok(()),
-            Kind::File { path, format } => {
-                OutputFile::check_directory(path)?;
-                match contents.overwrite {
-                    true => Ok(()),
-                    false => one::files(path, *format, contents)
-                        .iter()
-                        .try_for_each(|file| one::check_free(file, *format)),
-                }
-            }
+            Kind::File { path, .. } => OutputFile::check_directory(path),
             Kind::Many(collection) => {
                 if let Some(layout) = collection.layout() {
                     layout.check(&collection.path, contents)?;
@@ -267,6 +269,17 @@ impl Plan {
                     false => OutputFile::check_directory(&collection.path),
                 }
             }
+        }
+    }
+
+    /// Refuses to replace what is in the place of one image's file, and is none that the same command would have made.
+    ///
+    /// # Errors
+    /// As said.
+    pub fn check_replaced(&self, contents: &Contents) -> Result<(), OutputError> {
+        match &self.kind {
+            Kind::File { path, format } if !contents.overwrite => one::check_free(path, *format, contents),
+            _ => Ok(()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Image, InputFacts, OutputError};
+use super::{Defect, Image, InputFacts, OutputError};
 
 /// Takes images, one after the other.
 pub trait Sink: Send {
@@ -12,8 +12,8 @@ pub trait Sink: Send {
     /// [`OutputError::Misplaced`] and [`OutputError::Foreign`] are this image's alone; all others end the run.
     fn write(&mut self, image: &Image<'_>) -> Result<Written, OutputError>;
 
-    /// Notes that an image has no features, and why; `tar` is the key of the tar that it is in.
-    fn failed(&mut self, _key: &str, _tar: Option<&str>, _input: &InputFacts, _stage: &str, _reason: &str) {}
+    /// Notes that an image has no features, and why.
+    fn failed(&mut self, _failing: &Failing<'_>) {}
 
     /// Notes that an image that is written was read again and has the same bytes, so that it need not be read once more.
     fn unchanged(&mut self, _key: &str, _input: &InputFacts) {}
@@ -58,6 +58,23 @@ pub struct Written {
     pub warnings: Vec<String>,
     /// What may surprise of the output as a whole.
     pub notices: Vec<String>,
+}
+
+/// An image that has no features.
+#[derive(Clone, Copy, Debug)]
+pub struct Failing<'a> {
+    /// Its path below the input that it came from; of a tar's member the tar's path and the member's.
+    pub key: &'a str,
+    /// The key of the tar that it is in.
+    pub tar: Option<&'a str>,
+    /// What was read of it.
+    pub input: &'a InputFacts,
+    /// Where it failed.
+    pub stage: &'a str,
+    /// What is wrong with its own bytes, if they are to blame.
+    pub defect: Option<Defect>,
+    /// Why it failed, in words.
+    pub reason: &'a str,
 }
 
 /// A tar among the inputs that was read to its end.

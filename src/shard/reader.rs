@@ -2,11 +2,12 @@
 
 use std::{
     cell::Cell,
-    io::{self, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     ops::ControlFlow,
     path::Path,
 };
 
+use pillow_exact::{Format, kind_of};
 use tar::{Archive, EntryType, Header};
 
 use super::{
@@ -34,6 +35,8 @@ pub(crate) struct End {
     pub(crate) is_empty: bool,
     /// Where and how it is damaged.
     pub(crate) damage: Option<String>,
+    /// Whether the system is to blame for that, which could not read it, rather than its bytes.
+    pub(crate) is_unread: bool,
 }
 
 /// Whether a stream that begins so is a tar, or a compressed one.
@@ -42,6 +45,15 @@ pub(crate) fn is_tar(start: &[u8]) -> bool {
         return true;
     }
     start.get(..512).is_some_and(is_header)
+}
+
+/// What something else is that has a tar's name; none of a tar, and where it is not known.
+fn not_a_tar(start: &[u8]) -> Option<&'static str> {
+    // One without members is zeros.
+    if is_tar(start) || start.iter().all(|&byte| byte == 0) {
+        return None;
+    }
+    kind_of(start).or_else(|| Format::of(start).map(Format::name))
 }
 
 /// Whether a block is a header, by its checksum.
@@ -61,6 +73,17 @@ pub(crate) fn read(
     selection: &Selection,
     on: &mut dyn FnMut(Found) -> ControlFlow<()>,
 ) -> End {
+    let has_failed = Cell::new(false);
+    let end = read_samples(Watched { inner: source, has_failed: &has_failed }, shard, selection, on);
+    End { is_unread: has_failed.get(), ..end }
+}
+
+fn read_samples(
+    source: impl Read,
+    shard: &Path,
+    selection: &Selection,
+    on: &mut dyn FnMut(Found) -> ControlFlow<()>,
+) -> End {
     let mut end = End::default();
     let mut count = 0;
     let on = &mut |found| {
@@ -68,7 +91,12 @@ pub(crate) fn read(
         on(found)
     };
     let (position, limit) = (Cell::new(0), Cell::new(u64::MAX));
-    let inner = match Unpacked::new(BufReader::with_capacity(1 << 18, source)) {
+    let mut source = BufReader::with_capacity(1 << 18, source);
+    if let Some(kind) = source.fill_buf().ok().and_then(not_a_tar) {
+        end.damage = Some(format!("{kind}, not a tar, plain or packed with gzip"));
+        return end;
+    }
+    let inner = match Unpacked::new(source) {
         Ok(Some(inner)) => inner,
         Ok(None) => {
             end.damage = Some("is empty".into());
@@ -152,6 +180,22 @@ fn is_followed(rest: &mut impl Read) -> io::Result<bool> {
         if block != [0; 512] {
             return Ok(is_header(&block));
         }
+    }
+}
+
+/// A reader that remembers whether it has failed.
+struct Watched<'a, R> {
+    inner: R,
+    has_failed: &'a Cell<bool>,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer);
+        if read.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted) {
+            self.has_failed.set(true);
+        }
+        read
     }
 }
 
@@ -282,6 +326,35 @@ mod tests {
             members.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
         let (found, _) = samples(&shard(&members), &Selection::default());
         assert_eq!(found, [("a".to_owned(), "a.0.png".to_owned(), false, 0)]);
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_told_from_damage() {
+        struct Failing;
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("no disk"))
+            }
+        }
+        let good = shard(&[("a.jpg", &[7; 1000])]);
+        let mut packed = Vec::new();
+        flate2::read::GzEncoder::new(&good[..], flate2::Compression::none())
+            .read_to_end(&mut packed)
+            .expect("memory");
+        for bytes in [&good, &packed] {
+            for cut in [0, 1, 700, 1100] {
+                let end =
+                    |source: &mut dyn Read| {
+                        read(source, Path::new("s.tar"), &Selection::default(), &mut |_| {
+                            ControlFlow::Continue(())
+                        })
+                    };
+                let unread = end(&mut bytes[..cut].chain(Failing));
+                assert!(unread.damage.is_some() && unread.is_unread, "{cut}: {unread:?}");
+                let damaged = end(&mut &bytes[..cut]);
+                assert!(damaged.damage.is_some() && !damaged.is_unread, "{cut}: {damaged:?}");
+            }
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc};
 use serde_json::value::RawValue;
 
 use super::{
-    Contents, Image, InputFacts, OutputError, Planned, Sink, TarEnd, Written,
+    Contents, Failing, Image, InputFacts, OutputError, Planned, Sink, TarEnd, Written,
     collection::{Collection, Way},
     disk::{Disk, Lock},
     found::Found,
@@ -111,12 +111,14 @@ impl Sink for Engine {
         }
     }
 
-    fn failed(&mut self, key: &str, tar: Option<&str>, input: &InputFacts, stage: &str, reason: &str) {
+    fn failed(&mut self, failing: &Failing<'_>) {
+        let &Failing { key, tar, input, stage, defect, reason } = failing;
         let failed = Failed {
             key: key.into(),
             tar: tar.map(Into::into),
             input: input.clone(),
             stage: stage.into(),
+            defect,
             reason: reason.into(),
         };
         // What is known needs no other line.

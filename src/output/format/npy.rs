@@ -9,7 +9,7 @@ use super::Dtype;
 use crate::output::Array;
 
 /// How a file of version 1.0 begins.
-pub(in crate::output) const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
+const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
 
 /// Writes `array` in C order. The caller has refused bfloat16, which the format cannot name.
 pub(in crate::output) fn write(writer: &mut dyn Write, array: &Array, dtype: Dtype) -> io::Result<()> {
@@ -31,6 +31,24 @@ pub(in crate::output) fn stack_header(rows: usize, row: &[usize], dtype: Dtype) 
     let header = header(&shape, dtype)?;
     // 128 bytes hold a dozen dimensions; more than three or four no tensor here has.
     if header.len() == HEADER { Ok(header) } else { Err(io::Error::other("too many dimensions")) }
+}
+
+/// Whether a file begins as [`write`] begins one, of which `start` are the first [`HEADER`] bytes: of an array of this shape, or of any
+/// with a first dimension of 1.
+pub(in crate::output) fn begins_as(start: &[u8], shape: Option<&[usize]>, dtype: Dtype) -> bool {
+    const ANY: &[u8] = b"(1,";
+    let Ok(mut wanted) = header(shape.unwrap_or(&[1]), dtype) else { return false };
+    if shape.is_none() {
+        let end = wanted.windows(ANY.len()).position(|text| text == ANY).unwrap_or(0);
+        wanted.truncate(end + ANY.len());
+    }
+    start.starts_with(&wanted)
+}
+
+/// The first dimension of the array that a file begins; none if it begins none.
+pub(in crate::output) fn rows(start: &[u8]) -> Option<usize> {
+    let text = String::from_utf8_lossy(start.strip_prefix(MAGIC)?);
+    text.split_once("'shape': (")?.1.split([',', ')']).next()?.parse().ok()
 }
 
 /// Everything before the elements.
@@ -76,6 +94,25 @@ mod tests {
     fn a_tuple_of_one_keeps_its_comma() {
         let header = header(&[5], Dtype::F16).unwrap();
         assert!(String::from_utf8_lossy(&header).contains("'shape': (5,), }"));
+    }
+
+    #[test]
+    fn a_file_is_told_by_its_beginning() {
+        let start = header(&[1, 257, 1024], Dtype::F32).unwrap();
+        for (shape, dtype, is_told) in [
+            (Some(&[1, 257, 1024][..]), Dtype::F32, true),
+            (None, Dtype::F32, true),
+            (Some(&[1, 257, 768]), Dtype::F32, false),
+            (Some(&[1, 257, 1024]), Dtype::F16, false),
+            (None, Dtype::F16, false),
+            (None, Dtype::Bf16, false),
+        ] {
+            assert_eq!(begins_as(&start, shape, dtype), is_told, "{shape:?} {dtype:?}");
+        }
+        assert_eq!((rows(&start), rows(b"a text")), (Some(1), None));
+        assert!(!begins_as(&header(&[12, 4], Dtype::F32).unwrap(), None, Dtype::F32));
+        assert!(!begins_as(&start[..40], None, Dtype::F32));
+        assert!(!begins_as(b"a text", None, Dtype::F32));
     }
 
     #[test]

@@ -66,13 +66,18 @@ pub(in crate::output) fn start_after(header: u64) -> u64 {
 
 /// A tensor in the header, given its key as JSON.
 fn line(key: &str, shape: &[usize], start: u64, end: u64, dtype: Dtype) -> String {
-    let name = match dtype {
+    let name = name(dtype);
+    let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    format!(",{key}:{{\"dtype\":\"{name}\",\"shape\":[{shape}],\"data_offsets\":[{start},{end}]}}")
+}
+
+/// What the format calls a type.
+pub(in crate::output) fn name(dtype: Dtype) -> &'static str {
+    match dtype {
         Dtype::F32 => "F32",
         Dtype::F16 => "F16",
         Dtype::Bf16 => "BF16",
-    };
-    let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-    format!(",{key}:{{\"dtype\":\"{name}\",\"shape\":[{shape}],\"data_offsets\":[{start},{end}]}}")
+    }
 }
 
 /// Bytes of [`line`].

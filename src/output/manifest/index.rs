@@ -365,7 +365,7 @@ mod tests {
 
     fn failed(key: &str) -> Line {
         let (input, stage, reason) = (InputFacts::default(), "read".into(), "because".into());
-        Line::Failed(Failed { key: key.into(), tar: None, input, stage, reason })
+        Line::Failed(Failed { key: key.into(), tar: None, input, stage, defect: None, reason })
     }
 
     fn begun(file: &str, held: usize) -> Line {

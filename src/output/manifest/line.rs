@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
-use crate::output::{Metadata, name::is_inside};
+use crate::output::{Defect, Metadata, name::is_inside};
 
 /// The version of what is written here. A newer one is refused.
 pub(super) const VERSION: u32 = 1;
@@ -158,6 +158,9 @@ pub(in crate::output) struct Failed {
     pub(in crate::output) tar: Option<String>,
     pub(in crate::output) input: InputFacts,
     pub(in crate::output) stage: String,
+    /// What is wrong with its own bytes, if they are to blame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::output) defect: Option<Defect>,
     pub(in crate::output) reason: String,
 }
 

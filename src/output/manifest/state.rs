@@ -28,8 +28,8 @@ pub(in crate::output) struct State {
     /// Where the last good line ends.
     pub(in crate::output) end: u64,
     by_name: HashMap<String, usize>,
-    /// How many images have failed, by their tar.
-    failed_in: HashMap<String, usize>,
+    /// How many images have failed, by their tar: all of them, and those that have a defect.
+    failed_in: HashMap<String, [usize; 2]>,
 }
 
 /// An image that is written.
@@ -115,7 +115,9 @@ impl State {
             Line::Failed(failed) => {
                 self.forget_failure(&failed.key);
                 if let Some(tar) = &failed.tar {
-                    *self.failed_in.entry(tar.clone()).or_default() += 1;
+                    let [all, with_defects] = self.failed_in.entry(tar.clone()).or_default();
+                    *all += 1;
+                    *with_defects += usize::from(failed.defect.is_some());
                 }
                 self.failed.insert(failed.key.clone(), failed);
             }
@@ -200,15 +202,17 @@ impl State {
     }
 
     fn forget_failure(&mut self, key: &str) {
-        let Some(tar) = self.failed.remove(key).and_then(|failed| failed.tar) else { return };
-        if let Some(count) = self.failed_in.get_mut(&tar) {
-            *count -= 1;
+        let Some(Failed { tar: Some(tar), defect, .. }) = self.failed.remove(key) else { return };
+        if let Some([all, with_defects]) = self.failed_in.get_mut(&tar) {
+            *all -= 1;
+            *with_defects -= usize::from(defect.is_some());
         }
     }
 
-    /// Whether images of a tar have failed.
-    pub(in crate::output) fn has_failed(&self, tar: &str) -> bool {
-        self.failed_in.get(tar).is_some_and(|&count| count > 0)
+    /// How many images of a tar have failed; those that have a defect may be left out.
+    pub(in crate::output) fn failed_in(&self, tar: &str, with_defects: bool) -> usize {
+        let [all, defects] = self.failed_in.get(tar).copied().unwrap_or_default();
+        if with_defects { all } else { all - defects }
     }
 
     /// The file of a name.

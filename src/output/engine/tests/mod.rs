@@ -89,6 +89,7 @@ fn contents(scenario: &Scenario, is_other: bool) -> Contents {
         settings,
         overwrite: scenario.to.overwrite && !is_other,
         update: false,
+        accept_failures: false,
     }
 }
 
@@ -130,7 +131,7 @@ fn run(
     }
     plan.check_room(&contents, Some(&found), &planned)?;
     let tars: BTreeSet<&String> = images.iter().filter_map(|(tar, _)| tar.as_ref()).collect();
-    let is_done = |tar: &str| found.is_tar_done(tar, Path::new(tar), (Some(7), Some(9)));
+    let is_done = |tar: &str| found.is_tar_done(&contents, tar, Path::new(tar), (Some(7), Some(9)));
     if left.is_empty() && found.is_settled() && tars.iter().all(|tar| is_done(tar)) {
         return Ok(0);
     }
