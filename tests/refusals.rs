@@ -417,7 +417,7 @@ fn a_checkpoint_cut_while_it_is_read_names_the_tensor_in_both_passes() {
     };
     for once in [false, true] {
         zeros(directory.path(), 2);
-        let opened = Opened::open(&spec, Options { threads: 2, ..Options::default() }).unwrap();
+        let opened = Opened::open(&spec, Options { threads: 2.try_into().unwrap(), ..Options::default() }).unwrap();
         if once {
             // What is streamed is read when it is multiplied with.
             let extractor = Extractor::of(opened.into(), true).unwrap();

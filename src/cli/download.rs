@@ -73,10 +73,11 @@ impl Downloads {
             Event::Begin { size: Some(size), .. } if size < LARGE => {}
             Event::Begin { file, size, have } => {
                 let size = size.map_or_else(String::new, |size| format!(" ({})", DecimalBytes(size)));
-                match have {
-                    0 => eprintln!("downloading {file}{size}"),
-                    _ => eprintln!("downloading {file}{size}, continued at {}", DecimalBytes(have)),
-                }
+                let from = match have {
+                    0 => String::new(),
+                    _ => format!(", continued at {}", DecimalBytes(have)),
+                };
+                error_line(&format!("downloading {file}{size}{from}"));
             }
             Event::Received { have } => {
                 if let Some(bar) = &*bar {
@@ -162,7 +163,7 @@ fn begin_bar(file: &str, size: Option<u64>, have: u64) -> ProgressBar {
 
 fn line(bar: Option<&ProgressBar>, text: &str) {
     match bar {
-        Some(bar) => bar.suspend(|| eprintln!("{text}")),
-        None => eprintln!("{text}"),
+        Some(bar) => bar.suspend(|| error_line(text)),
+        None => error_line(text),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    num::NonZero,
     path::{Path, PathBuf},
 };
 
@@ -126,7 +127,8 @@ impl Show {
 fn job(args: &Args) -> Result<Job> {
     let request = request(args)?;
     check_useless(args, &request)?;
-    let threads = args.threads.map_or_else(physical_cores, usize::from);
+    let count = |count: Option<u16>| count.and_then(|count| NonZero::new(usize::from(count)));
+    let threads = count(args.threads).unwrap_or_else(physical_cores);
     Ok(Job {
         options: Options {
             request,
@@ -153,7 +155,7 @@ fn job(args: &Args) -> Result<Job> {
             overwrite: args.overwrite,
             update: args.update,
         },
-        batch: args.batch_size.map_or_else(|| default_batch(threads), usize::from),
+        batch: count(args.batch_size).unwrap_or_else(|| default_batch(threads)),
         max_failures: if args.fail_fast { Some(1) } else { args.max_failures },
         accept_failures: args.accept_failures,
         retry_failures: args.retry_failures,

@@ -40,7 +40,7 @@ impl Opened {
     /// A file is missing or damaged, a config asks for what is not supported, a tensor is missing or has another shape than
     /// the config says, or the model does not give what the options ask for.
     pub fn open(spec: &ModelSpec, options: Options) -> Result<Self, ModelError> {
-        let threads = options.threads;
+        let threads = options.threads.get();
         let pool =
             ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("tower-{index}"));
         let pool =
@@ -115,9 +115,9 @@ impl Opened {
         self.processor.config().patches()
     }
 
-    /// How many patches of padding follow an image's own.
+    /// How many patches of padding follow an image's own; none where there are as many as the model may have.
     pub fn padding(&self, own: usize) -> usize {
-        self.options.request.padded(self.patches()).map_or(0, |count| count - own)
+        self.options.request.padded(self.patches()).map_or(0, |count| count.saturating_sub(own))
     }
 
     /// The tensors of each image, in order.

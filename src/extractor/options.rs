@@ -1,5 +1,7 @@
 //! What is asked of a model, and how pictures become its input.
 
+use std::num::NonZero;
+
 use pillow_exact::{Alpha, DecodeOptions, ExifOrientation};
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +38,7 @@ pub struct Options {
     /// How exact the tower's products are.
     pub matmul_precision: MatmulPrecision,
     /// Threads to compute with; the numbers do not depend on it.
-    pub threads: usize,
+    pub threads: NonZero<usize>,
 }
 
 #[derive(Serialize, Deserialize)]

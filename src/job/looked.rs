@@ -95,7 +95,7 @@ impl Looked {
     /// Outputs of other settings, or of unknown origin, are there, or something that is damaged.
     pub fn complete_parts(&self) -> Result<Vec<bool>, JobError> {
         let output = &self.plan;
-        let count = output.part.map_or(1, |part| part.count);
+        let count = output.part.map_or(1, |part| part.count.get());
         let mut items = match &self.images {
             Images::Known { items, .. } if output.repeats_tars() || !items.iter().any(Item::is_shard) => {
                 Some(vec![Vec::new(); count])

@@ -46,7 +46,7 @@ mod report;
 mod run;
 mod stop;
 
-use std::path::PathBuf;
+use std::{num::NonZero, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -81,7 +81,7 @@ pub struct Job {
     /// Where their tensors go, or the pictures of these, and how.
     pub output: Destination,
     /// The most images that the tower takes at once. The features do not depend on it.
-    pub batch: usize,
+    pub batch: NonZero<usize>,
     /// The number of failures that ends the run.
     pub max_failures: Option<u64>,
     /// Whether images that fail by their own bytes count as done, and are not tried again as long as these are as they were.
@@ -112,6 +112,6 @@ impl Default for Job {
 }
 
 /// The images that so many threads take at once: one keeps a few of them busy.
-pub fn default_batch(threads: usize) -> usize {
-    threads.div_ceil(4).min(16)
+pub fn default_batch(threads: NonZero<usize>) -> NonZero<usize> {
+    NonZero::new(threads.get().div_ceil(4).min(16)).expect("one for a part of four")
 }

@@ -27,7 +27,7 @@ use super::{
 /// # Panics
 /// `qkv` is not as long as the shape says.
 pub fn attention(compute: impl Into<Compute>, qkv: &[f32], shape: AttentionShape, form: Form) -> PackedRows {
-    assert_eq!(qkv.len(), 3 * shape.rows() * shape.width(), "q, k and v of every token");
+    assert_eq!(qkv.len(), 3 * shape.len(), "q, k and v of every token");
     let tasks = AttentionTasks::new(compute.into(), SharedOut::new(qkv.as_ptr().cast_mut()), shape);
     // SAFETY: the tasks only read `qkv`, which is as long as the shape says, and write every head of every token once.
     unsafe {

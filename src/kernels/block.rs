@@ -17,7 +17,7 @@ use super::{
 /// `x + out(attention(qkv(norm(x))))`, for `x` (batch, tokens, width). A `rotation` turns q and k before the attention.
 ///
 /// # Panics
-/// `x` or a layer does not have the sizes that the shape says.
+/// `x` or a layer does not have the sizes that the shape says, or layers are packed for different ways to compute.
 pub fn attention_half(
     x: &[f32],
     norm: &LayerNorm,
@@ -26,8 +26,12 @@ pub fn attention_half(
     rotation: Option<&Rotation>,
     out: &PackedLinear,
 ) -> Values {
-    let width = shape.heads * shape.head_dim;
-    assert_eq!(x.len(), shape.batch * shape.tokens * width, "the residual stream of the shape");
+    assert_eq!(x.len(), shape.len(), "the residual stream of the shape");
+    let width = shape.width();
+    assert_eq!(norm.width(), width, "a norm of the residual stream");
+    assert_eq!([qkv.inputs(), qkv.outputs()], [width, 3 * width], "q, k and v of the residual stream");
+    assert_eq!([out.inputs(), out.outputs()], [width; 2], "a projection to the residual stream");
+    assert_eq!(qkv.compute(), out.compute(), "layers for one way to compute");
     if let Some(rotation) = rotation {
         rotation.check(shape);
     }
@@ -71,7 +75,7 @@ pub fn attention_half(
 /// `x + fc2(activation(fc1(norm(x))))`, for `x` (rows, width).
 ///
 /// # Panics
-/// The layers' sizes do not fit each other.
+/// The layers' sizes do not fit each other, or they are packed for different ways to compute.
 pub fn mlp_half(
     x: &[f32],
     norm: &LayerNorm,
@@ -79,6 +83,9 @@ pub fn mlp_half(
     activation: Activation,
     fc2: &PackedLinear,
 ) -> Values {
+    assert_eq!(fc1.inputs(), norm.width(), "a layer of the residual stream");
+    assert_eq!([fc2.inputs(), fc2.outputs()], [fc1.outputs(), norm.width()], "a layer back to it");
+    assert_eq!(fc1.compute(), fc2.compute(), "layers for one way to compute");
     in_chunks(x, 1, norm.width(), |part, y| {
         let x = &x[part];
         let rows = x.len() / norm.width();
@@ -111,6 +118,9 @@ pub fn gated_half(
     activation: Activation,
     fc2: &PackedLinear,
 ) -> Values {
+    assert_eq!(fc1.inputs(), norm.width(), "a layer of the residual stream");
+    assert!(fc1.outputs().is_multiple_of(2), "a gate for each value");
+    assert_eq!([fc2.inputs(), fc2.outputs()], [fc1.outputs() / 2, norm.width()], "a layer back to it");
     in_chunks(x, 1, norm.width(), |part, y| {
         let x = &x[part];
         let halves = fc1.forward(&norm.forward(x, fc1.form()), Epilogue::None);

@@ -3,7 +3,7 @@
 use super::{
     PackedLinear,
     epilogue::Epilogue,
-    memory::{SharedOut, Values, written},
+    memory::{self, SharedOut, Values, written},
 };
 
 /// Each image's tokens, (batch, P + N, width): the P of `prefix` (P, width), which are the same for all, then
@@ -19,15 +19,16 @@ pub fn embed(
     positions: Option<&[f32]>,
 ) -> Values {
     let width = patch.outputs();
-    let image = count * patch.inputs();
+    let image = memory::count([count, patch.inputs()]);
+    let tokens = memory::count([count, width]);
     assert!(count > 0 && prefix.len().is_multiple_of(width), "rows of the width");
-    assert!(positions.is_none_or(|positions| positions.len() == count * width), "a position for each patch");
+    assert!(positions.is_none_or(|positions| positions.len() == tokens), "a position for each patch");
     assert_eq!(patches.len() % image, 0, "whole images");
-    let row = prefix.len() + count * width;
+    let row = prefix.len().checked_add(tokens).expect("a result that fits in memory");
     let epilogue = positions.map_or(Epilogue::None, Epilogue::AddResidual);
     // SAFETY: both parts of every image are written, each within the result.
     unsafe {
-        written(patches.len() / image * row, |y| {
+        written(memory::count([patches.len() / image, row]), |y| {
             for (index, patches) in patches.chunks_exact(image).enumerate() {
                 let start = y.as_ptr().add(index * row);
                 std::ptr::copy_nonoverlapping(prefix.as_ptr(), start, prefix.len());

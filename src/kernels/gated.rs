@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::{
     Activation, Form, Isa, PackedRows,
+    memory::count,
     packed_rows::PackedOut,
     simd::{Kernel, Simd},
 };
@@ -12,14 +13,15 @@ use super::{
 /// pool.
 ///
 /// # Panics
-/// `x` has no whole rows.
+/// `x` has no whole rows, or these are empty.
 pub fn gated(isa: Isa, x: &[f32], inner: usize, activation: Activation, form: Form) -> PackedRows {
-    let rows = x.len() / (2 * inner);
-    assert_eq!(x.len(), rows * 2 * inner, "whole rows");
+    let width = count([2, inner]);
+    let rows = x.len() / width;
+    assert_eq!(x.len(), rows * width, "whole rows");
     // SAFETY: the tasks write every row.
     unsafe {
         PackedRows::written(rows, inner, form, |y| {
-            x.par_chunks_exact(2 * inner).enumerate().with_min_len(4).for_each(|(row, x)| {
+            x.par_chunks_exact(width).enumerate().with_min_len(4).for_each(|(row, x)| {
                 // SAFETY: both halves are `inner` long; this row of `y` is the task's own.
                 isa.run(Gate { x, activation, row, y });
             });

@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use super::{Isa, transpose::Transpose};
+use super::{Isa, memory::count, transpose::Transpose};
 
 /// The sizes of a multi-head attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,17 @@ pub struct AttentionShape {
 impl AttentionShape {
     pub(super) fn width(&self) -> usize {
         self.heads * self.head_dim
+    }
+
+    /// Elements of the residual stream, (batch, tokens, width). What passes a comparison with it has sizes whose products can be
+    /// counted, those of q, k and v together too.
+    ///
+    /// # Panics
+    /// They cannot.
+    pub(super) fn len(&self) -> usize {
+        let AttentionShape { batch, tokens, heads, head_dim } = *self;
+        count([3, batch.max(1), tokens.max(1), heads.max(1), head_dim.max(1)]);
+        self.rows() * self.width()
     }
 
     pub(super) fn rows(&self) -> usize {

@@ -46,6 +46,7 @@ impl LayerNorm {
     /// `x` has no whole rows.
     pub fn forward(&self, x: &[f32], form: Form) -> PackedRows {
         let rows = x.len() / self.width();
+        assert_eq!(x.len(), rows * self.width(), "whole rows");
         // SAFETY: the tasks write every row.
         unsafe {
             PackedRows::written(rows, self.width(), form, |y| {
@@ -70,13 +71,12 @@ impl LayerNorm {
     /// Nobody else has these rows of `y` (all rows, width).
     ///
     /// # Panics
-    /// `x` has no whole rows, or fewer.
+    /// `x` has fewer rows.
     pub(super) unsafe fn forward_to(&self, x: &[f32], rows: Range<usize>, y: PackedOut) {
         let width = self.width();
-        assert_eq!(x.len() % width, 0, "whole rows");
         let first_row = rows.start;
         let x = &x[rows.start * width..rows.end * width];
-        // SAFETY: the shapes were checked above; these rows of `y` are the caller's.
+        // SAFETY: the rows are whole; these rows of `y` are the caller's.
         unsafe { self.isa.run(Norm { norm: self, x, first_row, y }) };
     }
 }

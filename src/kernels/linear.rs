@@ -8,7 +8,7 @@ use super::{
     Activation, Compute, Form, PackedRows,
     compute::{Machine, Unit},
     epilogue::{Destination, Epilogue},
-    memory::{Aligned, SharedOut, Values, written},
+    memory::{Aligned, SharedOut, Values, count, written},
     panels::Panels,
     product::{Part, Product},
     scratch::Scratch,
@@ -38,7 +38,7 @@ impl PackedLinear {
     /// The first of `read`.
     ///
     /// # Panics
-    /// There are no inputs, or the bias has not one value for each output.
+    /// There are no inputs, the bias has not one value for each output, or the sizes are more than memory holds.
     pub fn pack<E: Send>(
         compute: Compute,
         [outputs, inputs]: [usize; 2],
@@ -48,7 +48,8 @@ impl PackedLinear {
     ) -> Result<Self, E> {
         assert!(inputs > 0, "a sum of no products"); // no step would write a result
         let columns = compute.columns();
-        let mut padded = Aligned::zeros(outputs.next_multiple_of(columns));
+        let padded = outputs.checked_next_multiple_of(columns).expect("a weight that fits in memory");
+        let mut padded = Aligned::zeros(padded);
         if let Some(bias) = bias {
             assert_eq!(bias.len(), outputs, "a bias for each output");
             padded.as_mut_slice()[..outputs].copy_from_slice(bias);
@@ -113,7 +114,7 @@ impl PackedLinear {
     /// `x` has another width or form, or a residual is not as long as the result.
     pub fn forward(&self, x: &PackedRows, epilogue: Epilogue) -> Values {
         // SAFETY: the result is as long as `forward_to` needs, and written in full.
-        unsafe { written(x.rows() * self.outputs(), |y| self.forward_to(x, epilogue, y)) }
+        unsafe { written(count([x.rows(), self.outputs()]), |y| self.forward_to(x, epilogue, y)) }
     }
 
     /// [`PackedLinear::forward`] to where there is room.
@@ -122,7 +123,7 @@ impl PackedLinear {
     /// `y` is valid for the result, and nobody else uses it meanwhile.
     pub(super) unsafe fn forward_to(&self, x: &PackedRows, epilogue: Epilogue, y: SharedOut) {
         if let Epilogue::AddResidual(residual) = epilogue {
-            assert_eq!(residual.len(), x.rows() * self.outputs(), "a residual as long as the result");
+            assert_eq!(residual.len(), count([x.rows(), self.outputs()]), "a residual as long as the result");
         }
         self.multiply(x, Destination::RowMajor(y, epilogue));
     }
@@ -148,7 +149,7 @@ impl PackedLinear {
         assert_eq!(self.outputs() % head_dim, 0, "whole heads");
         // SAFETY: every element is written.
         unsafe {
-            written(x.rows() * self.outputs(), |y| {
+            written(count([x.rows(), self.outputs()]), |y| {
                 self.multiply(
                     x,
                     Destination::Heads { y, head_dim, rows: x.rows(), first_in_panels: usize::MAX },

@@ -170,6 +170,15 @@ impl Drop for Piece {
     }
 }
 
+/// How many values a result of these sizes has.
+///
+/// # Panics
+/// More than can be counted: a product that wraps would give room for fewer than are written.
+pub(super) fn count<const N: usize>(sizes: [usize; N]) -> usize {
+    let count = sizes.into_iter().try_fold(1, usize::checked_mul);
+    count.expect("sizes whose product can be counted")
+}
+
 /// Where tasks write a result together, each its own part.
 #[derive(Clone, Copy)]
 pub(super) struct SharedOut(*mut f32);
@@ -230,7 +239,8 @@ impl DerefMut for Values {
 /// `write` writes every value.
 pub(super) unsafe fn written(len: usize, write: impl FnOnce(SharedOut)) -> Values {
     const SPARE: usize = ALIGN / size_of::<f32>() - 1;
-    let mut memory: Vec<f32> = Vec::with_capacity(len + SPARE);
+    let capacity = len.checked_add(SPARE).expect("a result that fits in memory");
+    let mut memory: Vec<f32> = Vec::with_capacity(capacity);
     let start = memory.as_ptr().align_offset(ALIGN).min(SPARE);
     memory.resize(start, 0.0);
     write(SharedOut(memory.as_mut_ptr().wrapping_add(start)));

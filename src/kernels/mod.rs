@@ -29,6 +29,8 @@ mod panels;
 mod peak;
 mod precision;
 mod product;
+#[cfg(test)]
+mod refusals;
 mod rotary;
 mod schedule;
 mod scratch;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{
     Isa,
     depth::{DEPTH, ROW_STRIDE},
-    memory::{Aligned, SharedOut},
+    memory::{Aligned, SharedOut, count},
     simd::{Kernel, Simd, round_to_bf16},
     unit::{BAND, ROWS, STEP},
 };
@@ -84,9 +84,11 @@ impl PackedRows {
     /// Nothing is read before it is written.
     pub(super) unsafe fn unwritten(rows: usize, width: usize, form: Form) -> (Self, PackedOut) {
         let len = match form {
-            Form::Float32 => width.div_ceil(DEPTH) * rows * ROW_STRIDE,
-            Form::Pairs => width.div_ceil(2 * DEPTH) * rows * ROW_STRIDE,
-            Form::Bfloat16 { parts } => rows.div_ceil(BAND) * width.div_ceil(STEP) * parts * BAND * STEP_LEN,
+            Form::Float32 => count([width.div_ceil(DEPTH), rows, ROW_STRIDE]),
+            Form::Pairs => count([width.div_ceil(2 * DEPTH), rows, ROW_STRIDE]),
+            Form::Bfloat16 { parts } => {
+                count([rows.div_ceil(BAND), width.div_ceil(STEP), parts, BAND, STEP_LEN])
+            }
         };
         // SAFETY: by contract; the strides' ends are never read.
         let values = unsafe {

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{
     Compute, Form,
-    memory::Aligned,
+    memory::{Aligned, count},
     scratch::Scratch,
     simd::{Kernel, Simd},
     transpose::Transpose,
@@ -45,9 +45,9 @@ impl Panels {
         let (depth, parts) = match compute.form() {
             Form::Float32 => (inputs, 1),
             Form::Pairs => (inputs.div_ceil(2), 1),
-            Form::Bfloat16 { parts } => (inputs.next_multiple_of(STEP) / 2 * parts, parts),
+            Form::Bfloat16 { parts } => (count([inputs.div_ceil(STEP), STEP / 2, parts]), parts),
         };
-        let len = outputs.next_multiple_of(columns).checked_mul(depth).expect("a weight that fits in memory");
+        let len = count([outputs.div_ceil(columns), columns, depth]);
         let spare = spare.map(|spare| spare.values).filter(|spare| spare.len() >= len);
         let mut values = spare.unwrap_or_else(|| Aligned::zeros(len));
         if len > 0 {
@@ -55,11 +55,11 @@ impl Panels {
             panels.enumerate().try_for_each(|(panel, out)| {
                 let first = panel * columns;
                 let rows = first..outputs.min(first + columns);
-                let count = rows.len();
+                let outputs = rows.len();
                 Scratch::with(|scratch| {
                     let words = if compute.form() == Form::Float32 { 0 } else { depth / parts };
                     let (unpacked, halves) =
-                        scratch.sums(count * (inputs + words)).split_at_mut(count * inputs);
+                        scratch.sums(outputs * (inputs + words)).split_at_mut(outputs * inputs);
                     read(rows, unpacked)?;
                     if words == 0 {
                         // SAFETY: the rows fit the panel.

@@ -22,8 +22,9 @@ impl Rotation {
     /// `cos` and `sin` are (patches, half of a head's channels).
     ///
     /// # Panics
-    /// They have no whole rows, or not the same.
+    /// They have no whole rows, or not the same, or rows are empty.
     pub fn new(cos: Vec<f32>, sin: Vec<f32>, half: usize) -> Self {
+        assert!(half > 0, "an angle in each row");
         assert!(cos.len() == sin.len() && cos.len().is_multiple_of(half), "a row of each for every patch");
         Self { cos, sin, half }
     }
@@ -41,7 +42,7 @@ impl Rotation {
     /// There are fewer tokens than patches, or heads of another width.
     pub(super) fn check(&self, shape: AttentionShape) {
         assert!(self.patches() <= shape.tokens, "a token for each patch");
-        assert_eq!(shape.head_dim, 2 * self.half, "an angle for each pair of channels");
+        assert_eq!(Some(shape.head_dim), self.half.checked_mul(2), "an angle for each pair of channels");
     }
 
     /// Turns the patches, which stand last in each sequence of `tokens`; those before them stay. `plane` is q or k of a head,
@@ -57,10 +58,10 @@ impl Rotation {
 /// # Panics
 /// `qkv` is not as long as the shape says, has fewer tokens than there are patches, or heads of another width.
 pub fn rotate(isa: Isa, qkv: &mut [f32], shape: AttentionShape, rotation: &Rotation) {
+    assert_eq!(qkv.len(), 3 * shape.len(), "q, k and v of every token");
+    rotation.check(shape);
     let AttentionShape { batch, tokens, heads, head_dim } = shape;
     let plane = batch * tokens * head_dim;
-    assert_eq!(qkv.len(), 3 * heads * plane, "q, k and v of every token");
-    rotation.check(shape);
     let planes = qkv[..2 * heads * plane].par_chunks_exact_mut(plane.max(1));
     planes.for_each(|plane| rotation.turn(isa, plane, tokens));
 }

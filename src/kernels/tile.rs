@@ -278,8 +278,7 @@ pub(super) fn strips<S: Simd>(total: usize) -> impl Iterator<Item = (usize, usiz
 /// Cuts `total` into `parts` whose sizes differ by at most one: (start, length) of each.
 #[inline(always)]
 pub(super) fn even_split(total: usize, parts: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..parts).map(move |part| {
-        let start = part * total / parts;
-        (start, (part + 1) * total / parts - start)
-    })
+    // The product is larger than a pointer where these have 32 bits.
+    let at = move |part: usize| (part as u64 * total as u64 / parts as u64) as usize;
+    (0..parts).map(move |part| (at(part), at(part + 1) - at(part)))
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
+    num::NonZero,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
@@ -85,11 +86,11 @@ impl Found {
     pub(super) fn of_parts(
         whole: &Collection,
         contents: &Contents,
-        count: usize,
+        count: NonZero<usize>,
     ) -> Result<Vec<Self>, OutputError> {
         let of = |index| Collection { part: Some(Part { index, count }), ..whole.clone() };
         if whole.way != Way::Each || contents.overwrite {
-            return (0..count).map(|index| Self::at(&of(index), contents)).collect();
+            return (0..count.get()).map(|index| Self::at(&of(index), contents)).collect();
         }
         older::refuse(whole)?;
         let head = whole.head(contents);
@@ -107,7 +108,7 @@ impl Found {
             found.leftovers = found.useless();
             found
         };
-        Ok((0..count).map(part).collect())
+        Ok((0..count.get()).map(part).collect())
     }
 
     fn nothing(collection: &Collection, head: Head) -> Self {

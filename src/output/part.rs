@@ -1,16 +1,24 @@
 //! One of several parts of a job.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, num::NonZero, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 /// One of several processes that do a job together: each takes every `count`th of what is listed.
+///
+/// ```
+/// use clip_features::output::Part;
+///
+/// let part: Part = "3/16".parse().unwrap();
+/// assert!(part.takes(19));
+/// assert!("0/0".parse::<Part>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Which, from 0.
     pub index: usize,
     /// How many there are.
-    pub count: usize,
+    pub count: NonZero<usize>,
 }
 
 /// More than any cluster runs at once.
@@ -19,7 +27,7 @@ const MOST: usize = 99_999;
 impl Part {
     /// Whether it takes what stands at this place of the listing.
     pub fn takes(self, place: usize) -> bool {
-        place % self.count == self.index
+        place % self.count.get() == self.index
     }
 }
 
@@ -40,7 +48,7 @@ impl FromStr for Part {
             .split_once('/')
             .and_then(|(index, count)| Some(Self { index: index.parse().ok()?, count: count.parse().ok()? }));
         match numbers {
-            Some(part) if part.index < part.count && part.count <= MOST => Ok(part),
+            Some(part) if part.index < part.count.get() && part.count.get() <= MOST => Ok(part),
             Some(_) => Err(format!("{text} is no part, which are 0/N to N-1/N, with N at most {MOST}")),
             None => Err(format!("{text:?} is no part, expected I/N such as 0/16")),
         }

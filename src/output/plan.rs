@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    num::NonZero,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -296,9 +297,9 @@ impl Plan {
     /// # Errors
     /// As [`Plan::examine`].
     pub fn examine_parts(&self, contents: &Contents) -> Result<Vec<Option<Found>>, OutputError> {
-        let count = self.part.map_or(1, |part| part.count);
+        let count = self.part.map_or(NonZero::<usize>::MIN, |part| part.count);
         Ok(match self.many() {
-            None => (0..count).map(|_| None).collect(),
+            None => (0..count.get()).map(|_| None).collect(),
             Some(collection) if self.part.is_none() => vec![Some(Found::at(collection, contents)?)],
             Some(collection) => Found::of_parts(collection, contents, count)?.into_iter().map(Some).collect(),
         })

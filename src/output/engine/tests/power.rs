@@ -8,7 +8,7 @@ use std::{
 
 use super::*;
 use crate::output::{
-    Format, Part,
+    Format,
     disk::testing::{Model, cut},
 };
 
@@ -105,7 +105,7 @@ fn scenarios() -> Vec<Scenario> {
         all.push(Scenario { before: 6, group: 1, is_planned: false, ..base.clone() });
         let over = Destination { overwrite: true, ..base.to.clone() };
         all.push(Scenario { to: over, before: 4, other_settings: true, ..base.clone() });
-        let part = Incoming { part: Some(Part { index: 1, count: 12 }), ..base.incoming };
+        let part = Incoming { part: "1/12".parse().ok(), ..base.incoming };
         all.push(Scenario { incoming: part, before: 3, ..base });
     }
     // A head that has to be widened, in a file that is begun and in one that was finished.
