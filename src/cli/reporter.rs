@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     job::{Ended, Event, Record, Status},
+    kernels::Compute,
     output::Dtype,
     shard::NotRead,
 };
@@ -43,6 +44,10 @@ impl<'a> Reporter<'a> {
                 if self.show.warns_of_random_weights {
                     let message = "random weights: the features mean nothing";
                     progress.aside(|| self.show.voice.say("warning", message));
+                }
+                if let Some(unit) = Compute::distrusted().filter(|_| !self.show.quiet) {
+                    let what = "multiplies otherwise than it should, and is not used";
+                    progress.aside(|| self.show.voice.say("warning", &format!("this CPU's {unit} {what}")));
                 }
                 ControlFlow::Continue(())
             }

@@ -1,6 +1,6 @@
 //! What products are computed with on this CPU.
 
-use super::{Form, Isa, MatmulPrecision};
+use super::{Form, Isa, MatmulPrecision, unit::Proofs};
 
 /// An instruction set for vectors, whether products are those of pairs of bfloat16, and a matrix unit if they run on one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,9 @@ pub struct Compute {
     pub(super) pairs: bool,
     pub(super) unit: Option<Unit>,
 }
+
+/// Of this CPU's matrix unit.
+static PROOFS: Proofs = Proofs::new();
 
 /// A tile machine, and how many bfloat16 stand for a float32 on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +31,17 @@ impl Compute {
     /// The fastest way of this CPU to products that are so exact, or more exact: where lower precision gains nothing, it is not
     /// used.
     pub fn best(precision: MatmulPrecision) -> Self {
-        let unit = Machine::best().map(|machine| Unit { machine, parts: precision.parts() });
+        Self::with(precision, Machine::best(precision))
+    }
+
+    /// The matrix unit that this CPU has and that is not used, since it has multiplied otherwise than it should: none before
+    /// [`Compute::best`] was asked for.
+    pub fn distrusted() -> Option<&'static str> {
+        PROOFS.failed().then_some("amx")
+    }
+
+    fn with(precision: MatmulPrecision, machine: Option<Machine>) -> Self {
+        let unit = machine.map(|machine| Unit { machine, parts: precision.parts() });
         // The sum of more parts than one takes three products, which is slower than one in float32.
         let pairs = unit.is_none() && precision.parts() == 1 && Isa::best().gains_from_pairs();
         Self { isa: Isa::best(), pairs, unit }
@@ -94,12 +107,27 @@ impl From<Isa> for Compute {
 }
 
 impl Machine {
-    fn best() -> Option<Self> {
+    /// What this CPU has.
+    fn available() -> Option<Self> {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         if super::unit::Amx::is_available() {
             return Some(Self::Amx);
         }
         None
+    }
+
+    /// What it has, if that multiplies as it should.
+    fn best(precision: MatmulPrecision) -> Option<Self> {
+        let (machine, isa, parts) = (Self::available()?, Isa::best(), precision.parts());
+        // SAFETY: it is available, and there is no other.
+        let holds = unsafe {
+            match machine {
+                #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+                Self::Amx => PROOFS.hold::<super::unit::Amx>(isa, parts),
+                Self::Plain => PROOFS.hold::<super::unit::Plain>(isa, parts),
+            }
+        };
+        holds.then_some(machine)
     }
 
     fn name(self) -> &'static str {
@@ -116,7 +144,7 @@ impl Compute {
     /// All that can be tried here: float32 on each instruction set, and every precision on each machine.
     pub(super) fn all() -> Vec<Self> {
         let mut all: Vec<Self> = Isa::available().iter().map(|&isa| isa.into()).collect();
-        let machines = [Some(Machine::Plain), Machine::best()];
+        let machines = [Some(Machine::Plain), Machine::available()];
         for (machine, parts) in
             machines.into_iter().flatten().flat_map(|machine| [1, 2, 3].map(|parts| (machine, parts)))
         {
@@ -140,6 +168,28 @@ impl Compute {
             Some(Unit { parts: 1, .. }) => 2f64.powi(14),
             Some(Unit { parts: 2, .. }) => 2f64.powi(6),
             _ => 1.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::unit::{NotAdding, Truthful};
+
+    #[test]
+    fn a_unit_that_lies_is_not_used_and_the_name_says_what_is() {
+        for precision in MatmulPrecision::ALL {
+            let (isa, parts) = (Isa::best(), precision.parts());
+            let with = |holds: bool| Compute::with(precision, holds.then_some(Machine::Plain));
+            // SAFETY: both are the plain machine.
+            let (honest, lying) = unsafe {
+                (Proofs::new().hold::<Truthful>(isa, parts), Proofs::new().hold::<NotAdding>(isa, parts))
+            };
+            assert_eq!(with(honest), Compute::emulated(precision));
+            let instead = with(lying);
+            assert_eq!((instead.unit, instead.isa()), (None, Isa::best()));
+            assert!(instead.name().starts_with(Isa::best().name()), "{}", instead.name());
         }
     }
 }

@@ -8,12 +8,16 @@ mod amx;
 mod attention;
 mod plain;
 mod product;
+mod proof;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(super) use amx::Amx;
 pub(super) use attention::{Mix, PackHead, Sizes};
 pub(super) use plain::Plain;
 pub(super) use product::{Product, SUMS};
+pub(super) use proof::Proofs;
+#[cfg(test)]
+pub(super) use proof::tests::{NotAdding, Truthful};
 
 /// Rows of a tile of inputs or of results, at most; a tile of weights has as many.
 pub(super) const ROWS: usize = 16;
