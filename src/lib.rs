@@ -4,6 +4,10 @@
 //! SigLIP and DINOv2. [`Extractor`] is the whole way for one image or a batch in memory; a [`job::Job`] is the way of many
 //! images into one destination. Dependencies point one way: each module below knows only those after it.
 
+// Without them some of what they share has no other user.
+#![cfg_attr(not(feature = "hub"), allow(dead_code, unused_imports))]
+
+#[cfg(feature = "cli")]
 pub mod cli;
 
 pub mod job;
@@ -14,6 +18,7 @@ pub mod extractor;
 
 pub mod figure;
 
+#[cfg(feature = "hub")]
 pub mod hub;
 
 pub mod input;

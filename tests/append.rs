@@ -1,4 +1,5 @@
 //! A finished archive takes more images: none is done again, and whatever happens, the old archive or the new one is whole.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Folders, lists and archives: nothing lost, nothing torn, nothing done twice.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Pictures that were replaced under their names.
+#![cfg(feature = "cli")]
 
 mod support;
 

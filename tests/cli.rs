@@ -1,4 +1,5 @@
 //! The binary as a shell user meets it.
+#![cfg(feature = "cli")]
 
 mod support;
 

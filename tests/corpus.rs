@@ -1,4 +1,5 @@
 //! The committed corpus of the fuzzers, through what they run: each input once, without coverage or sanitizers, in seconds.
+#![cfg(feature = "hub")]
 
 #[path = "../fuzz/src/lib.rs"]
 #[allow(dead_code, missing_docs, unreachable_pub, clippy::doc_markdown)]

@@ -1,4 +1,5 @@
 //! What was written is damaged, cut or gone: it is refused by name or made again, never called complete, and nothing is there twice.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! `--draw`: pictures of one image, and of the images of a folder.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What was written is read back: the same keys, shapes and bytes from every kind of output, and what cannot be trusted is refused in words.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! `--generate`: scripts that the shells load and complete with, and a page that man shows.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Towers out of vision-language models, and what their language models read, against the reference's float64 run.
+#![cfg(feature = "hub")]
 
 mod support;
 

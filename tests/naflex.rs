@@ -1,4 +1,5 @@
 //! SigLIP 2 NaFlex, from files to every output: pictures of their own shape, with and without the class's padding.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Values that are not finite are told of.
+#![cfg(feature = "cli")]
 
 mod support;
 

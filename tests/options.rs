@@ -1,4 +1,5 @@
 //! Options that would say nothing, and what is said of those that are a way out.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Checkpoints of open_clip and timm: what is not told by their numbers, which `tower.rs` has.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Every tensor, layer, token, fit and size that the command line can ask for.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Nothing that is read is written over, nor anything that is another's.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What is passed over is told of.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What is refused, and when: before anything slow, and before memory is taken.
+#![cfg(feature = "cli")]
 
 mod support;
 

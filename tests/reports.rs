@@ -1,4 +1,5 @@
 //! What programs read of a run: the summary of `--json`, and `--progress json`.
+#![cfg(feature = "cli")]
 
 mod support;
 

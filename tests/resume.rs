@@ -1,4 +1,5 @@
 //! What an earlier run left: who may add to it, and what of it counts.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Tars in, tars out, and a job that is split.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! `--verify`: one bit that is another is told, with the image that it is of.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -89,7 +89,7 @@ impl Parsed {
 
     /// The most images that the tower takes at once.
     pub fn batch(&self) -> usize {
-        self.0.job.job().batch
+        self.0.job.job().batch.get()
     }
 
     /// Has the model's files on disk, downloading what is missing.

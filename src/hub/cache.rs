@@ -16,8 +16,6 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use hf_hub::{Cache, CacheRepo, Repo, RepoType};
-
 use super::{HubError, ModelId, Revision, names::is_file_name};
 use crate::{bounded, model::LARGEST_INDEX};
 
@@ -38,8 +36,6 @@ pub(super) enum Cached {
 /// One model's folder.
 #[derive(Debug)]
 pub(super) struct ModelCache {
-    /// Names of the folder and its snapshots.
-    layout: CacheRepo,
     root: PathBuf,
     locks: PathBuf,
     symlinks: bool,
@@ -47,14 +43,9 @@ pub(super) struct ModelCache {
 
 impl ModelCache {
     pub(super) fn new(cache: &Path, model: &ModelId, symlinks: bool) -> Self {
-        let repo = Repo::new(model.as_str().to_owned(), RepoType::Model);
-        let folder = repo.folder_name();
-        Self {
-            layout: Cache::new(cache.to_owned()).repo(repo),
-            root: cache.join(&folder),
-            locks: cache.join(".locks").join(folder),
-            symlinks,
-        }
+        // `repo_folder_name` in huggingface_hub/file_download.py.
+        let folder = format!("models--{}", model.as_str().replace('/', "--"));
+        Self { root: cache.join(&folder), locks: cache.join(".locks").join(folder), symlinks }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -62,7 +53,7 @@ impl ModelCache {
     }
 
     pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
-        self.layout.pointer_path(commit)
+        self.root.join("snapshots").join(commit)
     }
 
     pub(super) fn blob(&self, etag: &str) -> PathBuf {

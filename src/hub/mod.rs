@@ -10,7 +10,7 @@
 //!
 //! # What does which part
 //!
-//! The crate hf-hub (0.5, without its HTTP half) names folders and snapshots. Its transfers are not used:
+//! The crate hf-hub is not used:
 //!
 //! - 0.5 sends the token to the host that the hub redirects to; its second process gives up after 5 s of waiting for
 //!   the first, where a CLIP takes minutes; it names partial and lock files otherwise than Python, so that the two do

@@ -101,7 +101,21 @@ pub(super) fn is_file_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_written_as_it_was_read(text in r"[a-z0-9._/-]{1,20}|.{0,20}") {
+            if let Ok(id) = text.parse::<ModelId>() {
+                prop_assert_eq!(id.to_string(), text.clone());
+            }
+            if let Ok(revision) = text.parse::<Revision>() {
+                prop_assert_eq!(revision.to_string(), text);
+            }
+        }
+    }
 
     #[test]
     fn ids_follow_the_hubs_rules() {

@@ -1,4 +1,5 @@
 //! The hub module against a hub on the loopback.
+#![cfg(feature = "cli")]
 
 mod cached;
 mod command;

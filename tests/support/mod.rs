@@ -1,6 +1,7 @@
 //! What several tests share.
 #![allow(dead_code, unreachable_pub)] // each test binary uses its own part
 
+#[cfg(feature = "cli")]
 pub mod run;
 
 use std::{
