@@ -94,7 +94,17 @@ fn norm(token: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_patch_is_read_as_it_is_written(row: usize, column: usize) {
+            let cell = Cell { row, column };
+            prop_assert_eq!(cell.to_string().parse(), Ok(cell));
+        }
+    }
 
     /// Four tokens of width 2: right, up, left, and right again but longer.
     const TOKENS: [f32; 8] = [1.0, 0.0, 0.0, 2.0, -3.0, 0.0, 4.0, 0.0];

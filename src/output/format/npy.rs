@@ -78,7 +78,31 @@ fn header(shape: &[usize], dtype: Dtype) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::{DType, Tensor};
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_another_reads(shape in vec(1..5usize, 1..5), value in -1000..1000i16, is_half: bool) {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("x.npy");
+            let count: usize = shape.iter().product();
+            let values: Vec<f32> = (0..count).map(|i| f32::from(value) + i as f32).collect();
+            let array = Array { name: "x".into(), shape: shape.clone(), values: values.clone() };
+            let dtype = if is_half { Dtype::F16 } else { Dtype::F32 };
+            let mut file = Vec::new();
+            write(&mut file, &array, dtype).unwrap();
+            prop_assert_eq!(file.len() as u64, bytes(&array, dtype).unwrap());
+            std::fs::write(&path, file).unwrap();
+            let read = Tensor::read_npy(&path).unwrap();
+            prop_assert_eq!(read.dims(), shape);
+            prop_assert_eq!(read.dtype(), if is_half { DType::F16 } else { DType::F32 });
+            let read = read.to_dtype(DType::F32).unwrap().flatten_all().unwrap();
+            prop_assert_eq!(read.to_vec1::<f32>().unwrap(), values);
+        }
+    }
 
     /// The bytes that numpy 2.4 writes for `np.save(file, np.zeros((1, 257, 1024), "<f4"))`, up to the elements.
     #[test]

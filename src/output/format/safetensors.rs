@@ -106,7 +106,47 @@ pub(in crate::output) fn write(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use proptest::{
+        collection::{btree_map, vec},
+        prelude::*,
+    };
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_the_crate_reads(
+            shapes in btree_map("[^_]{1,9}", vec(0..4usize, 0..4), 0..5),
+            settings in btree_map(".{0,9}", ".{0,9}", 0..4),
+            room in 0..3u64,
+        ) {
+            let mut metadata = Metadata::default();
+            settings.iter().for_each(|(key, value)| metadata.insert(key, value));
+            let mut header = Header::new(&metadata, Dtype::F32);
+            let mut end = 0;
+            let mut places = BTreeMap::new();
+            for (key, shape) in &shapes {
+                let begin = end;
+                end += 4 * shape.iter().product::<usize>();
+                places.insert(key.clone(), (shape.clone(), (begin, end)));
+                header.add(key, shape);
+            }
+            let start = start_after(header.len()) + room * ALIGNMENT;
+            let mut file = header.frame(start).unwrap();
+            prop_assert_eq!(file.len() as u64, start);
+            file.resize(file.len() + end, 0);
+            let (length, read) = ::safetensors::SafeTensors::read_metadata(&file).unwrap();
+            prop_assert_eq!(length as u64, start - 8);
+            let tensors = read.tensors().into_iter();
+            let tensors: BTreeMap<_, _> =
+                tensors.map(|(key, info)| (key, (info.shape.clone(), info.data_offsets))).collect();
+            prop_assert_eq!(tensors, places);
+            let written: HashMap<_, _> = settings.into_iter().collect();
+            prop_assert_eq!(read.metadata().clone().unwrap_or_default(), written);
+        }
+    }
 
     #[test]
     fn the_crate_reads_what_we_write() {

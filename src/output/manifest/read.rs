@@ -129,8 +129,54 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::output::Metadata;
+    use proptest::{collection::vec, prelude::*};
+
+    use super::{
+        super::line::{Begin, End, Failed, Next, Sealed, TarRead},
+        *,
+    };
+    use crate::output::{InputFacts, Metadata};
+
+    /// A line of any kind that needs no other before it, with any words.
+    fn any_line() -> impl Strategy<Value = Vec<u8>> {
+        let words = (".{0,20}", ".{0,20}", "[a-z]{1,9}", any::<i64>(), 0..6);
+        words.prop_map(|(key, path, file, number, kind)| {
+            let input = InputFacts { path, modified_ns: Some(number), ..InputFacts::default() };
+            match kind {
+                0 => Line::Begin(Begin { tool_version: key, compute: Some(file) }),
+                1 => Line::Next(Next { file }),
+                2 => Line::Failed(Failed { key, tar: None, input, stage: file, reason: "\n".into() }),
+                3 => Line::Tar(TarRead { key, input, damage: None }),
+                4 => Line::Sealed(Sealed { file, length: number.unsigned_abs() }),
+                _ => Line::End(End::Stopped),
+            }
+            .encode()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn of_any_beginning_the_whole_lines_are_read_as_they_were_written(
+            lines in vec(any_line(), 0..8),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("m");
+            let head = head_line();
+            let written = lines.concat();
+            let cut = cut.index(written.len() + 1);
+            std::fs::write(&path, [&head, &written[..cut]].concat()).unwrap();
+            let mut found = Vec::new();
+            let (_, end) = read(&path, |line| found.push(line.encode())).unwrap().unwrap();
+            let ends = lines.iter().scan(0, |end, line| {
+                *end += line.len();
+                Some(*end)
+            });
+            let whole = ends.take_while(|&end| end <= cut).count();
+            prop_assert_eq!(&found, &lines[..whole]);
+            prop_assert_eq!(end as usize, head.len() + found.concat().len());
+        }
+    }
 
     fn head_line() -> Vec<u8> {
         let head = Head {
