@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Stdio};
 
 use clip_features::{
     Extractor,
-    extractor::{Options, Request, TensorKind},
+    extractor::{Options, TensorKind},
     model::ModelSpec,
     output::Array,
 };
@@ -31,8 +31,10 @@ fn everything(kind: &str, picture: &str, max_num_patches: u32, pad: bool) -> BTr
     if kind != "siglip2-headless" {
         tensors.push(TensorKind::PoolerOutput);
     }
-    let request = Request { tensors, pad, ..Request::default() };
-    let options = Options { request, max_num_patches: Some(max_num_patches), ..Options::default() };
+    let mut options = Options::default();
+    options.request.tensors = tensors;
+    options.request.pad = pad;
+    options.max_num_patches = Some(max_num_patches);
     let spec = ModelSpec::Local(fixture("checkpoints").join(kind));
     let bytes = fs::read(fixture("images").join(picture)).unwrap();
     let arrays = Extractor::load(&spec, options).unwrap().extract(&bytes).unwrap();

@@ -418,7 +418,9 @@ fn a_checkpoint_cut_while_it_is_read_names_the_tensor_in_both_passes() {
     };
     for once in [false, true] {
         zeros(directory.path(), 2);
-        let opened = Opened::open(&spec, Options { threads: 2.try_into().unwrap(), ..Options::default() }).unwrap();
+        let mut options = Options::default();
+        options.threads = 2.try_into().unwrap();
+        let opened = Opened::open(&spec, options).unwrap();
         if once {
             // What is streamed is read when it is multiplied with.
             let extractor = Extractor::of(opened.into(), true).unwrap();

@@ -1,5 +1,7 @@
 //! Checkpoint directories: headers, indices of shards, tensors.
 
+use std::num::NonZero;
+
 use clip_features::{
     Extractor,
     extractor::Options,
@@ -35,7 +37,9 @@ pub fn run(data: &[u8]) {
         let _ = checkpoint.fingerprint();
     }
     let spec = ModelSpec::Local(root.to_owned());
-    if let Ok(extractor) = Extractor::load(&spec, Options { threads: 1, ..Options::default() }) {
+    let mut options = Options::default();
+    options.threads = NonZero::<usize>::MIN;
+    if let Ok(extractor) = Extractor::load(&spec, options) {
         let config = extractor.opened().config().expect("a tower");
         assert!(config.hidden_size <= 1 << 20);
     }

@@ -166,5 +166,8 @@ pub fn add(sink: &mut dyn Sink, name: &str) -> Result<(), OutputError> {
 const SEVERAL: Incoming = Incoming { several: true, sharded: Some(false), keep: false, part: None };
 
 fn to(path: &Path, shard_size: Option<u64>) -> Destination {
-    Destination { path: Some(PathBuf::from(path)), shard_size, ..Destination::default() }
+    let mut to = Destination::default();
+    to.path = Some(PathBuf::from(path));
+    to.shard_size = shard_size;
+    to
 }

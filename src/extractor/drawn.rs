@@ -22,6 +22,7 @@ impl Opened {
     ///
     /// # Errors
     /// It cannot be made of this image, in words.
+    #[doc(hidden)]
     pub fn picture(
         &self,
         arrays: &[Array],

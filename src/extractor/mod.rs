@@ -34,7 +34,7 @@ pub use request::{Layers, Part, Request, TensorKind, Tokens};
 /// A model that is ready to run.
 ///
 /// ```no_run
-/// use clip_features::{Extractor, model::ModelSpec};
+/// use clip_features::{Extractor, ModelSpec};
 ///
 /// let model = ModelSpec::Local("clip-vit-large-patch14".into());
 /// let extractor = Extractor::load(&model, Default::default())?;

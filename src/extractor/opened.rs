@@ -101,6 +101,7 @@ impl Opened {
     }
 
     /// The tower's sizes; none where only its input is wanted.
+    #[doc(hidden)]
     pub fn config(&self) -> Option<&VisionConfig> {
         self.tower.as_ref().map(|tower| &tower.config)
     }
@@ -111,16 +112,19 @@ impl Opened {
     }
 
     /// What pictures are cut into, where the tower's input is patches.
+    #[doc(hidden)]
     pub fn patches(&self) -> Option<Patches> {
         self.processor.config().patches()
     }
 
     /// How many patches of padding follow an image's own; none where there are as many as the model may have.
+    #[doc(hidden)]
     pub fn padding(&self, own: usize) -> usize {
         self.options.request.padded(self.patches()).map_or(0, |count| count.saturating_sub(own))
     }
 
     /// The tensors of each image, in order.
+    #[doc(hidden)]
     pub fn parts(&self) -> &[Part] {
         &self.parts
     }
@@ -133,6 +137,7 @@ impl Opened {
     }
 
     /// The same, with the smallest shapes that a picture can give where they depend on it; none where that is not known.
+    #[doc(hidden)]
     pub fn least_tensors(&self) -> Vec<TensorSpec> {
         let least = self.processor.config().least_output_size();
         let least = least.map(|(height, width)| (height as usize, width as usize));
@@ -140,6 +145,7 @@ impl Opened {
     }
 
     /// The same with the largest shapes, of a processor that says how many patches a picture may have; else none.
+    #[doc(hidden)]
     pub fn largest_tensors(&self) -> Option<Vec<TensorSpec>> {
         self.patches().filter(|_| self.options.request.draw.is_none())?;
         let padded = Request { pad: true, grid: false, ..self.options.request.clone() };
@@ -197,6 +203,7 @@ impl Opened {
     }
 
     /// Runs something on the threads of the options.
+    #[doc(hidden)]
     pub fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.pool.install(work)
     }

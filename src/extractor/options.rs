@@ -14,6 +14,7 @@ use crate::{
 /// The settings of an extractor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Options {
     /// The tensors, layers and tokens.
     pub request: Request,

@@ -11,6 +11,7 @@ use crate::processor::Patches;
 /// A tensor that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum TensorKind {
     /// The tower's output, every token
     LastHiddenState,
@@ -72,6 +73,7 @@ impl TensorKind {
 /// The tokens to keep of (B, class + registers + patches, width).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Tokens {
     /// The class token and the registers where the tower has them, then the patches row by row
     #[default]
@@ -108,7 +110,7 @@ impl Tokens {
 /// A choice of layers: indices and ranges of transformers' tuples, negative ones counted from the end.
 ///
 /// ```
-/// use clip_features::extractor::Layers;
+/// use clip_features::Layers;
 ///
 /// let layers: Layers = "-2,0,3..=5".parse().unwrap();
 /// assert_eq!(layers.to_string(), "-2,0,3..=5");
@@ -200,6 +202,7 @@ impl Part {
 /// What is wanted of each image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Request {
     /// The tensors, in the order in which they are given back.
     pub tensors: Vec<TensorKind>,
@@ -235,6 +238,7 @@ impl Request {
     ///
     /// # Errors
     /// A layer is out of range, or the tower has no such tokens.
+    #[doc(hidden)]
     pub fn wanted(&self, config: &VisionConfig) -> Result<Wanted, ModelError> {
         if self.tokens == Tokens::Cls && config.class_tokens == 0 {
             return Err(ModelError::NoSuchTensor {
@@ -262,6 +266,7 @@ impl Request {
     ///
     /// # Errors
     /// A layer is out of range.
+    #[doc(hidden)]
     pub fn parts(&self, config: &VisionConfig) -> Result<Vec<Part>, ModelError> {
         let mut parts = Vec::new();
         for &kind in &self.tensors {
@@ -283,17 +288,20 @@ impl Request {
     }
 
     /// The tokens that are kept: a grid is of patches.
+    #[doc(hidden)]
     pub fn kept_tokens(&self) -> Tokens {
         if self.grid { Tokens::Patch } else { self.tokens }
     }
 
     /// How many patches all images have with their padding, if they have any; `patches` is what the processor cuts pictures into.
+    #[doc(hidden)]
     pub fn padded(&self, patches: Option<Patches>) -> Option<usize> {
         patches.filter(|_| self.pad).map(|patches| patches.max_num_patches)
     }
 
     /// The shape of a part for an image whose input is `height` × `width`; `patches` is what the processor cuts pictures into, if it
     /// does.
+    #[doc(hidden)]
     pub fn shape(
         &self,
         kind: TensorKind,
@@ -342,11 +350,13 @@ impl Request {
     }
 
     /// Whether any tensor comes from behind the projector to a language model.
+    #[doc(hidden)]
     pub fn needs_projector(&self) -> bool {
         self.tensors.contains(&TensorKind::ImageFeatures)
     }
 
     /// Whether any tensor comes from the tower, so that weights are needed.
+    #[doc(hidden)]
     pub fn needs_tower(&self) -> bool {
         self.tensors.iter().any(|&kind| kind != TensorKind::PixelValues)
     }
@@ -354,7 +364,20 @@ impl Request {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn layers_are_read_as_they_are_written(spans in vec((-99..99i64, -99..99i64), 1..6), text in ".{0,20}") {
+            let layers = Layers(spans);
+            prop_assert_eq!(layers.to_string().parse(), Ok(layers));
+            if let Ok(layers) = text.parse::<Layers>() {
+                prop_assert_eq!(layers.to_string().parse(), Ok(layers));
+            }
+        }
+    }
 
     fn resolved(text: &str, count: usize) -> Result<Vec<usize>, String> {
         let layers: Layers = text.parse()?;

@@ -131,6 +131,7 @@ impl Features {
     ///
     /// # Errors
     /// As [`Features::read`].
+    #[doc(hidden)]
     pub fn at(&self, place: usize, tensor: usize) -> Result<At, FeaturesError> {
         let (home, entry) = self.entry(place)?;
         self.find(home, &entry, tensor).map(|(_, at)| at)

@@ -22,10 +22,13 @@ mod settle;
 mod tensor;
 mod verify;
 
-pub use collection::{At, Features};
+#[doc(hidden)]
+pub use collection::At;
+pub use collection::Features;
 pub use error::FeaturesError;
 pub use open::{Opening, open};
 pub use record::Record;
+#[doc(hidden)]
 pub use runs::Run;
 pub use tensor::Tensor;
 pub use verify::{Difference, Verified};

@@ -156,8 +156,8 @@ fn check_finished(manifests: &[Manifest], index: &Index) -> Result<(), FeaturesE
             .filter_map(|manifest| manifest.shelf.part().filter(|part| part.count == count))
             .map(|part| part.index)
             .collect();
-        if let Some(index) = (0..count).find(|index| !found.contains(index)) {
-            let more = match count - found.len() {
+        if let Some(index) = (0..count.get()).find(|index| !found.contains(index)) {
+            let more = match count.get() - found.len() {
                 1 => String::new(),
                 missing => format!(" and {} more", missing - 1),
             };

@@ -22,6 +22,7 @@ impl Features {
     ///
     /// # Errors
     /// There is no such tensor, or a file was cut, has changed or cannot be read.
+    #[doc(hidden)]
     pub fn runs(&self, tensor: usize) -> Result<Vec<Run>, FeaturesError> {
         let mut runs: Vec<Run> = Vec::new();
         for place in 0..self.len() {

@@ -58,6 +58,7 @@ impl Drawing {
     ///
     /// # Errors
     /// It is none, in words.
+    #[doc(hidden)]
     pub fn check(self, rows: usize, columns: usize) -> Result<(), String> {
         match self {
             Self::Cosine(cell) => cell.check(rows, columns),
@@ -69,6 +70,7 @@ impl Drawing {
     ///
     /// # Errors
     /// It cannot be drawn of this image, in words.
+    #[doc(hidden)]
     pub fn draw(
         self,
         subject: Subject<'_>,

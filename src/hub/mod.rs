@@ -46,7 +46,9 @@ use crate::model::{
     vision_shards,
 };
 
+#[doc(hidden)]
 pub use cache::refetch_hint;
+#[doc(hidden)]
 pub use choice::ModelChoice;
 pub use error::HubError;
 pub use event::Event;

@@ -47,6 +47,7 @@ pub enum Inputs {
 
 impl Inputs {
     /// What each is.
+    #[doc(hidden)]
     pub fn choose(&self) -> Vec<Box<dyn Input>> {
         match self {
             Self::Paths(paths) => paths.iter().map(|path| choose(path)).collect(),

@@ -69,6 +69,7 @@ impl Chosen {
     }
 
     /// Where its output goes.
+    #[doc(hidden)]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -82,6 +83,7 @@ impl Chosen {
     ///
     /// # Errors
     /// A list of images is none of them, as it cannot be opened.
+    #[doc(hidden)]
     pub fn absent(&self) -> Result<Absent, InputError> {
         let items = self.inputs.iter().map(|input| input.absent()).collect::<Result<Vec<_>, _>>()?;
         if items.iter().all(Option::is_none) {
@@ -109,6 +111,7 @@ impl Chosen {
     ///
     /// # Errors
     /// The file for failures cannot be written.
+    #[doc(hidden)]
     pub fn fail(
         &self,
         items: &[Item],

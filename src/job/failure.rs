@@ -6,6 +6,7 @@ use crate::{extractor::ExtractError, input::InputError, output::Defect};
 
 /// Where an image failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Stage {
     /// Its bytes could not be read.
     Read,

@@ -10,17 +10,13 @@
 //! use std::ops::ControlFlow;
 //!
 //! use clip_features::{
-//!     input::Inputs,
+//!     Inputs, ModelSpec,
 //!     job::{Event, Job, Stop},
-//!     model::ModelSpec,
-//!     output::Destination,
 //! };
 //!
-//! let job = Job {
-//!     inputs: Inputs::Paths(vec!["photos".into()]),
-//!     output: Destination { path: Some("features/".into()), ..Destination::default() },
-//!     ..Job::default()
-//! };
+//! let mut job = Job::default();
+//! job.inputs = Inputs::Paths(vec!["photos".into()]);
+//! job.output.path = Some("features/".into());
 //! let model = ModelSpec::Local("clip-vit-large-patch14".into());
 //! let (ended, tally) = job.choose()?.look(&model)?.prepare()?.run(&Stop::new(), &mut |event| {
 //!     if let Event::Image { records, .. } = event {
@@ -57,18 +53,25 @@ use crate::{
     shard::Selection,
 };
 
-pub use chosen::{Absent, Chosen};
-pub use error::{JobError, TarSetting};
+#[doc(hidden)]
+pub use chosen::Absent;
+pub use chosen::Chosen;
+pub use error::JobError;
+#[doc(hidden)]
+pub use error::TarSetting;
 pub use facts::{ImageFacts, PictureFacts};
 pub use failure::{Failure, Remedy, Stage};
 pub use looked::Looked;
-pub use prepared::{Bound, Prepared};
+#[doc(hidden)]
+pub use prepared::Bound;
+pub use prepared::Prepared;
 pub use report::{Ended, Event, FailureFacts, Features, Record, Seconds, Status, Tally, TokenCounts};
 pub use stop::Stop;
 
 /// What is wanted, of whatever model. It is data: it can be written down and carried out elsewhere, by parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Job {
     /// What is asked of the model.
     pub options: Options,
@@ -112,6 +115,7 @@ impl Default for Job {
 }
 
 /// The images that so many threads take at once: one keeps a few of them busy.
+#[doc(hidden)]
 pub fn default_batch(threads: NonZero<usize>) -> NonZero<usize> {
     NonZero::new(threads.get().div_ceil(4).min(16)).expect("one for a part of four")
 }

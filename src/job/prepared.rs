@@ -46,6 +46,7 @@ impl Prepared {
     }
 
     /// Where its output goes.
+    #[doc(hidden)]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -56,11 +57,13 @@ impl Prepared {
     }
 
     /// What was met in directories and is none of the images.
+    #[doc(hidden)]
     pub fn passed_over(&self) -> &PassedOver {
         &self.passed_over
     }
 
     /// What is stored of each image.
+    #[doc(hidden)]
     pub fn contents(&self) -> &Contents {
         &self.contents
     }
@@ -93,6 +96,7 @@ impl Prepared {
     }
 
     /// The bytes that an image's tensors take, or what is known of them where they depend on the picture; none where nothing is known.
+    #[doc(hidden)]
     pub fn image_bytes(&self) -> Option<(Bound, u64)> {
         let (bound, contents) = self.shaped()?;
         Some((bound, contents.image_bytes()?))
@@ -101,6 +105,7 @@ impl Prepared {
     /// The bytes that a run will write, as [`Prepared::image_bytes`] says, with heads, manifest, and the copy in which a finished file
     /// takes more; and those that are free there, if either can be told; none where no file is written. A `closer` look reads some of the
     /// images.
+    #[doc(hidden)]
     pub fn space(&self, closer: bool) -> Option<(Option<u64>, Option<u64>)> {
         let path = self.plan.path()?;
         // How many images a tar has is not known before it is read.

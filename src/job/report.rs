@@ -12,6 +12,7 @@ use crate::{input::Item, output::Defect, shard::NotRead};
 
 /// A step of a run.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// The work begins: the model is loaded and the output open.
     Started {
@@ -54,6 +55,7 @@ pub enum Event<'a> {
 /// What became of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Status {
     /// Its tensors are where they should be.
     Done,
@@ -233,6 +235,7 @@ impl Tally {
 
 /// How a run ended that nothing refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
     /// All images have been looked at, and the output is complete.
     Complete,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// `last_hidden_state` against float64, relative to its norm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum MatmulPrecision {
     /// Products as exact as float32's: at most 1e-6
     #[default]

@@ -53,7 +53,7 @@ impl Rotation {
     }
 }
 
-/// Turns q and k of every head. `qkv` is laid out as [`attention`](super::attention) takes it. In rayon's current pool.
+/// Turns q and k of every head. `qkv` is laid out as `attention` takes it. In rayon's current pool.
 ///
 /// # Panics
 /// `qkv` is not as long as the shape says, has fewer tokens than there are patches, or heads of another width.

@@ -20,6 +20,7 @@ use crate::processor::{Backend, ConfigError, Fit, ImageSize, Processor, Processo
 
 /// Which model is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ModelSpec {
     /// A checkpoint directory, or a `.safetensors` file beside its configs.
     Local(PathBuf),

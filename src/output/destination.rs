@@ -19,6 +19,7 @@ use super::{
 /// Where an output is wanted, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Destination {
     /// The file or directory to write; `-` for standard output.
     pub path: Option<PathBuf>,

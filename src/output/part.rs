@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// One of several processes that do a job together: each takes every `count`th of what is listed.
 ///
 /// ```
-/// use clip_features::output::Part;
+/// use clip_features::Part;
 ///
 /// let part: Part = "3/16".parse().unwrap();
 /// assert!(part.takes(19));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// transformers' word for what an image processor computes with. Both of its classes read the same config.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Backend {
     /// Pillow and NumPy: `CLIPImageProcessorPil` and its like
     #[default]

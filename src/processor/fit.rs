@@ -10,6 +10,7 @@ use super::size::Size;
 /// How a picture comes into the shape of the tower's input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Fit {
     /// The config's own way: a crop for CLIP and DINOv2, a squash for SigLIP and DINOv3
     #[default]

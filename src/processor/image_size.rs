@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What the processor resizes and crops to.
 ///
 /// ```
-/// use clip_features::processor::ImageSize;
+/// use clip_features::ImageSize;
 ///
 /// assert_eq!("448".parse(), Ok(ImageSize::Edge(448)));
 /// assert_eq!("224x448".parse(), Ok(ImageSize::Exact { height: 224, width: 448 }));
@@ -57,7 +57,21 @@ impl fmt::Display for ImageSize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_size_is_read_as_it_is_written(height in 1..=LONGEST, width in 1..=LONGEST, text in ".{0,12}") {
+            for size in [ImageSize::Edge(height), ImageSize::Exact { height, width }] {
+                prop_assert_eq!(size.to_string().parse(), Ok(size));
+            }
+            if let Ok(size) = text.parse::<ImageSize>() {
+                prop_assert_eq!(size.to_string().parse(), Ok(size));
+            }
+        }
+    }
 
     #[test]
     fn a_size_is_one_edge_or_rows_by_columns() {

@@ -18,6 +18,7 @@ pub use dtype::Dtype;
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Format {
     /// NumPy's `.npy`, one array.
     Npy,
@@ -58,6 +59,7 @@ impl Format {
     ///
     /// # Errors
     /// `writer` fails.
+    #[doc(hidden)]
     pub fn write(
         self,
         writer: &mut dyn Write,
