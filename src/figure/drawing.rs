@@ -11,15 +11,25 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Subject,
-    heatmap::{Scores, heatmap},
+    heatmap::{Scores, bare_heatmap, heatmap},
     patches::{Cell, Patches},
     principal::principal_components,
 };
 
+/// A picture of an image's patches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drawing {
+    /// What it shows.
+    pub of: Drawn,
+    /// Whether it stands alone, without margin, bar, caption and the frame of a patch.
+    #[serde(default)]
+    pub is_bare: bool,
+}
+
 /// What can be drawn of an image's patches, of the first tensor that has some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Drawing {
+pub enum Drawn {
     /// The norm of each patch token, over the picture.
     Norm,
     /// The cosine of each patch token to this one.
@@ -28,28 +38,36 @@ pub enum Drawing {
     Pca,
 }
 
-/// `norm`, `pca`, or a patch by its row and column.
+const BARE: &str = ":bare";
+
+/// `norm`, `pca`, or a patch by its row and column, each with `:bare` behind it or not.
 impl FromStr for Drawing {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "norm" => Ok(Self::Norm),
-            "pca" => Ok(Self::Pca),
-            cell => cell.parse().map(Self::Cosine).map_err(|_| {
-                format!("{text:?} is nothing to draw, expected norm, pca, or a patch by its row and column, such as 3,5")
-            }),
-        }
+        let bare = text.strip_suffix(BARE);
+        let of = match bare.unwrap_or(text) {
+            "norm" => Drawn::Norm,
+            "pca" => Drawn::Pca,
+            cell => cell.parse().map(Drawn::Cosine).map_err(|_| {
+                format!(
+                    "{text:?} is nothing to draw, expected norm, pca, or a patch by its row and column, such as 3,5, and after each \
+                     {BARE} or nothing"
+                )
+            })?,
+        };
+        Ok(Self { of, is_bare: bare.is_some() })
     }
 }
 
 impl fmt::Display for Drawing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Norm => formatter.write_str("norm"),
-            Self::Cosine(cell) => cell.fmt(formatter),
-            Self::Pca => formatter.write_str("pca"),
-        }
+        match self.of {
+            Drawn::Norm => formatter.write_str("norm"),
+            Drawn::Cosine(cell) => cell.fmt(formatter),
+            Drawn::Pca => formatter.write_str("pca"),
+        }?;
+        formatter.write_str(if self.is_bare { BARE } else { "" })
     }
 }
 
@@ -60,9 +78,9 @@ impl Drawing {
     /// It is none, in words.
     #[doc(hidden)]
     pub fn check(self, rows: usize, columns: usize) -> Result<(), String> {
-        match self {
-            Self::Cosine(cell) => cell.check(rows, columns),
-            Self::Norm | Self::Pca => Ok(()),
+        match self.of {
+            Drawn::Cosine(cell) => cell.check(rows, columns),
+            Drawn::Norm | Drawn::Pca => Ok(()),
         }
     }
 
@@ -77,23 +95,28 @@ impl Drawing {
         patches: &Patches<'_>,
         tensor: &str,
     ) -> Result<(Vec<u8>, Option<String>), String> {
-        let (figure, warning) = match self {
-            Self::Norm => {
+        let map = if self.is_bare { bare_heatmap } else { heatmap };
+        let (figure, warning) = match self.of {
+            Drawn::Norm => {
                 let meaning = format!("norm of each patch token, {tensor}");
                 let scores = Scores { values: patches.norms(), meaning, marked: None };
-                (heatmap(subject, &scores), None)
+                (map(subject, &scores), None)
             }
-            Self::Cosine(query) => {
+            Drawn::Cosine(query) => {
                 let meaning = format!("cosine of each patch token to that of patch {query}, {tensor}");
                 let scores = Scores { values: patches.cosines(query)?, meaning, marked: Some(query) };
-                (heatmap(subject, &scores), None)
+                (map(subject, &scores), None)
             }
-            Self::Pca => {
+            Drawn::Pca => {
                 let components = principal_components(patches);
                 let is_grey = components.shares.iter().all(|&share| share == 0.0);
                 let warning =
                     is_grey.then(|| "its patches do not differ, and are drawn grey (pca)".to_owned());
-                (components.figure(subject, tensor), warning)
+                let figure = match self.is_bare {
+                    true => components.bare(subject),
+                    false => components.figure(subject, tensor),
+                };
+                (figure, warning)
             }
         };
         Ok((png(&figure).map_err(|error| error.to_string())?, warning))

@@ -5,7 +5,7 @@ use image::{Rgb, RgbImage};
 use super::{
     Cell, Subject,
     canvas::{Canvas, Colour, Text, blended},
-    view::whole,
+    view::{grey, whole},
 };
 
 /// A number for each patch, row by row, and what it is.
@@ -29,8 +29,9 @@ const COVER: f32 = 0.6;
 /// Pixels of the frame around the marked patch.
 const FRAME: u32 = 2;
 
-/// Draws scores over a picture, from the lowest in violet to the highest in yellow, beside them a bar with the numbers that the
-/// colours stand for, below them what they are. What no patch sees is darkened, and the marked patch has a white frame.
+/// Draws scores over a picture in grey, from the lowest in violet to the highest in yellow, beside them a bar with the numbers that
+/// the colours stand for, below them what they are. The bar goes from what lies over black, on its left, to what lies over white, so that
+/// it has every colour of the map. What no patch sees is darkened, and the marked patch has a white frame.
 ///
 /// # Panics
 /// When there are fewer scores than patches.
@@ -51,7 +52,10 @@ pub fn heatmap(subject: Subject<'_>, scores: &Scores) -> RgbImage {
     let left = width + 2 * margin;
     for y in 0..room {
         let colour = colour(1.0 - y as f32 / (room - 1) as f32);
-        (0..line).for_each(|x| canvas.blend(left + x, margin + y, colour, 1.0));
+        for x in 0..line {
+            let below = (x * 255 / (line - 1)) as u8;
+            canvas.blend(left + x, margin + y, blended([below; 3], colour, COVER).map(f32::from), 1.0);
+        }
     }
     for (place, number) in &ticks {
         let y = margin + ((1.0 - place) * (room - 1) as f32).round() as u32;
@@ -63,6 +67,14 @@ pub fn heatmap(subject: Subject<'_>, scores: &Scores) -> RgbImage {
         canvas.write(line, text, margin, top);
     }
     canvas.finished()
+}
+
+/// The map of [`heatmap`] alone, in the size that it has there: no bar, no caption, and no frame around the marked patch.
+///
+/// # Panics
+/// When there are fewer scores than patches.
+pub fn bare_heatmap(subject: Subject<'_>, scores: &Scores) -> RgbImage {
+    over(&whole(subject), subject, &Scores { marked: None, ..scores.clone() })
 }
 
 /// The scores' colours over a picture, in whatever size it is shown.
@@ -78,7 +90,7 @@ fn over(shown: &RgbImage, subject: Subject<'_>, scores: &Scores) -> RgbImage {
         geometry.patch_at(x, y, subject.patch_size).map(|(row, column)| Cell { row, column })
     };
     RgbImage::from_fn(shown.width(), shown.height(), |x, y| {
-        let pixel = shown.get_pixel(x, y).0;
+        let pixel = grey(shown.get_pixel(x, y).0);
         let Some(here) = cell(x, y) else { return Rgb(blended(pixel, [0.0; 3], COVER)) };
         if scores.marked == Some(here) {
             let near = (x.saturating_sub(FRAME), y.saturating_sub(FRAME), x + FRAME, y + FRAME);
@@ -180,9 +192,38 @@ mod tests {
         let geometry = Processor::clip(8).geometry(400, 400).unwrap();
         let subject = Subject { picture: &picture, size: (400, 400), geometry: &geometry, patch_size: 4 };
         let drawn = heatmap(subject, &scores(&[0.5, 1.0, 1.5, 2.5], None));
-        let bar = |y: u32| drawn.get_pixel(400 + 16 + 2, y).0;
-        assert_eq!((bar(8), bar(407)), ([253, 231, 37], [68, 1, 84]));
-        assert_eq!(drawn.get_pixel(400 + 16 + 2, 410).0, [255; 3], "below the bar");
+        let bar = |x: u32, y: u32| drawn.get_pixel(400 + 16 + x, y).0;
+        let over = |grey: f32, colour: Colour| colour.map(|value| (grey * 0.4 + value * 0.6).round() as u8);
+        // The marks of the numbers lie over the right edge.
+        for (x, grey) in [(0, 0.0), (11, 187.0)] {
+            assert_eq!([bar(x, 8), bar(x, 407)], [over(grey, COLOURS[4]), over(grey, COLOURS[0])]);
+        }
+        assert_eq!(bar(2, 410), [255; 3], "below the bar");
+    }
+
+    #[test]
+    fn every_colour_of_the_map_is_on_the_bar() {
+        let (edge, line) = (400, 16);
+        let picture =
+            RgbImage::from_fn(edge, edge, |x, y| Rgb([(x * 255 / edge) as u8, (y * 255 / edge) as u8, 90]));
+        let geometry = Processor::clip(8).geometry(edge, edge).unwrap();
+        let subject = Subject { picture: &picture, size: (edge, edge), geometry: &geometry, patch_size: 4 };
+        let scores = scores(&[0.0, 1.3, 2.9, 4.0], Some(Cell { row: 0, column: 1 }));
+        let drawn = heatmap(subject, &scores);
+        let bar: Vec<[u8; 3]> = (0..line)
+            .flat_map(|x| (0..edge).map(move |y| (edge + line + x, 8 + y)))
+            .map(|(x, y)| drawn.get_pixel(x, y).0)
+            .collect();
+        let distance = |a: [u8; 3], b: [u8; 3]| (0..3).map(|band| a[band].abs_diff(b[band])).max().unwrap();
+        let bare = bare_heatmap(subject, &scores);
+        assert_eq!(bare.dimensions(), (edge, edge));
+        for (x, y, pixel) in bare.enumerate_pixels().filter(|(x, y, _)| x % 13 == 0 && y % 13 == 0) {
+            let nearest = bar.iter().map(|&colour| distance(colour, pixel.0)).min().unwrap();
+            assert!(nearest <= 4, "{x}, {y}: {pixel:?} is {nearest} from the bar");
+        }
+        // Away from the frame it is what stands beside the bar.
+        assert_eq!(bare.get_pixel(50, 50), drawn.get_pixel(8 + 50, 8 + 50));
+        assert_ne!(bare.get_pixel(200, 5), drawn.get_pixel(8 + 200, 8 + 5), "the frame");
     }
 
     #[test]

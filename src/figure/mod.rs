@@ -14,8 +14,8 @@ use image::RgbImage;
 
 use crate::processor::Geometry;
 
-pub use drawing::Drawing;
-pub use heatmap::{Scores, heatmap};
+pub use drawing::{Drawing, Drawn};
+pub use heatmap::{Scores, bare_heatmap, heatmap};
 pub use patches::{Cell, Patches};
 pub use principal::{Components, principal_components};
 pub use view::reduced;

@@ -7,7 +7,7 @@ use image::{Rgb, RgbImage};
 use super::{
     Patches, Subject,
     canvas::{Canvas, Text, blended},
-    view::crop,
+    view::{crop, grey},
 };
 
 /// How many components are drawn: red, green and blue.
@@ -278,6 +278,14 @@ impl Components {
         canvas.finished()
     }
 
+    /// The right panel of [`Components::figure`] alone.
+    ///
+    /// # Panics
+    /// When there are other patches than the geometry's.
+    pub fn bare(&self, subject: Subject<'_>) -> RgbImage {
+        self.over(&crop(subject, EDGE), subject.geometry.grid(subject.patch_size))
+    }
+
     /// The colours of a grid of patches over what they show.
     fn over(&self, seen: &RgbImage, [rows, columns]: [usize; 2]) -> RgbImage {
         let bands = self.scores.each_ref().map(|scores| scaled(scores));
@@ -285,10 +293,7 @@ impl Components {
         RgbImage::from_fn(width, height, |x, y| {
             let (row, column) = (y as usize * rows / height as usize, x as usize * columns / width as usize);
             let colour = bands.each_ref().map(|band| band[row * columns + column]);
-            let Rgb([red, green, blue]) = *seen.get_pixel(x, y);
-            // The picture's lightness alone, so that its colours are not taken for those of the components.
-            let light = (u32::from(red) * 299 + u32::from(green) * 587 + u32::from(blue) * 114) / 1000;
-            Rgb(blended([light as u8; 3], colour, COVER))
+            Rgb(blended(grey(seen.get_pixel(x, y).0), colour, COVER))
         })
     }
 }
@@ -377,5 +382,6 @@ mod tests {
         let figure = components.figure(subject, "last_hidden_state");
         assert_eq!(figure.get_pixel(100, 100).0, [100; 3], "what is seen stands on the left");
         assert_eq!(figure, components.figure(subject, "last_hidden_state"));
+        assert_eq!(components.bare(subject), coloured);
     }
 }

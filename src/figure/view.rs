@@ -60,6 +60,12 @@ pub(super) fn crop(subject: Subject<'_>, edge: u32) -> RgbImage {
     shown
 }
 
+/// A pixel's lightness alone, so that the picture's colours are not taken for those that are laid over it: ITU-R BT.601's weights.
+pub(super) fn grey(pixel: [u8; 3]) -> [u8; 3] {
+    let [red, green, blue] = pixel.map(u32::from);
+    [((red * 299 + green * 587 + blue * 114) / 1000) as u8; 3]
+}
+
 fn resized(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
     resize(picture, width, height, Filter::Bicubic, &Window::full(width, height))
 }
