@@ -279,7 +279,7 @@ fn other_settings_add_nothing() {
         Outcome::from(extract(out, target, &[], &OLD).output().unwrap()).done();
         let before = tensors(out);
         let refused = extract(out, target, &["--matmul-precision", "medium"], &NEW).output().unwrap();
-        Outcome::from(refused).failed(2, "holds outputs of other settings");
+        Outcome::from(refused).failed(2, "made with matmul_precision highest, not medium");
         assert!(tensors(out) == before && hidden(out) == 0);
     }
 }
@@ -333,7 +333,7 @@ fn one_image_that_is_named_alone_is_added_too() {
             };
             run(&[], &OLD).done();
             let before = tensors(out);
-            run(&["--dtype", "f16"], &NEW[..1]).failed(2, "holds outputs of other settings");
+            run(&["--dtype", "f16"], &NEW[..1]).failed(2, "made with dtype f32, not f16");
             assert!(tensors(out) == before);
             for name in &NEW[..2] {
                 match list {

@@ -362,7 +362,7 @@ fn a_lost_manifest_is_told_as_such() {
         let before = files(out);
         for names in [&NAMES[..], &["png-grey-2.png", "png-grey-4.png"]] {
             let refused = run(&target, options, names);
-            assert!(refused.stderr.contains("\nhint: --overwrite starts anew"), "{refused:?}");
+            assert!(refused.stderr.contains("\nhint: --overwrite starts over"), "{refused:?}");
             let told = format!("{first}: exists, and there is no x.manifest.jsonl beside it");
             refused.failed(2, &told);
             assert!(files(out) == before);
@@ -409,13 +409,16 @@ fn a_refused_run_leaves_the_manifest_of_a_directory_as_it_is() {
     let lines = fs::read(&manifest).unwrap();
 
     fs::remove_file(&manifest).unwrap();
-    again().failed(2, ".npy: exists, and the manifest does not say that it is ours");
+    again().failed(2, ".npy: exists, and the manifest does not list it");
     assert!(!manifest.exists());
     let mut garbled = lines.clone();
     garbled[0] = b'#';
     for other in [&garbled[..], b"{\xff", b"", b"[1]\n"] {
         fs::write(&manifest, other).unwrap();
-        again().failed(2, &format!("error: {}: exists, and is no manifest of ours", manifest.display()));
+        again().failed(
+            2,
+            &format!("error: {}: exists, and is no manifest of clip-features", manifest.display()),
+        );
         assert!(fs::read(&manifest).unwrap() == other);
     }
     let newer = String::from_utf8(lines.clone()).unwrap().replace("{\"version\":1,", "{\"version\":2,");
@@ -445,7 +448,7 @@ fn an_output_of_an_earlier_layout_is_told_as_such() {
     }
     for target in ["tree/", "y.npy", "z.safetensors"] {
         let refused = run(&at(target), &[], &NAMES[..2]).failed(2, "was written by an earlier version");
-        assert!(refused.stderr.contains("\nhint: --overwrite starts anew"), "{refused:?}");
+        assert!(refused.stderr.contains("\nhint: --overwrite starts over"), "{refused:?}");
         run(&at(target), &["--overwrite"], &NAMES[..2]).done();
         run(&at(target), &[], &NAMES[..2]).done();
     }

@@ -40,8 +40,14 @@ fn a_heatmap_is_drawn_over_the_picture_with_a_bar() {
     assert_eq!(norms, drawn("--draw norm --grid", "grid"), "the same patches in another layout");
     let likeness = drawn("--draw 2,3 --tokens patch", "likeness");
     assert_ne!(norms, likeness);
+    // Alone, the picture has the photograph's own size, here 600 x 400, and of pca the crop's.
+    for what in ["norm:bare", "2,3:bare"] {
+        assert_eq!(drawn(&format!("--draw {what}"), "bare").dimensions(), (600, 400), "{what}");
+    }
+    assert_eq!(drawn("--draw pca:bare", "bare").dimensions(), (512, 512));
     draw("vision", "--draw 5,0 -o OUT/x.png", out.path()).failed(2, "5 rows and 5 columns of patches");
     draw("dinov3-gated", "--draw 3,5 -o OUT/y.png", out.path()).done();
+    draw("vision", "--draw norm:plain -o OUT/x.png", out.path()).failed(2, "is nothing to draw");
     draw("vision", "--draw norm -o OUT/no/x.png", out.path()).failed(2, "does not exist");
     assert!(!out.path().join("x.png").exists());
 }
@@ -129,13 +135,12 @@ fn pictures_of_other_settings_or_origin_stay() {
     let with = |what, more: &[&str]| run(words(what).iter().chain(more));
     assert_eq!(done(&words("norm")), 3);
     let before = files(&maps);
-    let refused =
-        with("1,1", &[]).failed(2, "holds outputs of other settings: drawing is \"norm\", not \"1,1\"");
-    assert!(refused.stderr.contains("hint: --overwrite starts anew, another -o keeps both"), "{refused:?}");
-    with("norm", &["--layer", "-2"]).failed(2, "holds outputs of other settings");
+    let refused = with("1,1", &[]).failed(2, "made with drawing norm, not 1,1");
+    assert!(refused.stderr.contains("hint: --overwrite starts over, another -o keeps both"), "{refused:?}");
+    with("norm", &["--layer", "-2"]).failed(2, "made with layer -1, not -2");
     assert!(files(&maps) == before);
     fs::remove_file(maps.join("manifest.jsonl")).unwrap();
-    let refused = with("norm", &[]).failed(2, "does not say that it is ours");
+    let refused = with("norm", &[]).failed(2, "the manifest does not list it");
     assert!(refused.stderr.contains("hint: --overwrite replaces it"), "{refused:?}");
     assert_eq!(fs::read(maps.join("a.png")).unwrap(), before["a.png"]);
     // What the hints say is done.
@@ -145,7 +150,7 @@ fn pictures_of_other_settings_or_origin_stay() {
     let after = files(&maps);
     assert!(before.iter().all(|(name, bytes)| name.ends_with("jsonl") || after[name] == *bytes));
     with("norm", &["--overwrite", "--part", "0/2"])
-        .failed(2, "one part of a job cannot start a directory anew");
+        .failed(2, "one part of a job cannot start over a directory");
     let file = maps.join("a.png").to_str().unwrap().to_owned();
     let one = photos.join("a.jpg").to_str().unwrap().to_owned();
     run([&one, "--draw", "pca", "-o", &file]).failed(2, "is an output of another run");

@@ -191,8 +191,7 @@ fn several_outputs_are_one_collection_unless_they_differ_or_share_an_image() {
     );
     extract(&at("e.npy"), &["--layer", "-2"], &names[3..]).done();
     let error = both(&[at("a.npy"), at("e.npy")]).unwrap_err().to_string();
-    let part =
-        format!("e.npy: is of other settings than {}: layer is \"-2\", not \"-1\"", at("a.npy").display());
+    let part = format!("e.npy: made with layer -2, not -1, unlike {}", at("a.npy").display());
     assert!(error.contains(&part), "{error}");
 }
 
@@ -207,7 +206,7 @@ fn what_is_another_kind_of_thing_is_refused_in_words() {
     fs::write(at("mine.npy"), "x").unwrap();
     refused(at("mine.npy"), "no manifest says what it holds");
     fs::write(at("mine.manifest.jsonl"), "{}\n").unwrap();
-    refused(at("mine.npy"), "is no manifest of ours");
+    refused(at("mine.npy"), "is no manifest of clip-features");
     extract(&at("maps"), &["--draw", "norm"], &NAMES[..2]).done();
     refused(at("maps"), "holds pictures, not tensors");
     fs::create_dir(at("outputs")).unwrap();

@@ -324,7 +324,7 @@ fn what_lies_beside_an_archive_and_is_anothers_stays() {
     for (beside, output) in [("x.manifest.jsonl", "x.npy"), ("t/manifest.jsonl", "t/")] {
         fs::create_dir_all(at("t")).unwrap();
         fs::write(at(beside), "mine\n").unwrap();
-        run(&["in", "-o", output]).failed(2, "is no manifest of ours");
+        run(&["in", "-o", output]).failed(2, "is no manifest of clip-features");
         assert_eq!(fs::read(at(beside)).unwrap(), b"mine\n");
         // Which then starts anew as it says.
         run(&["in", "-o", output, "--overwrite"]).done();
@@ -366,7 +366,7 @@ fn a_manifest_leads_nowhere_else() {
     }
     fs::write(at("out/manifest.jsonl"), lines).unwrap();
     let refused = run(&["in", "-o", "out/"]).failed(2, "which is not below its directory");
-    assert!(refused.stderr.contains("hint: --overwrite starts anew"), "{refused:?}");
+    assert!(refused.stderr.contains("hint: --overwrite starts over"), "{refused:?}");
     run(&["in", "-o", "out/", "--overwrite"]).done();
     assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
     assert_eq!(fs::read(at("elsewhere/victim")).unwrap(), b"precious");

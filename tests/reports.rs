@@ -122,7 +122,7 @@ fn quiet_leaves_errors_alone() {
     let objects = objects(&quiet.stderr);
     assert_eq!(quiet.code, Some(1));
     assert!(objects.len() == 1 && objects[0]["error"].is_object(), "{objects:?}");
-    run(["-q", "--progress", "always", photos.to_str().unwrap()]).failed(2, "what --quiet keeps silent");
+    run(["-q", "--progress", "always", photos.to_str().unwrap()]).failed(2, "--quiet contradict each other");
 }
 
 #[cfg(target_os = "linux")]
@@ -152,7 +152,7 @@ fn the_summary_is_last_whatever_ended_the_run() {
         writer
     };
     for all_there_is in [&[][..], &["--json"], &["-o", "-"]] {
-        assert_eq!(ends(all_there_is, unread().into()), (Some(0), "unheard".to_owned()));
+        assert_eq!(ends(all_there_is, unread().into()), (Some(0), "reader_gone".to_owned()));
     }
     // What is written to a file was asked for too.
     let file = directory.path().join("a.npy");

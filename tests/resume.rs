@@ -36,14 +36,13 @@ fn other_settings_are_refused_in_a_dry_run_too() {
         let arguments = arguments(&directory.path().join(target));
         run(&arguments).done();
         for (more, difference) in [
-            (&["--dtype", "f16"][..], r#"dtype is "f32", not "f16""#),
-            (&["--dtype", "f16", "--dry-run"], r#"dtype is "f32", not "f16""#),
-            (&["--matmul-precision", "medium"], r#"matmul_precision is "highest", not "medium""#),
-            (&["--processor", "torchvision"], r#"processor_backend is "pil", not "torchvision""#),
+            (&["--dtype", "f16"][..], "dtype f32, not f16"),
+            (&["--dtype", "f16", "--dry-run"], "dtype f32, not f16"),
+            (&["--matmul-precision", "medium"], "matmul_precision highest, not medium"),
+            (&["--processor", "torchvision"], "processor_backend pil, not torchvision"),
         ] {
             let more = more.iter().map(PathBuf::from);
-            run(arguments.iter().cloned().chain(more))
-                .failed(2, &format!("holds outputs of other settings: {difference}"));
+            run(arguments.iter().cloned().chain(more)).failed(2, &format!("made with {difference}"));
         }
     }
 }
@@ -60,7 +59,7 @@ fn the_same_checkpoint_may_be_named_by_another_path() {
         };
         by(Path::new("vision"), &fixture("checkpoints")).done();
         by(&tiny(), directory.path()).done();
-        by(&fixture("checkpoints/vision-gelu"), directory.path()).failed(2, "other settings");
+        by(&fixture("checkpoints/vision-gelu"), directory.path()).failed(2, "made by another model: ");
     }
 }
 
@@ -154,7 +153,7 @@ fn an_image_that_is_named_alone_does_not_replace_the_output_of_a_directory() {
         let (path, before) = (at(file), fs::read(at(file)).unwrap());
         let words = [&[one.as_str(), "-o", path.as_str()], options].concat();
         let refused = run(&words).failed(2, "is an output of another run");
-        assert!(refused.stderr.contains("hint: --overwrite starts anew"), "{refused:?}");
+        assert!(refused.stderr.contains("hint: --overwrite starts over"), "{refused:?}");
         assert!(fs::read(&path).unwrap() == before);
         run([&words[..], &["--overwrite", "-q"]].concat()).done();
     }

@@ -155,7 +155,7 @@ fn a_directory_repeats_its_shards_with_what_is_kept() {
     assert_eq!(again.text().lines().filter(|line| line.contains("\"status\":\"skipped\"")).count(), 3);
     run([&text(&input), "-o", &text(&output), "--keep", "txt", "-q", "--overwrite"]).done();
     assert_eq!(files(&output), found);
-    run([&text(&input), "-o", &text(&output), "--layer", "-2"]).failed(2, "holds outputs of other settings");
+    run([&text(&input), "-o", &text(&output), "--layer", "-2"]).failed(2, "made with layer -1, not -2");
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn parts_at_once_hold_together_what_one_run_holds() {
     }
     let refused =
         [text(&images), "-o".into(), text(&directory.path().join("tree")), "--part".into(), "0/2".into()];
-    run(refused.into_iter().chain(["--overwrite".into()])).failed(2, "cannot start a directory anew");
+    run(refused.into_iter().chain(["--overwrite".into()])).failed(2, "cannot start over a directory");
 }
 
 #[test]

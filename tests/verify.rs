@@ -122,7 +122,7 @@ fn a_file_that_is_gone_or_cut_is_named_and_what_cannot_be_opened_is_refused() {
 fn an_option_that_says_nothing_of_it_is_refused() {
     for (options, part) in [
         (&["a.png"][..], "--verify takes one output, and no images"),
-        (&["-o", "x"], "--output says nothing of what --verify reads"),
+        (&["-o", "x"], "--output does nothing beside --verify"),
         (&["--keep-extension"], "--keep-extension says nothing"),
         (&["-m", "x"], "--model says nothing"),
     ] {

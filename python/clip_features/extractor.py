@@ -190,9 +190,9 @@ class Extractor:
         format:    "npy", "safetensors" or "tar" [by the extension of output; in a directory npy, or tar where tars come in]
         shard_size: the most bytes of a file, such as "2GB", of an output that becomes a set of files
         keep_extension: name files in a directory cat.jpg.npy rather than cat.npy
-        overwrite: start anew where outputs are
+        overwrite: start over where outputs are
         update:    make the features of images that have changed again, in a directory
-        draw:      write pictures in place of tensors: "norm", "pca", or a patch such as "3,5"
+        draw:      write pictures in place of tensors: "norm", "pca", or a patch such as "3,5", and "norm:bare" without bar and caption
         keep:      extensions of the members of a sample to carry over from tar to tar
         image_key: extensions of the image to take of a sample in a tar
         part:      one part of a job that is split: (0, 8) or "0/8"

@@ -279,7 +279,7 @@ def test_a_folder_is_the_commands_job(model, pictures, tmp_path):
     assert extractor.extract_folder(source, tmp_path / "out")["skipped"] == len(pictures)
     accepted = extractor.extract_folder(source, tmp_path / "out", accept_failures=True, retry_failures=True, on_error="raise")
     assert (accepted["failed"], accepted["accepted"], accepted["failures"]) == (0, 1, [])
-    with pytest.raises(OSError, match="other settings"):
+    with pytest.raises(OSError, match="made with layer -1, not -2"):
         Extractor(model, layer=-2).extract_folder(source, tmp_path / "out")
 
     def stop(record):

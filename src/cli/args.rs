@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueHint};
+use clap::{Arg, ArgAction, Parser, ValueHint};
 use pillow_exact::{Alpha, ExifOrientation};
 
 use super::{
     choices::choice,
     generate::Generated,
-    manual::{DESCRIPTION, after_help},
+    manual::{AFTER_SHORT_HELP, after_long_help, long_about},
     progress::ProgressMode,
 };
 use crate::{
@@ -22,114 +22,147 @@ use crate::{
 
 /// Every vision token of a CLIP tower: images in, last_hidden_state out
 #[derive(Clone, Debug, Parser)]
-#[command(version, long_about = DESCRIPTION, after_help = after_help(), max_term_width = 100)]
+#[command(version, long_about = long_about(), after_help = AFTER_SHORT_HELP, after_long_help = after_long_help())]
+#[command(max_term_width = 100, disable_help_flag = true, disable_version_flag = true, args = [help(), version()])]
 pub(super) struct Args {
-    /// Image files, tars of them, directories (searched recursively), or - for an image's or a tar's bytes on standard input
+    /// Images, directories, tars of images, or - for standard input
+    ///
+    /// A directory is searched with all below it. A tar is read as a stream of samples, and nothing is unpacked. On standard input an image or
+    /// a tar is taken.
     #[arg(value_name = "INPUT", required_unless_present_any = ["files_from", "generate", "verify"])]
     pub(super) inputs: Vec<PathBuf>,
 
-    /// Read the images' paths from a file, one a line, or from standard input with -
+    /// Read the images' paths from a file, one a line; - is standard input
+    ///
+    /// The list is read as it is written, and each image is answered as it comes.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "inputs",
           help_heading = "Inputs")]
     pub(super) files_from: Option<PathBuf>,
 
     /// Paths in --files-from end in NUL bytes, as find -print0 writes them
-    #[arg(short = '0', long, requires = "files_from", help_heading = "Inputs")]
+    #[arg(short = '0', long, requires = "files_from", hide_short_help = true, help_heading = "Inputs")]
     pub(super) null: bool,
 
     /// Extensions of the image to take of a sample in a tar, the first that it has, such as jpg,png
-    #[arg(long, value_name = "EXT", value_delimiter = ',', value_parser = parse_extension, help_heading = "Inputs")]
+    #[arg(long, value_name = "EXT", value_delimiter = ',', value_parser = parse_extension, hide_short_help = true,
+          help_heading = "Inputs")]
     pub(super) image_key: Vec<String>,
 
-    /// Do one of N parts of the work: every Nth image, or tar, from the Ith on, counted from 0
+    /// Do every Nth image, or tar, from the Ith on, counted from 0
+    ///
+    /// N processes, on as many machines, then share the work and write into one directory. --dry-run says which parts are complete.
     #[arg(long, value_name = "I/N", help_heading = "Inputs")]
     pub(super) part: Option<Part>,
 
-    /// Model of the hub by its name ORG/NAME, checkpoint directory as transformers saves it, or a .safetensors file
-    /// beside its configs [default: openai/clip-vit-large-patch14]
+    /// Checkpoint [default: openai/clip-vit-large-patch14]
+    ///
+    /// ORG/NAME is a model of the hub, which is downloaded once. DIR is a checkpoint as save_pretrained of transformers, open_clip or timm
+    /// writes it, FILE a .safetensors file beside its configs.
     #[arg(short, long, value_name = "ID|DIR|FILE", help_heading = "Model")]
     pub(super) model: Option<PathBuf>,
 
     /// Branch, tag or full commit hash of a model of the hub [default: main]
-    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    #[arg(long, value_name = "NAME", hide_short_help = true, help_heading = "Model")]
     pub(super) revision: Option<Revision>,
 
     /// Where models of the hub are kept, shared with Python [default: as huggingface_hub, ~/.cache/huggingface/hub]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Model")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true, help_heading = "Model")]
     pub(super) cache_dir: Option<PathBuf>,
 
     /// Make no connection: a model of the hub must be in the cache
     #[arg(long, help_heading = "Model")]
     pub(super) offline: bool,
 
-    /// Run on made-up weights: ViT-L/14, or the architecture of --model's config.json
+    /// Run on made-up weights, without a download
+    ///
+    /// The architecture is ViT-L/14, or that of --model's config.json. The features mean nothing, but shapes and speed are the real ones.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0",
           help_heading = "Model")]
     pub(super) random_weights: Option<u64>,
 
-    /// Tensor to give; can be repeated [default: last_hidden_state, or with --layer hidden_states]
+    /// Tensor to give; can be repeated
+    ///
+    /// The default is last_hidden_state, or hidden_states where --layer is given.
     #[arg(long, value_parser = choice::<TensorKind>(), value_name = "NAME", help_heading = "What")]
     pub(super) tensor: Vec<TensorKind>,
 
-    /// Layers of hidden_states and attentions, as Python indexes transformers' tuples: -2, or -2,-1, or 0..=24
-    /// [default: all]. Blocks above are neither read nor run
+    /// Layers of hidden_states and attentions: -2, or -2,-1, or 0..=24
+    ///
+    /// They are counted as Python indexes the tuples of transformers; the default is all. Alone, --layer asks for the hidden state of that
+    /// layer. Blocks above the last one are neither read from disk nor run.
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "What")]
     pub(super) layer: Option<Layers>,
 
-    /// Tokens to keep of last_hidden_state and hidden_states [default: all]
+    /// Tokens to keep [default: all]
+    ///
+    /// Of last_hidden_state and hidden_states.
     #[arg(long, value_parser = choice::<Tokens>(), value_name = "WHICH", help_heading = "What")]
     pub(super) tokens: Option<Tokens>,
 
-    /// Give the patches as [1, rows, columns, width] rather than as a list of tokens
+    /// Give the patches as [1, rows, columns, width]
+    ///
+    /// With --json, or in the metadata of .safetensors, grid_box says which pixels of the picture they show.
     #[arg(long, help_heading = "What")]
     pub(super) grid: bool,
 
     /// Pad tokens, attentions and pixel_values of SigLIP 2 NaFlex to --max-num-patches, as transformers gives them
-    #[arg(long, conflicts_with = "grid", help_heading = "What")]
+    #[arg(long, conflicts_with = "grid", hide_short_help = true, help_heading = "What")]
     pub(super) pad: bool,
 
-    /// Write a picture of the patch tokens in place of them, as a PNG file, an image each into a directory, or with -o - to standard
-    /// output: norm, the norm of each; a patch by its row and column such as 3,5, the cosine of each to that one; or pca, their first three
-    /// principal components as red, green and blue
-    #[arg(long, value_name = "norm|ROW,COLUMN|pca", conflicts_with = "format", help_heading = "What")]
+    /// Write a PNG picture in place of the tensors: norm, pca or ROW,COLUMN
+    ///
+    /// norm is the norm of each patch token, over the picture in grey; a patch by its row and column, such as 3,5, the cosine of each token to
+    /// that one; pca the first three principal components of the tokens as red, green and blue. After :bare, as in norm:bare, the picture stands
+    /// alone, without margin, bar, caption and the frame of the patch that was named. Several images take -o DIR/.
+    #[arg(long, value_name = "WHAT", conflicts_with = "format", help_heading = "What")]
     pub(super) draw: Option<Drawing>,
 
-    /// Image processor of transformers 5 whose pixel_values to give, bit for bit [default: pil; torchvision for DINOv3, which has
-    /// no other]
+    /// Whose pixel_values to give
+    ///
+    /// They are the same bit for bit. The default is pil, or torchvision for DINOv3, which has no other.
     #[arg(long, value_parser = choice::<Backend>(), value_name = "WHICH", help_heading = "Image")]
     pub(super) processor: Option<Backend>,
 
-    /// How a picture comes into the shape of the tower's input
+    /// Input shape
+    ///
+    /// How a picture comes into the shape of the tower's input.
     #[arg(long, value_parser = choice::<Fit>(), default_value = "auto", value_name = "HOW", help_heading = "Image")]
     pub(super) fit: Fit,
 
-    /// Size of the tower's input in pixels, if not the model's own: an edge, or rows x columns such as 224x448; position
-    /// embeddings are interpolated
+    /// Size of the input in pixels, if not the model's own
+    ///
+    /// An edge, or rows x columns such as 224x448. Position embeddings are interpolated as by interpolate_pos_encoding=True.
     #[arg(long, value_name = "N|HxW", help_heading = "Image")]
     pub(super) image_size: Option<ImageSize>,
 
     /// The most patches that SigLIP 2 NaFlex cuts a picture into, if not the model's own number
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535), help_heading = "Image")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535), hide_short_help = true,
+          help_heading = "Image")]
     pub(super) max_num_patches: Option<u32>,
 
     /// Give the picture as tiles too, where the model's processor cuts some: [tiles, tokens, width], the whole picture first
-    #[arg(long, help_heading = "Image")]
+    #[arg(long, hide_short_help = true, help_heading = "Image")]
     pub(super) tiles: bool,
 
-    /// Transparency: composite over white as transformers 5 does, or drop it as transformers 4 and LLaVA do
-    #[arg(long, value_parser = choice::<Alpha>(), default_value = "white", value_name = "HOW", help_heading = "Image")]
+    /// What becomes of transparency
+    #[arg(long, value_parser = choice::<Alpha>(), default_value = "white", value_name = "HOW", hide_short_help = true,
+          help_heading = "Image")]
     pub(super) alpha: Alpha,
 
-    /// EXIF orientation: ignore it as PIL.Image.open does, or apply it as transformers' load_image does
-    #[arg(long, value_parser = choice::<ExifOrientation>(), default_value = "ignore", value_name = "HOW", help_heading = "Image")]
+    /// What becomes of a photograph that lies on its side by its EXIF data
+    #[arg(long, value_parser = choice::<ExifOrientation>(), default_value = "ignore", value_name = "HOW", hide_short_help = true,
+          help_heading = "Image")]
     pub(super) exif_orientation: ExifOrientation,
 
     /// Refuse images of more pixels; the default is Pillow's own limit
     #[arg(long, value_name = "N", default_value_t = 178_956_970, value_parser = clap::value_parser!(u64).range(1..),
-          help_heading = "Image")]
+          hide_short_help = true, help_heading = "Image")]
     pub(super) max_pixels: u64,
 
-    /// How exact matrix products are; lower is faster on CPUs with bfloat16 tiles (AMX), elsewhere the same
+    /// Exactness
+    ///
+    /// How exact matrix products are, in PyTorch's words. Lower is faster on CPUs that multiply bfloat16 (AMX, or AMD from Zen 4); elsewhere it
+    /// is the same as highest.
     #[arg(long, value_parser = choice::<MatmulPrecision>(), default_value = "highest", value_name = "HOW", help_heading = "Compute")]
     pub(super) matmul_precision: MatmulPrecision,
 
@@ -138,42 +171,54 @@ pub(super) struct Args {
     pub(super) threads: Option<u16>,
 
     /// Images that the tower takes at once; the features do not depend on it [default: by the threads]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Compute")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), hide_short_help = true,
+          help_heading = "Compute")]
     pub(super) batch_size: Option<u16>,
 
-    /// Where to write: a directory, an archive .npy, .safetensors or .tar, or - for standard output
+    /// Where to write: DIR/, x.npy, x.safetensors, x.tar, or - to stdout
+    ///
+    /// A directory gets a file for each image. A .npy of several images is one stack, a .safetensors holds a tensor for each, a .tar is one that
+    /// WebDataset reads. What is complete there is skipped, and what is new is added.
     #[arg(short, long, value_name = "PATH", help_heading = "Output")]
     pub(super) output: Option<PathBuf>,
 
     /// Format to write [default: by the extension; in a directory and on standard output npy, or tar where tars come in]
-    #[arg(long, value_parser = choice::<Format>(), value_name = "FORMAT", help_heading = "Output")]
+    #[arg(long, value_parser = choice::<Format>(), value_name = "FORMAT", hide_short_help = true, help_heading = "Output")]
     pub(super) format: Option<Format>,
 
-    /// Element type to store; the computation is float32 in any case
+    /// Type to store
+    ///
+    /// The computation is float32 in any case.
     #[arg(long, value_parser = choice::<Dtype>(), default_value = "f32", value_name = "TYPE", help_heading = "Output")]
     pub(super) dtype: Dtype,
 
     /// Extensions of the members of a sample to carry over from tar to tar, such as txt,json
-    #[arg(long, value_name = "EXT", value_delimiter = ',', value_parser = parse_extension, help_heading = "Output")]
+    #[arg(long, value_name = "EXT", value_delimiter = ',', value_parser = parse_extension, hide_short_help = true,
+          help_heading = "Output")]
     pub(super) keep: Vec<String>,
 
-    /// Split an archive into files of at most this size, such as 2GB or 500MiB
-    #[arg(long, value_name = "BYTES", value_parser = parse_size, help_heading = "Output")]
+    /// Split an archive into files of at most this size, such as 2GB
+    ///
+    /// KB, MB and GB are thousands, KiB, MiB and GiB are by 1024. The files are x-00000.safetensors and so on; a set that grows gets further
+    /// ones.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
     pub(super) shard_size: Option<u64>,
 
     /// Name outputs in a directory cat.jpg.npy rather than cat.npy
-    #[arg(long, help_heading = "Output")]
+    #[arg(long, hide_short_help = true, help_heading = "Output")]
     pub(super) keep_extension: bool,
 
-    /// Start anew where outputs are, rather than skip what is complete
+    /// Start over where outputs are, rather than skip what is complete
     #[arg(long, help_heading = "Output")]
     pub(super) overwrite: bool,
 
-    /// Make the features of images that have changed again, in a directory; without it they stay, and are told of
-    #[arg(long, conflicts_with = "overwrite", help_heading = "Output")]
+    /// Make the features of images that have changed again, in a directory; without it they stay, and a warning counts them
+    #[arg(long, conflicts_with = "overwrite", hide_short_help = true, help_heading = "Output")]
     pub(super) update: bool,
 
-    /// Report each image as a JSON object on a line, also beside -o; after several, a last line {"summary":{...}}
+    /// Print a JSON object a line for each image
+    ///
+    /// Also beside -o. After several images, a last line {"summary":{...}} says how many were done, skipped and failed.
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
 
@@ -182,19 +227,22 @@ pub(super) struct Args {
     pub(super) quiet: bool,
 
     /// Progress on standard error: a bar on a terminal, else a line every 30 seconds
-    #[arg(long, value_parser = choice::<ProgressMode>(), default_value = "auto", value_name = "WHEN", help_heading = "Output")]
+    #[arg(long, value_parser = choice::<ProgressMode>(), default_value = "auto", value_name = "WHEN", hide_short_help = true,
+          help_heading = "Output")]
     pub(super) progress: ProgressMode,
 
     /// Stop at the first image that fails
-    #[arg(long, conflicts_with = "max_failures", help_heading = "Batch")]
+    #[arg(long, conflicts_with = "max_failures", hide_short_help = true, help_heading = "Batch")]
     pub(super) fail_fast: bool,
 
     /// Stop when this many images have failed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Batch")]
     pub(super) max_failures: Option<u64>,
 
-    /// Images that fail by their own bytes (no picture, damaged, too large, not supported) count as done: they are not tried again before
-    /// their files change, and the exit code is 0
+    /// Count images that fail by their own bytes as done
+    ///
+    /// That is: no picture, damaged, too large, not supported. They are not tried again before their files change, and the exit code is
+    /// 0.
     #[arg(long, help_heading = "Batch")]
     pub(super) accept_failures: bool,
 
@@ -202,21 +250,37 @@ pub(super) struct Args {
     #[arg(long, requires = "accept_failures", help_heading = "Batch")]
     pub(super) retry_failures: bool,
 
-    /// Also write each failure to this file, as a JSON object on a line
+    /// Also write each failure to this file, a JSON object a line
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Batch")]
     pub(super) failures: Option<PathBuf>,
 
-    /// Print what would be done, and the disk space it needs, and do nothing
+    /// Print what would be done, and the disk space it needs
     #[arg(long, help_heading = "Batch")]
     pub(super) dry_run: bool,
 
-    /// Read what was written and compare it with the checksums of its manifest: a path that -o was given, or one of its files
-    #[arg(long, value_name = "PATH")]
+    /// Read an output again and compare it with its checksums
+    ///
+    /// The path is what -o was given, or one of its files. Each image that differs is named, and the exit code is 1.
+    #[arg(long, value_name = "PATH", help_heading = "Other")]
     pub(super) verify: Option<PathBuf>,
 
-    /// Print a completion script for a shell, or the man page, and do nothing else
-    #[arg(long, value_parser = choice::<Generated>(), value_name = "WHAT", exclusive = true)]
+    /// Print a completion script for a shell, or the man page
+    #[arg(long, value_parser = choice::<Generated>(), value_name = "WHAT", exclusive = true, hide_short_help = true,
+          help_heading = "Other")]
     pub(super) generate: Option<Generated>,
+}
+
+/// The parser's own, which would stand under a heading of its own before all others.
+fn help() -> Arg {
+    let help = "Print this; --help has all options, exit codes and the environment";
+    let long = "Print help: -h a screenful, --help all of it";
+    let help = Arg::new("help").short('h').long("help").help(help).long_help(long);
+    help.action(ArgAction::Help).help_heading("Other").display_order(1000)
+}
+
+fn version() -> Arg {
+    let version = Arg::new("version").short('V').long("version").help("Print the version");
+    version.action(ArgAction::Version).help_heading("Other").display_order(1001)
 }
 
 /// What follows the key of a sample: `jpg`, or `seg.png`.

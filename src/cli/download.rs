@@ -150,7 +150,9 @@ impl Drop for Downloads {
 fn begin_bar(file: &str, size: Option<u64>, have: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(size, ProgressDrawTarget::stderr());
     let template = match size {
-        Some(_) => "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} eta {eta}",
+        Some(_) => {
+            "{wide_msg} {bar:8} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left"
+        }
         None => "{msg} {spinner} {decimal_bytes} {decimal_bytes_per_sec}",
     };
     bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));

@@ -1,6 +1,11 @@
 //! What can be told before a model is looked for, which may mean a download.
 
-use super::{exit::Exit, hints::told, reporter::Reporter, settled::Settled};
+use super::{
+    exit::Exit,
+    hints::{told, told_of_absent},
+    reporter::Reporter,
+    settled::Settled,
+};
 use crate::{job::Ended, shard::NotRead};
 
 /// Says which inputs are not there. Where none is, that is all there is to do, and how it ends; else those images fail in their
@@ -11,7 +16,7 @@ pub(super) fn look(settled: &mut Settled) -> Result<Option<Exit>, String> {
     for item in &absent.items {
         let Some(error) = item.source.read().err() else { continue };
         let path = item.source.to_string();
-        show.voice.say_of("error", &path, &error.to_string());
+        show.voice.say_of("error", &path, &told_of_absent(&path, &error));
         show.told.insert(path);
     }
     if absent.is_all {

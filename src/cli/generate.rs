@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use clap::{Arg, Command, ValueHint};
+use clap::{Command, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::{
     Man,
@@ -11,7 +11,7 @@ use clap_mangen::{
 
 use super::{
     exit::Exit,
-    manual::{DATE, ENVIRONMENT, EXAMPLES},
+    manual::{DATE, DESCRIPTION, ENVIRONMENT, EXAMPLES},
 };
 
 /// What can be generated.
@@ -35,9 +35,10 @@ impl Generated {
             Self::Man => return man(command).expect("memory can be written to"),
         };
         let mut script = Vec::new();
-        command = command.mut_args(|arg| match arg.get_action().takes_values() && !names_files(&arg) {
-            true => arg.value_hint(ValueHint::Other),
-            false => arg,
+        // What is not known to be a path is none, and no file is offered for it.
+        command = command.mut_args(|arg| match arg.get_value_hint() {
+            ValueHint::Unknown if arg.get_action().takes_values() => arg.value_hint(ValueHint::Other),
+            _ => arg,
         });
         let name = command.get_name().to_owned();
         clap_complete::generate(shell, &mut command, name, &mut script);
@@ -45,16 +46,10 @@ impl Generated {
     }
 }
 
-/// Whether the value of an argument is a path, which shells complete with what is there.
-fn names_files(arg: &Arg) -> bool {
-    let names = arg.get_value_names().unwrap_or_default();
-    names.iter().any(|name| ["INPUT", "FILE", "DIR", "PATH"].iter().any(|path| name.contains(path)))
-}
-
 /// The man page, in section 1.
 fn man(command: Command) -> io::Result<String> {
     let usage = "clip-features [OPTIONS] INPUT...\nclip-features [OPTIONS] --files-from FILE\nclip-features --verify PATH\nclip-features --generate WHAT";
-    let command = command.override_usage(usage);
+    let command = command.override_usage(usage).long_about(DESCRIPTION);
     let page = Man::new(command);
     let mut text = Vec::new();
     let version = env!("CARGO_PKG_VERSION");

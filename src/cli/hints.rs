@@ -5,7 +5,7 @@ use std::{error::Error, path::Path};
 use crate::{
     features::FeaturesError,
     hub::{HubError, refetch_hint},
-    input::{InputError, NoList},
+    input::{Absence, InputError, NoList},
     job::{FailureFacts, JobError, Remedy, TarSetting},
     model::ModelError,
     output::{Format, OutputError, Setting},
@@ -40,6 +40,17 @@ pub(super) fn told_of_image(failure: &FailureFacts) -> String {
     format!("{}{hint}", failure.reason)
 }
 
+/// Why there is no such input, with the way out of what was typed in place of a path.
+pub(super) fn told_of_absent(path: &str, error: &InputError) -> String {
+    let hint = match Absence::of(Path::new(path)) {
+        Some(Absence::Address) => format!("\nhint: curl -L {path} | clip-features -"),
+        Some(Absence::Pattern) => "\nhint: give the directory, which is searched for images".into(),
+        Some(Absence::Tilde) => "\nhint: leave ~ unquoted, or write $HOME".into(),
+        None => String::new(),
+    };
+    format!("{error}{hint}")
+}
+
 /// Whether the message begins with the name of a setting, which is an option's.
 fn begins_with_an_option(error: &(dyn Error + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(OutputError::Unused { .. } | OutputError::NoBfloat16))
@@ -56,20 +67,21 @@ fn of_job(error: &JobError) -> Option<String> {
         }
         JobError::Model(ModelError::Corrupt { path, .. }) => {
             let is_weights = path.extension().is_some_and(|extension| extension == "safetensors");
-            let elsewhere = || is_weights.then(|| "copy it anew, or save the model again".to_owned());
+            let elsewhere = || is_weights.then(|| "copy it again, or save the model again".to_owned());
             return refetch_hint(path).or_else(elsewhere);
         }
         JobError::Model(ModelError::Cut { path, .. }) => {
-            let elsewhere = "another process has written to it; copy it anew, and run the same command again";
+            let elsewhere =
+                "another process has written to it; copy it again, and run the same command again";
             return Some(refetch_hint(path).unwrap_or_else(|| elsewhere.to_owned()));
         }
         JobError::Model(error) => of_model(error)?,
         JobError::Clash { by_extension: true, .. } => {
-            "--keep-extension names them apart if only that differs"
+            "--keep-extension keeps them apart, if they differ in that alone"
         }
         JobError::SamePlace { .. } => "--output and --failures each need a place of their own",
         JobError::OverInput { .. } | JobError::OverModel { .. } => "write to another file",
-        JobError::NoFailures { .. } => "--failures another file, or remove this one",
+        JobError::NoFailures { .. } => "give --failures another file, or remove this one",
         JobError::Clash { by_dots: true, .. } => {
             "rename one of them, or write a directory, .safetensors or .npy, where names stay as they are"
         }
@@ -89,7 +101,7 @@ fn of_features(error: &FeaturesError) -> Option<&'static str> {
     Some(match error {
         FeaturesError::Unfinished { .. } => "the command that wrote it, run again, completes it",
         FeaturesError::Damaged { path, .. } if is_manifest(path) => {
-            "the command that wrote it makes all anew with --overwrite"
+            "the command that wrote it makes everything again with --overwrite"
         }
         FeaturesError::Damaged { .. } => "remove it, and the command that wrote it makes its images again",
         _ => return None,
@@ -139,7 +151,7 @@ fn of_output(error: &OutputError) -> Option<String> {
             Setting::Keep => "give tars, and -o x.tar or -o DIR/",
             Setting::Part => "give several images",
             Setting::Overwrite => "give -o PATH",
-            Setting::Update => "give -o DIR/; elsewhere --overwrite makes all anew",
+            Setting::Update => "give -o DIR/; elsewhere --overwrite makes everything again",
         },
         OutputError::NoBfloat16 => "write .safetensors, or --dtype f16 or f32",
         OutputError::NoFormat { .. } => "end it in .npy, .safetensors or .tar, or in / for a directory",
@@ -147,7 +159,7 @@ fn of_output(error: &OutputError) -> Option<String> {
         OutputError::OtherFormat { .. } => "leave --format out",
         OutputError::NoStream => "leave --format out, or write -o x.safetensors",
         OutputError::Taken { .. } | OutputError::Older { .. } | OutputError::Newer { .. } => {
-            "--overwrite starts anew, another -o keeps both"
+            "--overwrite starts over, another -o keeps both"
         }
         OutputError::Full { .. } | OutputError::TooMany { .. } => {
             "--shard-size 10GB writes as many files as it takes"
@@ -155,10 +167,10 @@ fn of_output(error: &OutputError) -> Option<String> {
         OutputError::Busy { .. } => "when that has ended, the same command goes on where it was",
         OutputError::Foreign { .. } => "--overwrite replaces it",
         OutputError::Damaged { path, .. } if is_manifest(path) => {
-            "--overwrite starts anew, another -o keeps both"
+            "--overwrite starts over, another -o keeps both"
         }
         OutputError::Damaged { .. } => {
-            "remove it, and the same command makes its images again; --overwrite starts anew"
+            "remove it, and the same command makes its images again; --overwrite starts over"
         }
         _ => return None,
     };
@@ -178,7 +190,7 @@ fn of_hub(error: &HubError) -> Option<&'static str> {
         }
         HubError::RevisionNotFound { .. } => "--revision takes a branch, a tag, or a full commit hash",
         HubError::DiskFull { .. } => {
-            "make room, or use --cache-dir on another disk; what has arrived is kept and continued"
+            "free some space, or use --cache-dir on another disk; what has arrived is kept and continued"
         }
         HubError::Io { .. } => "--cache-dir names another cache",
         _ => return None,

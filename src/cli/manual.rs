@@ -30,7 +30,7 @@ pub(super) const EXAMPLES: [(&str, &str); 11] = [
     ("clip-features --random-weights photo.jpg", "the full ViT-L/14 without a download"),
 ];
 
-/// Variables that are heeded.
+/// Variables that are followed.
 pub(super) const ENVIRONMENT: [(&str, &str); 6] = [
     (
         "HF_HOME, HF_HUB_CACHE",
@@ -43,18 +43,32 @@ pub(super) const ENVIRONMENT: [(&str, &str); 6] = [
     ("SSL_CERT_FILE", "Certificates to trust beside the system's."),
 ];
 
-/// What stands below the options in `--help`.
-pub(super) fn after_help() -> String {
-    let mut text = String::from("Examples:\n");
+/// What stands below the options in `-h`.
+pub(super) const AFTER_SHORT_HELP: &str = "\
+Example:
+  clip-features photos/ -o features/    # features/<same relative path>.npy, one for each image";
+
+/// What stands above the options in `--help`: what the command is for, and examples.
+pub(super) fn long_about() -> String {
+    let mut text = format!("{DESCRIPTION}\n\nExamples:");
     for (command, what) in EXAMPLES {
         let _ = match what {
-            "" => writeln!(text, "  {command}"),
-            _ => writeln!(text, "  {command:<49}  {what}"),
+            "" => write!(text, "\n  {command}"),
+            _ => write!(text, "\n  {command:<49}  {what}"),
         };
     }
-    text.push_str("\nExit codes:");
+    text
+}
+
+/// What stands below the options in `--help`: exit codes and the environment.
+pub(super) fn after_long_help() -> String {
+    let mut text = String::from("Exit codes:");
     for exit in Exit::ALL {
         let _ = write!(text, "\n  {:<3}  {}", exit.code(), exit.meaning());
+    }
+    text.push_str("\n\nEnvironment:");
+    for (names, what) in ENVIRONMENT {
+        let _ = write!(text, "\n  {names}\n          {what}");
     }
     text
 }

@@ -123,9 +123,72 @@ impl Progress {
 
 fn bar(total: Option<u64>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
-    let template = match total {
-        Some(_) => "{bar:30} {pos}/{len}  {msg}{per_sec}  {elapsed} elapsed, {eta} left",
-        None => "{spinner} {pos}  {msg}{per_sec}  {elapsed} elapsed",
-    };
-    bar.with_style(ProgressStyle::with_template(template).expect("the templates above are well formed"))
+    bar.with_style(ProgressStyle::with_template(template(total)).expect("the templates are well formed"))
+}
+
+/// What takes at most 48 columns of a million images leaves a bar on the narrowest terminal.
+fn template(total: Option<u64>) -> &'static str {
+    match total {
+        Some(_) => "{wide_bar} {pos}/{len} {msg}{per_sec} {eta} left",
+        None => "{spinner} {pos} {msg}{per_sec} {elapsed}",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A terminal of 60 columns, which remembers its lines.
+    #[derive(Clone, Debug, Default)]
+    struct Narrow(Arc<Mutex<String>>);
+
+    impl indicatif::TermLike for Narrow {
+        fn width(&self) -> u16 {
+            60
+        }
+        fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, line: &str) -> std::io::Result<()> {
+            self.write_str(&format!("{line}\n"))
+        }
+        fn write_str(&self, text: &str) -> std::io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> std::io::Result<()> {
+            self.write_str("\n")
+        }
+        fn flush(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_bar_fits_sixty_columns() {
+        for total in [Some(1_000_000), None] {
+            let terminal = Narrow::default();
+            let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+            let style = ProgressStyle::with_template(template(total)).unwrap();
+            let bar = ProgressBar::with_draw_target(total, target).with_style(style);
+            bar.set_message("12345 failed, ");
+            bar.set_position(999_999);
+            bar.force_draw();
+            let drawn = terminal.0.lock().unwrap().clone();
+            let line = drawn.lines().find(|line| line.contains("999999")).unwrap().trim_end().to_owned();
+            assert!(line.contains("12345 failed, ") && line.chars().count() <= 60, "{line:?}");
+            assert!(total.is_none() || line.contains('░') || line.contains('█'), "{line:?}");
+        }
+    }
 }

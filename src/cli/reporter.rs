@@ -146,7 +146,10 @@ impl<'a> Reporter<'a> {
         } else if !self.show.is_batch || self.show.quiet || ended == Some(Ended::Unheard) {
             // One image has its own line, the quiet have the exit code, and a reader that has gone has what it wanted.
         } else if ended == Some(Ended::Complete) {
-            voice.say("finished", &words);
+            match summary.nothing_to_do() {
+                Some(words) => voice.say("nothing to do", &words),
+                None => voice.say("finished", &words),
+            }
             if !summary.not_read.is_empty() {
                 let (count, kinds) = (summary.not_read.count(), &summary.not_read);
                 voice.say("warning", &format!("{count} files of formats that are not read: {kinds}"));

@@ -171,7 +171,7 @@ fn check_useless(args: &Args, request: &Request) -> Result<()> {
         );
     }
     if args.quiet && args.progress == ProgressMode::Always {
-        bail!("--progress always shows what --quiet keeps silent\nhint: leave one of them out");
+        bail!("--progress always and --quiet contradict each other\nhint: leave one of them out");
     }
     if let (Fit::Keep, Some(size @ ImageSize::Exact { height, width })) = (args.fit, args.image_size) {
         bail!(
@@ -181,7 +181,7 @@ fn check_useless(args: &Args, request: &Request) -> Result<()> {
     }
     if args.matmul_precision != MatmulPrecision::default() && !request.needs_tower() {
         bail!(
-            "--matmul-precision is of the tower, and pixel_values come before it\nhint: leave --matmul-precision out"
+            "--matmul-precision affects the tower alone, and pixel_values come before it\nhint: leave --matmul-precision out"
         );
     }
     if args.tiles && (args.fit != Fit::Auto || args.image_size.is_some()) {
@@ -297,7 +297,7 @@ mod tests {
             ("a.png --tiles --fit pad", "the model's own cut"),
             ("a.png --tiles --image-size 448", "the model's own cut"),
             ("a.png --fit keep --image-size 224x448", "--image-size 224x448 is another"),
-            ("a.png --revision v1", "--revision is of a model of the hub"),
+            ("a.png --revision v1", "--revision chooses among versions of a model on the hub"),
         ] {
             let message = settle(line).unwrap_err().to_string();
             assert!(message.contains(part), "{line}: {message}");

@@ -80,6 +80,15 @@ impl Summary {
         format!("{} in {}:{:02}, {rate:.2} images/s", parts.join(", "), seconds / 60, seconds % 60)
     }
 
+    /// `all 4 are complete`, where that is all there is to say.
+    pub(super) fn nothing_to_do(&self) -> Option<String> {
+        match (self.skipped, self.done + self.changed + self.failed) {
+            (0, _) | (_, 1..) => None,
+            (1, 0) => Some("the only image is complete".into()),
+            (images, 0) => Some(format!("all {images} are complete")),
+        }
+    }
+
     /// Seconds that the rest of `total` images take, if it can be told.
     pub(super) fn seconds_left(&self, total: Option<u64>) -> Option<f64> {
         let seen = self.done + self.skipped + self.changed + self.failed + self.accepted;
@@ -112,7 +121,7 @@ impl Summary {
             Some(Ended::Complete) => "complete",
             Some(Ended::Stopped) => "interrupted",
             Some(Ended::TooManyFailures) => "too_many_failures",
-            Some(Ended::Unheard) => "unheard",
+            Some(Ended::Unheard) => "reader_gone",
             None => "error",
         };
         json!({ "summary": Last { ended, summary: self } }).to_string()
@@ -133,6 +142,16 @@ mod tests {
         let facts = json!({ "ended": "interrupted", "done": 4, "skipped": 2, "failed": 1, "seconds": 62.5,
             "images_per_second": 0.064 });
         assert_eq!(value, json!({ "summary": facts }));
+    }
+
+    #[test]
+    fn where_all_is_complete_there_is_nothing_to_do() {
+        let said = |done, skipped, failed| {
+            Summary::of(Tally { done, skipped, failed, ..Tally::default() }, Duration::ZERO).nothing_to_do()
+        };
+        assert_eq!(said(0, 4, 0).as_deref(), Some("all 4 are complete"));
+        assert_eq!(said(0, 1, 0).as_deref(), Some("the only image is complete"));
+        assert_eq!([said(1, 4, 0), said(0, 4, 1), said(0, 0, 0)], [None, None, None]);
     }
 
     #[test]

@@ -108,7 +108,7 @@ fn refuse_others(typed: &[OsString]) -> Result<(), String> {
         Some(other) => {
             let other = other.replace('_', "-");
             Err(format!(
-                "--{other} says nothing of what --verify reads\nhint: it goes with --json, --quiet and --progress"
+                "--{other} does nothing beside --verify\nhint: it goes with --json, --quiet and --progress"
             ))
         }
     }

@@ -115,7 +115,7 @@ fn check_mixed(first: &Manifest, shelf: &Shelf, head: &Head) -> Result<(), Featu
     let mut differences = found.differences(&expected);
     if differences.is_empty() && head.tensors != first.head.tensors {
         differences.push(format!(
-            "tensors are {}, not {}",
+            "with tensors {}, not {}",
             head.tensors.join(","),
             first.head.tensors.join(",")
         ));
@@ -123,8 +123,7 @@ fn check_mixed(first: &Manifest, shelf: &Shelf, head: &Head) -> Result<(), Featu
     if differences.is_empty() {
         return Ok(());
     }
-    let reason =
-        format!("is of other settings than {}: {}", first.shelf.path().display(), differences.join(", "));
+    let reason = format!("made {}, unlike {}", differences.join("; "), first.shelf.path().display());
     Err(FeaturesError::Mixed { path: shelf.path().to_owned(), reason })
 }
 

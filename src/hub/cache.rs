@@ -176,7 +176,7 @@ pub fn refetch_hint(path: &Path) -> Option<String> {
     }
     // Behind the link lies the blob; a link without one counts as absent.
     let blob = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    Some(format!("delete {} and run again to download it anew", blob.display()))
+    Some(format!("delete {} and run again to download it again", blob.display()))
 }
 
 /// `../../blobs/<etag>`: relative, so that the cache can be moved.

@@ -222,7 +222,10 @@ mod tests {
         assert!(matches!(choice, ModelChoice::Hub { revision, .. } if revision.as_str() == "v1"));
         for (name, seed) in [("src", None), ("", Some(0))] {
             let message = choose(name, seed, Some("v1")).unwrap_err().to_string();
-            assert!(message.contains("revision is of a model of the hub"), "{name}: {message}");
+            assert!(
+                message.contains("revision chooses among versions of a model on the hub"),
+                "{name}: {message}"
+            );
         }
         assert!(choose("", None, Some("../x")).is_err());
     }

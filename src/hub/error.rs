@@ -50,7 +50,7 @@ pub enum HubError {
         path: PathBuf,
     },
     /// A revision of what has none.
-    #[error("revision is of a model of the hub, and {reason}\nhint: leave it out")]
+    #[error("revision chooses among versions of a model on the hub, and {reason}\nhint: leave it out")]
     UselessRevision {
         /// What was given.
         reason: String,
@@ -219,7 +219,7 @@ pub enum HubError {
     },
     /// What arrived is not what the hub announced. It was removed.
     #[error(
-        "{model}: {file} arrived damaged: {property} {got}, expected {expected}\nhint: run again to fetch it anew"
+        "{model}: {file} arrived damaged: {property} {got}, expected {expected}\nhint: run again to fetch it once more"
     )]
     Damaged {
         /// The model.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{NoList, Source};
+use super::{Absence, NoList, Source};
 use crate::{
     output::key,
     shard::{Sample, inner_path, is_shard, stem},
@@ -75,7 +75,7 @@ impl Item {
     /// A path at which there is nothing; none where there is something.
     pub(super) fn absent(path: &Path) -> Option<Self> {
         let error = std::fs::metadata(path).err()?;
-        Some(Self::unreadable(path.to_owned(), error.to_string()))
+        Some(Self::unreadable(path.to_owned(), Absence::reason(path, &error)))
     }
 
     /// The image on standard input.

@@ -3,6 +3,7 @@
 //! An input gives [`Item`]s: a name for the output, and where the bytes are. Nothing here decodes a picture; a folder only looks at
 //! first bytes to tell pictures from other files.
 
+mod absence;
 mod distinct;
 mod file;
 mod folder;
@@ -22,6 +23,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use absence::Absence;
 pub use distinct::{Distinct, Seen, distinct};
 use file::File;
 use folder::Folder;

@@ -13,7 +13,7 @@ use std::{
 use pillow_exact::{DecodeError, START, check_start};
 use thiserror::Error;
 
-use super::{NoList, stream};
+use super::{Absence, NoList, stream};
 use crate::shard::NotRead;
 
 /// Encoded images larger than this are refused: more than any picture within Pillow's pixel limit needs, and a
@@ -117,7 +117,7 @@ pub enum InputError {
         /// What shows it.
         reason: NoList,
     },
-    /// The reason was found when the inputs were listed.
+    /// The reason in words: of a path at which there is nothing, or what was found when the inputs were listed.
     #[error("{0}")]
     Unreadable(String),
     /// A tar is damaged, or a member of it is none that can be taken.
@@ -188,7 +188,9 @@ impl Source {
             Self::Member { bytes, .. } => return Ok((Cow::Borrowed(bytes.as_slice()), self.stat())),
             Self::Shard(_) | Self::ShardEnd { .. } => Vec::new(),
             Self::File(path) => {
-                let metadata = fs::metadata(path)?;
+                let metadata = fs::metadata(path);
+                let metadata =
+                    metadata.map_err(|error| InputError::Unreadable(Absence::reason(path, &error)))?;
                 if metadata.is_dir() {
                     return Err(InputError::IsDirectory);
                 }
@@ -273,7 +275,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         assert!(matches!(read(directory.path().to_owned()), Err(InputError::IsDirectory)));
         assert!(matches!(read(file.clone()), Err(InputError::Empty)));
-        assert!(matches!(read(directory.path().join("missing")), Err(InputError::Io(_))));
+        assert!(matches!(read(directory.path().join("missing")), Err(InputError::Unreadable(_))));
         fs::write(&file, "bytes").unwrap();
         assert!(matches!(read(file.clone()), Err(InputError::NoImage(_))));
         let image = [&b"BM"[..], &[7; 3 * START]].concat();

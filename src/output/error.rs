@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::{Format, format::safetensors::LARGEST_HEADER};
 
-/// Something that can be said of how to write, which not every destination heeds.
+/// Something that can be said of how to write, which means nothing to some destinations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// The format.
@@ -29,7 +29,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// The name, and what it does for the destinations that heed it.
+    /// The name, and what it does where it means something.
     fn purpose(self) -> &'static str {
         match self {
             Self::Format => "format says how to write, and nothing is written",
@@ -95,7 +95,7 @@ pub enum OutputError {
         path: PathBuf,
     },
     /// Parts of a job write side by side, so that none can start the directory anew.
-    #[error("{}: one part of a job cannot start a directory anew that others write\nhint: name an empty directory", path.display())]
+    #[error("{}: one part of a job cannot start over a directory that others write\nhint: name an empty directory", path.display())]
     OverwriteInParts {
         /// The directory.
         path: PathBuf,
@@ -172,7 +172,7 @@ pub enum OutputError {
         reason: String,
     },
     /// A file of unknown origin is where an image's output should go.
-    #[error("{}: exists, and the manifest does not say that it is ours", path.display())]
+    #[error("{}: exists, and the manifest does not list it", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -273,7 +273,7 @@ fn no_format(path: &Path) -> String {
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "\nhint: make room and run the same command again"
+            "\nhint: free some space and run the same command again"
         }
         io::ErrorKind::FileTooLarge => {
             "\nhint: raise the limit on a file's size, ulimit -f, and run the same command again"

@@ -166,8 +166,8 @@ impl Found {
                 }
                 let manifest = manifest.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let reason = match self.seen {
-                    Some(_) => format!("exists, and {manifest} beside it does not say that it is ours"),
-                    None => format!("exists, and there is no {manifest} beside it that says what it is"),
+                    Some(_) => format!("exists, and {manifest} beside it does not list it"),
+                    None => format!("exists, and there is no {manifest} beside it that lists it"),
                 };
                 return Err(OutputError::Taken { path, reason });
             }
@@ -319,10 +319,10 @@ impl Collection {
         self.check_layout(found, head)?;
         if found.keep_extension != head.keep_extension {
             let how = if found.keep_extension { "with" } else { "without" };
-            let reason = format!("holds outputs that are named {how} their images' extensions");
+            let reason = format!("made with outputs that are named {how} their images' extensions");
             return Err(OutputError::Taken { path: self.path.clone(), reason });
         }
-        found.settings.check(&head.settings, &self.path, "holds outputs of other settings")
+        found.settings.check(&head.settings, &self.path)
     }
 
     /// Refuses what is there and lies otherwise.

@@ -9,6 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use super::OutputError;
 
+/// What follows from the model; the first three tell which it is, the first two where it was found.
+const OF_THE_MODEL: [&str; 9] = [
+    "model",
+    "revision",
+    "weights",
+    "family",
+    "config",
+    "processor",
+    "class_tokens",
+    "register_tokens",
+    "norm",
+];
+
+/// The bytes of a value that is shown.
+const LONGEST_VALUE: usize = 60;
+
 /// Sorted key–value pairs, for the `__metadata__` of a safetensors file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -58,29 +74,44 @@ impl Metadata {
         both
     }
 
-    /// What is not the same, one `key is A, not B` each, where A is the value here and B the `other`. Where the same
-    /// weights were found does not count: a checkpoint has many paths, and may be moved. Nor does what a machine computed with,
-    /// which keeps to the precision that was asked for: the machines of a cluster differ.
+    /// What is not the same, as what follows "made": `by another model: A, not B`, or `with KEY A, not B` each, where A is the value here
+    /// and B the `other`. Where the same weights were found does not count: a checkpoint has many paths, and may be moved. Nor does what a
+    /// machine computed with, which keeps to the precision that was asked for: the machines of a cluster differ. What follows from another
+    /// model is not listed beside it, nor are values that nobody types and that take many lines.
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        let keys: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
-        let show = |value: Option<&str>| value.map_or("absent".to_owned(), |value| format!("{value:?}"));
-        let same_weights = self.get("weights").is_some() && self.get("weights") == other.get("weights");
-        keys.into_iter()
-            .filter(|key| key.as_str() != "compute")
-            .filter(|key| !(same_weights && ["model", "revision"].contains(&key.as_str())))
-            .map(|key| (key, self.get(key), other.get(key)))
-            .filter(|(_, here, there)| here != there)
-            .map(|(key, here, there)| format!("{key} is {}, not {}", show(here), show(there)))
-            .collect()
+        let differs = |key: &&str| self.get(key) != other.get(key);
+        let same_weights = self.get("weights").is_some() && !differs(&"weights");
+        let other_model = (!same_weights && OF_THE_MODEL[..3].iter().any(differs)).then(|| {
+            let [here, there] = [self, other].map(|one| one.get("model").unwrap_or("none"));
+            match here == there {
+                true => format!("by another version of {here}"),
+                false => format!("by another model: {here}, not {there}"),
+            }
+        });
+        let of_the_model = |key: &&str| match other_model {
+            Some(_) => OF_THE_MODEL.contains(key),
+            None => same_weights && OF_THE_MODEL[..2].contains(key),
+        };
+        let keys: BTreeSet<&str> = self.0.keys().chain(other.0.keys()).map(String::as_str).collect();
+        let keys = keys.into_iter().filter(|key| *key != "compute" && differs(key) && !of_the_model(key));
+        let each = keys.map(|key| match (self.get(key), other.get(key)) {
+            (Some(here), Some(there)) if here.len().max(there.len()) > LONGEST_VALUE => {
+                format!("with another {key}")
+            }
+            (Some(here), Some(there)) => format!("with {key} {here}, not {there}"),
+            (Some(here), None) => format!("with {key} {here}, not without"),
+            (None, there) => format!("without {key}, not with {}", there.unwrap_or_default()),
+        });
+        other_model.iter().cloned().chain(each).collect()
     }
 
-    /// Refuses to add outputs of `settings` to what has these at `path`; `what` says what is there.
-    pub(super) fn check(&self, settings: &Self, path: &Path, what: &str) -> Result<(), OutputError> {
+    /// Refuses to add outputs of `settings` to what has these at `path`.
+    pub(super) fn check(&self, settings: &Self, path: &Path) -> Result<(), OutputError> {
         match self.differences(settings) {
             differences if differences.is_empty() => Ok(()),
             differences => Err(OutputError::Taken {
                 path: path.to_owned(),
-                reason: format!("{what}: {}", differences.join(", ")),
+                reason: format!("made {}", differences.join("; ")),
             }),
         }
     }
@@ -96,8 +127,28 @@ mod tests {
         assert!(a.differences(&b).is_empty());
         a.insert("dtype", "f32");
         b.insert("dtype", "f16");
-        b.insert("revision", "main");
-        assert_eq!(a.differences(&b), [r#"dtype is "f32", not "f16""#, r#"revision is absent, not "main""#]);
+        a.insert("processor", "x".repeat(LONGEST_VALUE + 1));
+        b.insert("processor", "y");
+        b.insert("tiles", true);
+        let expected = ["with dtype f32, not f16", "with another processor", "without tiles, not with true"];
+        assert_eq!(a.differences(&b), expected);
+        assert_eq!(b.differences(&a)[2], "with tiles true, not without");
+    }
+
+    #[test]
+    fn another_model_is_named_and_what_follows_from_it_is_not() {
+        let (mut a, mut b) = (Metadata::new(), Metadata::new());
+        for (one, model, weights) in [(&mut a, "org/a", "1f"), (&mut b, "org/b", "2f")] {
+            one.insert("model", model);
+            one.insert("weights", weights);
+            one.insert("family", weights);
+            one.insert("config", weights);
+        }
+        b.insert("dtype", "f16");
+        let expected = ["by another model: org/a, not org/b", "without dtype, not with f16"];
+        assert_eq!(a.differences(&b), expected);
+        b.insert("model", "org/a");
+        assert_eq!(a.differences(&b)[0], "by another version of org/a");
     }
 
     #[test]
@@ -119,7 +170,7 @@ mod tests {
         assert_eq!(a.differences(&b).len(), 1, "unknown weights");
         a.insert("weights", "1f");
         b.insert("weights", "2f");
-        assert_eq!(a.differences(&b).len(), 2);
+        assert_eq!(a.differences(&b), ["by another model: l14, not /models/l14"]);
         b.insert("weights", "1f");
         b.insert("revision", "a commit of the hub");
         assert!(a.differences(&b).is_empty());

@@ -185,7 +185,9 @@ impl Disk {
 
 fn in_the_way(path: &Path) -> io::Error {
     let path = path.display();
-    io::Error::other(format!("{path} is in the way: a link, or no file of ours\nhint: remove it"))
+    io::Error::other(format!(
+        "{path} is in the way: a link, or a file that clip-features did not write\nhint: remove it"
+    ))
 }
 
 #[cfg(unix)]

@@ -51,7 +51,7 @@ impl Engine {
         Err(match self.collection().way {
             Way::Repeated => OutputError::Foreign { path },
             _ => {
-                let reason = "exists, and the manifest does not say that it is ours".into();
+                let reason = "exists, and the manifest does not list it".into();
                 OutputError::Taken { path, reason }
             }
         })

@@ -106,7 +106,7 @@ fn head(path: &Path, line: &[u8]) -> Result<Head, OutputError> {
     if serde_json::from_slice::<Unversioned>(line).is_ok() {
         return Err(OutputError::Older { path });
     }
-    Err(OutputError::Taken { path, reason: "exists, and is no manifest of ours".into() })
+    Err(OutputError::Taken { path, reason: "exists, and is no manifest of clip-features".into() })
 }
 
 struct Lines {
@@ -222,9 +222,9 @@ mod tests {
         let path = directory.path().join("m");
         assert!(read(&path, |_| ()).unwrap().is_none() && !is_manifest(&path));
         for (text, part, is_ours) in [
-            ("", "is no manifest of ours", false),
-            ("mine\n", "is no manifest of ours", false),
-            ("{\"path\":\"a.png\",\"caption\":\"a cat\"}\n", "is no manifest of ours", false),
+            ("", "is no manifest of clip-features", false),
+            ("mine\n", "is no manifest of clip-features", false),
+            ("{\"path\":\"a.png\",\"caption\":\"a cat\"}\n", "is no manifest of clip-features", false),
             ("{\"path\":\"a.png\"}\n", "an earlier version", true),
             ("{\"manifest\":{\"version\":2,\"what\":7},\"crc32\":\"00000000\"}\n", "a newer version", true),
         ] {
