@@ -1,4 +1,4 @@
-"""The example of a training, and every snippet of Python in the READMEs, as they are written."""
+"""The example of a training, and every snippet of Python in the READMEs and the guide, as they are written."""
 
 import os
 import re
@@ -40,16 +40,16 @@ def test_a_head_is_trained_from_features(head, photos, model, tmp_path):
 
 def snippets() -> list[tuple[str, str]]:
     found = []
-    for readme in ("README.md", "python/README.md"):
-        text = (ROOT / readme).read_text()
+    for page in ("README.md", "python/README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))):
+        text = (ROOT / page).read_text()
         for number, match in enumerate(re.finditer(r"^```python\n(.*?)^```", text, re.M | re.S)):
-            found.append((f"{readme}-{number}", match[1]))
+            found.append((f"{page}-{number}", match[1]))
     return found
 
 
 @pytest.mark.parametrize("name, snippet", snippets(), ids=[name for name, _ in snippets()])
-def test_a_snippet_of_a_readme_runs(name, snippet, photos, model, tmp_path):
-    """In a directory with what the READMEs speak of, on a tiny model in the place of ViT-L/14."""
+def test_a_snippet_runs(name, snippet, photos, model, tmp_path):
+    """In a directory with what the pages speak of, on a tiny model in the place of ViT-L/14."""
     for module in ("ray", "webdataset", "datasets", "torch", "lance"):
         if re.search(rf"^(import|from) {module}\b|\b{module}\.", snippet, re.M):
             pytest.importorskip(module)
