@@ -191,7 +191,10 @@ fn several_outputs_are_one_collection_unless_they_differ_or_share_an_image() {
     );
     extract(&at("e.npy"), &["--layer", "-2"], &names[3..]).done();
     let error = both(&[at("a.npy"), at("e.npy")]).unwrap_err().to_string();
-    let part = format!("e.npy: made with layer -2, not -1, unlike {}", at("a.npy").display());
+    let part = format!(
+        "e.npy: made with layer -2, not -1; with tensor hidden_states, not last_hidden_state, unlike {}",
+        at("a.npy").display()
+    );
     assert!(error.contains(&part), "{error}");
 }
 

@@ -22,7 +22,7 @@ fn generated(what: &str) -> String {
 fn options() -> BTreeSet<String> {
     let help = command().arg("--help").output().unwrap().stdout;
     let help = String::from_utf8(help).unwrap();
-    let help = help.split("\nExamples:").next().unwrap();
+    let help = help.split("\nExit codes:").next().unwrap();
     let words = help.lines().filter_map(|line| line.trim_start().strip_prefix('-'));
     let names = words.filter_map(|line| line.split("--").nth(1).or(line.strip_prefix('-')));
     names.map(|name| name.split([' ', '[', '=', ',']).next().unwrap().to_owned()).collect()

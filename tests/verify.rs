@@ -123,8 +123,8 @@ fn an_option_that_says_nothing_of_it_is_refused() {
     for (options, part) in [
         (&["a.png"][..], "--verify takes one output, and no images"),
         (&["-o", "x"], "--output does nothing beside --verify"),
-        (&["--keep-extension"], "--keep-extension says nothing"),
-        (&["-m", "x"], "--model says nothing"),
+        (&["--keep-extension"], "--keep-extension does nothing"),
+        (&["-m", "x"], "--model does nothing"),
     ] {
         verify(Path::new("d"), options).failed(2, part);
     }

@@ -156,7 +156,7 @@ def test_lists_and_patterns_are_one_collection(folder, model):
     assert len(both) == 8 and len(pattern) == 11 and list(pattern)[:8] == list(both)
     assert (pickle.loads(pickle.dumps(pattern))[10] == pattern[10]).all()
     Extractor(model, layer=-2).extract_folder(folder / "a", folder.parent / "d.npy")
-    with pytest.raises(ValueError, match="d.npy: made with layer -2, not -1, unlike "):
+    with pytest.raises(ValueError, match="d.npy: made with layer -2, not -1; with tensor"):
         clip_features.open([folder.parent / "b.npy", folder.parent / "d.npy"])
     with pytest.raises(ValueError, match="a.npy holds too"):
         extractor.extract_folder(folder / "a", folder.parent / "e.npy")
