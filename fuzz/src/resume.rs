@@ -94,7 +94,7 @@ pub fn contents() -> Contents {
     let tensors = vec![TensorSpec { name: "t".into(), shape: Some(vec![1, 2]) }];
     let mut settings = Metadata::default();
     settings.insert("tool", "fuzz");
-    Contents { tensors, dtype: Dtype::F32, settings, overwrite: false, update: false }
+    Contents { tensors, dtype: Dtype::F32, settings, overwrite: false, update: false, accept_failures: false }
 }
 
 /// A run of these images, as far as it has to be done.
@@ -129,7 +129,7 @@ pub fn open<'a>(
     for &name in names {
         match found.standing(&contents, name, Path::new(name), || (Some(1), Some(1))) {
             Standing::New => left.push(name),
-            Standing::Complete | Standing::Unsure => {}
+            Standing::Complete | Standing::Unsure | Standing::Accepted => {}
             Standing::Foreign(path) => return Err(OutputError::Foreign { path }),
         }
     }

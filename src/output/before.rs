@@ -57,8 +57,7 @@ pub(super) fn check_before(
                 let reason = if is_ours { OF_MANY } else { "exists, and was not made here" };
                 return Err(taken(reason.into()));
             }
-            let of_settings = header.metadata.of(&contents.settings);
-            of_settings.check(&contents.settings, path, "holds tensors of other settings")?;
+            header.metadata.of(&contents.settings).check(&contents.settings, path)?;
             let differs = |tensor: &&TensorSpec| !header.has(tensor, contents);
             match tensors.iter().find(differs) {
                 Some(tensor) => Err(taken(format!("exists, and holds no {}", described(tensor, contents)))),

@@ -145,7 +145,14 @@ mod tests {
             match kind {
                 0 => Line::Begin(Begin { tool_version: key, compute: Some(file) }),
                 1 => Line::Next(Next { file }),
-                2 => Line::Failed(Failed { key, tar: None, input, stage: file, reason: "\n".into() }),
+                2 => Line::Failed(Failed {
+                    key,
+                    tar: None,
+                    input,
+                    stage: file,
+                    defect: None,
+                    reason: "\n".into(),
+                }),
                 3 => Line::Tar(TarRead { key, input, damage: None }),
                 4 => Line::Sealed(Sealed { file, length: number.unsigned_abs() }),
                 _ => Line::End(End::Stopped),
