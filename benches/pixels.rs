@@ -88,7 +88,7 @@ fn seconds(processor: &Processor, bytes: &[u8], step: &str) -> f64 {
         "part" => &|| {
             drop(black_box(decode_part(bytes, &options, |width, height| {
                 Some(processor.reads(width, height))
-            })))
+            })));
         },
         "resize" => &|| drop(black_box(resize(&rgb, resized.0, resized.1, filter, &window))),
         "process" => &|| drop(black_box(processor.process(&rgb))),

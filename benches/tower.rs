@@ -14,7 +14,8 @@ use candle_transformers::models::clip::{
     vision_model::{ClipVisionConfig, ClipVisionTransformer},
 };
 use clip_features::{
-    kernels::{Compute, Isa, fma_peak},
+    device::Road,
+    kernels::{Isa, fma_peak},
     model::{Activation, Biases, Family, Mlp, RandomWeights, VisionConfig, VisionTower, Wanted, Weights},
 };
 
@@ -118,8 +119,7 @@ fn ours_at(
     weights: &Weights,
 ) -> Contestant {
     let start = Instant::now();
-    let tower =
-        VisionTower::load_for(&wanted, config.clone(), weights, Compute::default(), &Device::Cpu).unwrap();
+    let tower = VisionTower::load_for(&wanted, config.clone(), weights, &Road::default()).unwrap();
     println!("{name}: made and packed in {:.2} s", start.elapsed().as_secs_f64());
     let operations = operations(config, size, wanted.depth(config));
     let run = Box::new(move |x: &Tensor| drop(tower.outputs(x, &wanted).unwrap()));

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Context;
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use clap::Parser;
 use clip_features::{
     kernels::{Compute, Isa, MatmulPrecision, fma_peak},
@@ -45,7 +45,7 @@ fn serve(args: &Args) -> anyhow::Result<()> {
     let edge = model.config()?.image_size;
     let precision = MatmulPrecision::ALL.into_iter().find(|precision| precision.name() == args.precision);
     let precision = precision.context("--precision is highest, high or medium")?;
-    let tower = model.tower(&Wanted::last_hidden_state(), Compute::best(precision), &Device::Cpu)?;
+    let tower = model.tower(&Wanted::last_hidden_state(), &Compute::best(precision).into())?;
     let one = Tensor::read_npy(&args.pixels)?.reshape((1, 3, edge, edge))?;
     let pixel_values = one.repeat((args.batch, 1, 1, 1))?.contiguous()?; // (B, 3, H, W)
     tower.forward(&pixel_values)?;

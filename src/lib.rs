@@ -58,6 +58,9 @@ pub mod model;
 pub mod processor;
 
 #[doc(hidden)]
+pub mod device;
+
+#[doc(hidden)]
 pub mod kernels;
 
 mod bounded;

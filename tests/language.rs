@@ -6,6 +6,7 @@ mod support;
 use std::{collections::BTreeMap, path::Path};
 
 use candle_core::{Device, Tensor};
+use clip_features::device::Road;
 use clip_features::hub::{self, ModelChoice};
 use clip_features::kernels::{Compute, MatmulPrecision};
 use clip_features::model::{Model, ModelSpec, VisionTower, Wanted};
@@ -13,7 +14,7 @@ use clip_features::processor::{Backend, Fit, Processor, ProcessorConfig};
 use pillow_exact::{DecodeOptions, decode};
 use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
-use support::{Golden, difference, fixture, golden};
+use support::{Golden, difference, fixture, golden, roads};
 
 /// As for towers alone.
 const BOUND: f64 = 1e-6;
@@ -70,16 +71,18 @@ fn towers_and_image_features_are_the_references() {
     for kind in kinds() {
         let expected = golden(format!("../language/{kind}/golden.safetensors"));
         let model = open(&kind);
-        let tower = model.tower(&BOTH, Compute::default(), &Device::Cpu).unwrap();
-        let found = tower.outputs(&pixels(&expected["pixel_values"]), &BOTH).unwrap();
-        for (name, found) in
-            [("last_hidden_state", found.last_hidden_state), ("image_features", found.image_features)]
-        {
-            let (found, expected) = (found.unwrap(), &expected[name]);
-            assert_eq!(found.dims(), expected.shape, "{kind}: {name}");
-            let difference = difference(&flat(&found), &expected.values);
-            println!("{kind} {name}: {difference}");
-            assert!(difference.relative < BOUND, "{kind} {name}: {difference}");
+        for road in roads() {
+            let tower = model.tower(&BOTH, &road).unwrap();
+            let found = tower.outputs(&pixels(&expected["pixel_values"]), &BOTH).unwrap();
+            for (name, found) in
+                [("last_hidden_state", found.last_hidden_state), ("image_features", found.image_features)]
+            {
+                let (found, expected) = (found.unwrap(), &expected[name]);
+                assert_eq!(found.dims(), expected.shape, "{kind}: {name}");
+                let difference = difference(&flat(&found), &expected.values);
+                println!("{kind} {name}, {}: {difference}", road.name());
+                assert!(difference.relative < BOUND, "{kind} {name}, {}: {difference}", road.name());
+            }
         }
     }
 }
@@ -93,7 +96,7 @@ fn image_features_do_not_depend_on_what_is_beside_them() {
     for kind in kinds() {
         let expected = golden(format!("../language/{kind}/golden.safetensors"));
         let (model, pixels) = (open(&kind), pixels(&expected["pixel_values"]));
-        let both = model.tower(&BOTH, Compute::default(), &Device::Cpu).unwrap();
+        let both = model.tower(&BOTH, &Road::default()).unwrap();
         let both = bits(&both.outputs(&pixels, &BOTH).unwrap().image_features.unwrap());
         let config = model.config().unwrap();
         let weights = model.weights_in(alone.scope()).unwrap();
@@ -106,7 +109,7 @@ fn image_features_do_not_depend_on_what_is_beside_them() {
         }
         assert_eq!(tiles, both, "{kind}");
         let rough = Compute::emulated(MatmulPrecision::Medium);
-        let rough = VisionTower::load_for(&alone, config, &weights, rough, &Device::Cpu).unwrap();
+        let rough = VisionTower::load_for(&alone, config, &weights, &rough.into()).unwrap();
         let rough = flat(&rough.outputs(&pixels, &alone).unwrap().image_features.unwrap());
         let difference = difference(&rough, &expected["image_features"].values);
         assert!(difference.relative < 3e-2, "{kind}: {difference}");
@@ -215,9 +218,9 @@ fn an_original_llava_is_the_converted_one() {
         let directory = tempfile::tempdir().unwrap();
         original_llava(directory.path(), unfrozen, serde_json::json!({}));
         let model = Model::open(&obtained(directory.path()).unwrap()).unwrap();
-        let tower = model.tower(&BOTH, Compute::default(), &Device::Cpu).unwrap();
+        let tower = model.tower(&BOTH, &Road::default()).unwrap();
         let found = tower.outputs(&pixels, &BOTH).unwrap();
-        let converted = open("llava").tower(&BOTH, Compute::default(), &Device::Cpu).unwrap();
+        let converted = open("llava").tower(&BOTH, &Road::default()).unwrap();
         let converted = converted.outputs(&pixels, &BOTH).unwrap();
         assert_eq!(flat(&found.image_features.unwrap()), flat(&converted.image_features.unwrap()));
         assert_eq!(flat(&found.last_hidden_state.unwrap()), flat(&converted.last_hidden_state.unwrap()));
@@ -233,8 +236,7 @@ fn an_original_llava_can_be_without_a_projector() {
         "mm_vision_select_layer": -1, "hidden_size": 12});
     original_llava(directory.path(), false, settings);
     let model = Model::open(&obtained(directory.path()).unwrap()).unwrap();
-    let found =
-        model.tower(&BOTH, Compute::default(), &Device::Cpu).unwrap().outputs(&pixels, &BOTH).unwrap();
+    let found = model.tower(&BOTH, &Road::default()).unwrap().outputs(&pixels, &BOTH).unwrap();
     assert_eq!(flat(&found.image_features.unwrap()), flat(&found.last_hidden_state.unwrap()));
 }
 
@@ -259,7 +261,7 @@ fn an_original_llava_says_how_its_pictures_become_squares_and_what_is_read_of_th
     ] {
         original_llava(directory.path(), false, settings);
         let model = Model::open(&obtained(directory.path()).unwrap()).unwrap();
-        let message = model.tower(&BOTH, Compute::default(), &Device::Cpu).unwrap_err().to_string();
+        let message = model.tower(&BOTH, &Road::default()).unwrap_err().to_string();
         assert!(message.starts_with("image_features: ") && message.contains(part), "{message}");
         assert!(message.contains("\nhint: it has last_hidden_state"), "{message}");
     }

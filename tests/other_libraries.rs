@@ -36,7 +36,7 @@ fn refusal(directory: &Path) -> String {
     let wanted = Wanted { last_hidden_state: true, pooler_output: true, ..Wanted::default() };
     let image_embeds = model.config().unwrap().projection_dim.is_some();
     let wanted = Wanted { image_embeds, ..wanted };
-    model.tower(&wanted, Default::default(), &Device::Cpu).unwrap_err().to_string()
+    model.tower(&wanted, &Default::default()).unwrap_err().to_string()
 }
 
 #[test]

@@ -10,13 +10,14 @@ use candle_transformers::models::clip::{
     text_model::Activation as CandleActivation,
     vision_model::{ClipVisionConfig, ClipVisionTransformer},
 };
+use clip_features::device::Road;
 use clip_features::kernels::{Compute, Isa, MatmulPrecision};
 use clip_features::model::{
     Activation, Family, Mlp, Model, ModelSpec, Outputs, RandomWeights, VisionConfig, VisionTower, Wanted,
     Weights,
 };
 use pillow_exact::{DecodeOptions, decode};
-use support::{Golden, difference, fixture, golden};
+use support::{Golden, candle, difference, fixture, golden, roads};
 
 /// The most that a stage may differ from a float64 run, in relative Frobenius norm: about twice torch's own
 /// float32 error.
@@ -96,9 +97,11 @@ fn every_stage_of_every_kind_of_checkpoint_is_the_references() {
     for kind in kinds() {
         let model = open(&kind);
         let wanted = everything(&model.config().unwrap(), &model.weights().unwrap());
-        let tower = model.tower(&wanted, Compute::default(), &Device::Cpu).unwrap();
+        let towers = roads().map(|road| (road.name(), model.tower(&wanted, &road).unwrap()));
         let expected = golden(format!("towers/{kind}.safetensors"));
-        for picture in PICTURES {
+        for (picture, (road, tower)) in
+            PICTURES.iter().flat_map(|picture| towers.iter().map(move |tower| (picture, tower)))
+        {
             let pixel_values = pixels(&expected, picture);
             let mut found = named(tower.outputs(&pixel_values, &wanted).unwrap());
             found.insert("embeddings".to_owned(), tower.embeddings(&pixel_values).unwrap());
@@ -109,8 +112,8 @@ fn every_stage_of_every_kind_of_checkpoint_is_the_references() {
                 let expected = &expected[&format!("{picture}/{stage}")];
                 assert_eq!(found.dims(), expected.shape, "{kind}: {stage}");
                 let difference = difference(&flat(&found), &expected.values);
-                println!("{kind} {picture} {stage}: {difference}");
-                assert!(difference.relative < BOUND, "{kind} {picture} {stage}: {difference}");
+                println!("{kind} {picture} {stage}, {road}: {difference}");
+                assert!(difference.relative < BOUND, "{kind} {picture} {stage}, {road}: {difference}");
             }
         }
     }
@@ -142,13 +145,8 @@ fn a_streamed_tower_is_the_loaded_one() {
         let (config, weights) = (model.config().unwrap(), model.weights().unwrap());
         let wanted = everything(&config, &weights);
         let pixel_values = pixels(&golden(format!("towers/{kind}.safetensors")), PICTURES[0]);
-        let loaded = named(
-            model
-                .tower(&wanted, Compute::default(), &Device::Cpu)
-                .unwrap()
-                .outputs(&pixel_values, &wanted)
-                .unwrap(),
-        );
+        let loaded =
+            named(model.tower(&wanted, &Road::default()).unwrap().outputs(&pixel_values, &wanted).unwrap());
         let streamed = VisionTower::stream_for(&wanted, config, &weights, Compute::default()).unwrap();
         for _ in 0..2 {
             let found = named(streamed.outputs(&pixel_values, &wanted).unwrap());
@@ -215,7 +213,7 @@ fn a_wrapped_model_is_the_model() {
             let (config, weights) = (model.config().unwrap(), model.weights().unwrap());
             let wanted = everything(&config, &weights);
             let pixel_values = pixels(&golden(format!("towers/{kind}.safetensors")), PICTURES[0]);
-            let tower = model.tower(&wanted, Compute::default(), &Device::Cpu).unwrap();
+            let tower = model.tower(&wanted, &Road::default()).unwrap();
             let found = named(tower.outputs(&pixel_values, &wanted).unwrap());
             let found: BTreeMap<_, _> =
                 found.into_iter().map(|(name, tensor)| (name, bytes(&tensor))).collect();
@@ -259,8 +257,9 @@ fn a_weight_that_is_not_finite_is_an_error_that_names_it() {
         let (config, weights) = (model.config().unwrap(), model.weights().unwrap());
         let wanted = everything(&config, &weights);
         let part = format!("tensor {tensor} holds values that are infinite or no number");
-        let loaded = model.tower(&wanted, Compute::default(), &Device::Cpu).unwrap_err().to_string();
+        let loaded = model.tower(&wanted, &Road::default()).unwrap_err().to_string();
         assert!(loaded.contains(".safetensors: ") && loaded.contains(&part), "{loaded}");
+        assert_eq!(model.tower(&wanted, &candle()).unwrap_err().to_string(), loaded);
         let pixel_values = pixels(&golden(format!("towers/{kind}.safetensors")), PICTURES[0]);
         let streamed = VisionTower::stream_for(&wanted, config, &weights, Compute::default())
             .and_then(|tower| tower.outputs(&pixel_values, &wanted).map(drop))
@@ -274,7 +273,7 @@ fn a_weight_that_is_not_finite_is_an_error_that_names_it() {
         tensors.insert("post_layernorm.bias".into(), nan).unwrap();
     });
     let model = Model::open(&ModelSpec::Local(unread.path().to_owned())).unwrap();
-    assert!(model.tower(&Wanted::last_hidden_state(), Compute::default(), &Device::Cpu).is_ok());
+    assert!(model.tower(&Wanted::last_hidden_state(), &Road::default()).is_ok());
 }
 
 /// Weights of an adapter are none of a model's, and a model that holds its adapter apart is not whole.
@@ -299,7 +298,7 @@ fn an_adapter_is_told_from_a_model() {
         });
         let model = Model::open(&ModelSpec::Local(adapter.path().to_owned())).unwrap();
         let wanted = Wanted::last_hidden_state();
-        let message = model.tower(&wanted, Compute::default(), &Device::Cpu).unwrap_err().to_string();
+        let message = model.tower(&wanted, &Road::default()).unwrap_err().to_string();
         let missing = if is_alone { "vision_model.embeddings.class_embedding" } else { weight };
         assert!(message.contains(&format!("tensor base_model.model.{missing} is missing")), "{message}");
         assert!(message.contains("merge_and_unload()"), "{message}");
@@ -321,21 +320,22 @@ fn interpolated_position_embeddings_are_the_references() {
         let pixel_values = pixels(&expected, case);
         let mut config = model.config().unwrap();
         let always = matches!(config.family, Family::Dinov2 | Family::Dinov2WithRegisters | Family::Dinov3);
-        let tower = model.tower(&wanted, Compute::default(), &Device::Cpu).unwrap();
+        let tower = model.tower(&wanted, &Road::default()).unwrap();
         assert_eq!(tower.outputs(&pixel_values, &wanted).is_ok(), always, "{case}: unasked");
         config.interpolate_pos_encoding = true;
         let weights = model.weights().unwrap();
-        let tower =
-            VisionTower::load_for(&wanted, config, &weights, Compute::default(), &Device::Cpu).unwrap();
-        let mut found = named(tower.outputs(&pixel_values, &wanted).unwrap());
-        found.insert("embeddings".to_owned(), tower.embeddings(&pixel_values).unwrap());
-        assert_eq!(found.len(), 3);
-        for (stage, found) in found {
-            let expected = &expected[&format!("{case}/{stage}")];
-            assert_eq!(found.dims(), expected.shape, "{case}: {stage}");
-            let difference = difference(&flat(&found), &expected.values);
-            println!("{case} {stage}: {difference}");
-            assert!(difference.relative < BOUND, "{case} {stage}: {difference}");
+        for road in roads() {
+            let tower = VisionTower::load_for(&wanted, config.clone(), &weights, &road).unwrap();
+            let mut found = named(tower.outputs(&pixel_values, &wanted).unwrap());
+            found.insert("embeddings".to_owned(), tower.embeddings(&pixel_values).unwrap());
+            assert_eq!(found.len(), 3);
+            for (stage, found) in found {
+                let expected = &expected[&format!("{case}/{stage}")];
+                assert_eq!(found.dims(), expected.shape, "{case}: {stage}");
+                let difference = difference(&flat(&found), &expected.values);
+                println!("{case} {stage}, {}: {difference}", road.name());
+                assert!(difference.relative < BOUND, "{case} {stage}, {}: {difference}", road.name());
+            }
         }
     }
 }
@@ -361,7 +361,7 @@ fn every_precision_keeps_its_bound() {
             let pixel_values = pixels(&expected, PICTURES[0]);
             let expected = &expected[&format!("{}/last_hidden_state", PICTURES[0])];
             let found = ways.iter().map(|&compute| {
-                let tower = model.tower(&wanted, compute, &Device::Cpu).unwrap();
+                let tower = model.tower(&wanted, &compute.into()).unwrap();
                 let found = tower.forward(&pixel_values).unwrap();
                 let difference = difference(&flat(&found), &expected.values);
                 println!("{kind}, {}: {difference}", compute.name());
@@ -389,16 +389,18 @@ fn the_full_vit_l_14_is_the_references() {
     let pixels = model.processor().unwrap().process(&rgb).unwrap();
     let pixel_values = Tensor::from_slice(pixels.as_slice(), (1, 3, 224, 224), &Device::Cpu).unwrap();
     let wanted = Wanted { pooler_output: true, image_embeds: true, ..Wanted::last_hidden_state() };
-    let tower = model.tower(&wanted, Compute::default(), &Device::Cpu).unwrap();
-    let found = named(tower.outputs(&pixel_values, &wanted).unwrap());
-    assert_eq!(found["last_hidden_state"].dims(), [1, 257, 1024]);
-    assert_eq!(found["image_embeds"].dims(), [1, 768]);
     let expected = golden("l14.safetensors");
-    for (name, found) in found {
-        assert_eq!(found.dims(), expected[&name].shape);
-        let difference = difference(&flat(&found), &expected[&name].values);
-        println!("ViT-L/14 {name}: {difference}");
-        assert!(difference.relative < BOUND, "{name}: {difference}");
+    for road in roads() {
+        let tower = model.tower(&wanted, &road).unwrap();
+        let found = named(tower.outputs(&pixel_values, &wanted).unwrap());
+        assert_eq!(found["last_hidden_state"].dims(), [1, 257, 1024]);
+        assert_eq!(found["image_embeds"].dims(), [1, 768]);
+        for (name, found) in found {
+            assert_eq!(found.dims(), expected[&name].shape);
+            let difference = difference(&flat(&found), &expected[&name].values);
+            println!("ViT-L/14 {name}, {}: {difference}", road.name());
+            assert!(difference.relative < BOUND, "{name}, {}: {difference}", road.name());
+        }
     }
 }
 
@@ -453,8 +455,7 @@ fn candle_transformers_agrees_on_every_block() {
         };
         let theirs = ClipVisionTransformer::new(vb.pp("vision_model"), &theirs).unwrap();
         let wanted = Wanted { hidden_states: (0..=config.num_hidden_layers).collect(), ..Wanted::default() };
-        let ours = VisionTower::load_for(&wanted, config.clone(), &weights, Compute::default(), &Device::Cpu)
-            .unwrap();
+        let ours = VisionTower::load_for(&wanted, config.clone(), &weights, &Road::default()).unwrap();
         let edge = config.image_size;
         let pixel_values = Tensor::randn(0f32, 1f32, (2, 3, edge, edge), &Device::Cpu).unwrap();
         // Theirs are the blocks' outputs, then the pooled token.

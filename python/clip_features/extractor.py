@@ -43,7 +43,9 @@ class Extractor:
     max_pixels: refuse pictures of more [Pillow's own limit]
     dtype:    "float32", "float16" or "bfloat16" (which needs ml_dtypes), or NumPy's or torch's type; the computation is float32, up to
               matmul_precision
-    matmul_precision: "highest", "high" or "medium", as PyTorch's; lower is faster where the CPU has AMX
+    matmul_precision: "highest", "high" or "medium", as PyTorch's; lower is faster on a GPU, and where the CPU has AMX
+    device:   "auto" (the first GPU that this build and this machine have, else the CPU), "cpu", "cuda", "cuda:N" or "metal"
+    kernels:  "own" or "candle" [own on the CPU, candle on a GPU]
     threads:  to compute with [all physical cores]; the numbers do not depend on it
     batch_size: images that the tower takes at once; the numbers do not depend on it [by the threads]
     column:   for batches of columns, the one with the images ["image", "bytes" or "path"]
@@ -76,6 +78,8 @@ class Extractor:
         alpha: str = "white",
         exif_orientation: str = "ignore",
         max_pixels: int | None = None,
+        device: str = "auto",
+        kernels: str | None = None,
         matmul_precision: str = "highest",
         threads: int | None = None,
         batch_size: int | None = None,
@@ -112,7 +116,7 @@ class Extractor:
         metadata, shapes = self.metadata, self._core.shapes
         what = ", ".join(f"{name} {list(shape) if shape else '[1, …]'}" for name, shape in shapes.items())
         compute = metadata.get("compute", "no tower")
-        return f"<Extractor of {metadata['model']}: {what} {metadata['dtype']}, on cpu ({compute})>"
+        return f"<Extractor of {metadata['model']}: {what} {metadata['dtype']}, on {metadata.get('device', 'cpu')} ({compute})>"
 
     @overload
     def __call__(self, images: Mapping[str, Any]) -> dict[str, Any]: ...

@@ -56,8 +56,8 @@ impl Core {
             let model = parsed.obtain().map_err(refused)?;
             let opened = Opened::open(&model, parsed.options().clone()).map_err(|error| of_model(&error))?;
             let extractor = Extractor::of(opened.into(), false).map_err(|error| of_model(&error))?;
-            let (dtype, batch) = (parsed.dtype(), parsed.batch());
-            let threads = parsed.options().threads;
+            let (dtype, batch) = (parsed.dtype(), extractor.opened().batch());
+            let threads = parsed.options().threads.get();
             Ok(Self { extractor: extractor.into(), dtype, batch, threads, process: std::process::id() })
         })
     }

@@ -12,6 +12,7 @@ use super::{
     progress::ProgressMode,
 };
 use crate::{
+    device::{DeviceChoice, Kernels},
     extractor::{Layers, TensorKind, Tokens},
     figure::Drawing,
     hub::Revision,
@@ -159,9 +160,19 @@ pub(super) struct Args {
           hide_short_help = true, help_heading = "Image")]
     pub(super) max_pixels: u64,
 
+    /// Where the tower is computed: auto, cpu, cuda, cuda:N or metal
+    ///
+    /// auto takes the first GPU that this build and this machine have, else the CPU.
+    #[arg(long, default_value = "auto", value_name = "WHERE", help_heading = "Compute")]
+    pub(super) device: DeviceChoice,
+
+    /// Whose operations the tower is made of [default: own on the CPU, candle on a GPU]
+    #[arg(long, value_parser = choice::<Kernels>(), value_name = "WHOSE", hide_short_help = true, help_heading = "Compute")]
+    pub(super) kernels: Option<Kernels>,
+
     /// Exactness
     ///
-    /// How exact matrix products are, in PyTorch's words. Lower is faster on CPUs that multiply bfloat16 (AMX, or AMD from Zen 4); elsewhere it
+    /// How exact matrix products are, in PyTorch's words. Lower is faster on GPUs and on CPUs that multiply bfloat16 (AMX, or AMD from Zen 4); elsewhere it
     /// is the same as highest.
     #[arg(long, value_parser = choice::<MatmulPrecision>(), default_value = "highest", value_name = "HOW", help_heading = "Compute")]
     pub(super) matmul_precision: MatmulPrecision,

@@ -5,6 +5,7 @@ use pillow_exact::{Alpha, ExifOrientation};
 
 use super::{generate::Generated, progress::ProgressMode};
 use crate::{
+    device::Kernels,
     extractor::{TensorKind, Tokens},
     kernels::MatmulPrecision,
     output::{Dtype, Format},
@@ -93,6 +94,21 @@ impl Choice for MatmulPrecision {
             Self::Medium => {
                 "numbers rounded to bfloat16 and summed in float32, as PyTorch's autocast: about 1e-2"
             }
+        }
+    }
+}
+
+impl Choice for Kernels {
+    const CHOICES: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::Own => "The fast ones of a CPU, with which an image's bytes do not depend on its batch",
+            Self::Candle => "candle's, which GPUs run: on a CPU slow, and a second opinion on ours",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{error::Error, path::Path};
 
 use crate::{
+    device::{DeviceChoice, DeviceError},
     features::FeaturesError,
     hub::{HubError, refetch_hint},
     input::{Absence, InputError, NoList},
@@ -22,8 +23,10 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
         of_output(error)
     } else {
         let features = error.downcast_ref::<FeaturesError>().and_then(of_features);
+        let device = error.downcast_ref::<DeviceError>().map(of_device);
         let input = || error.downcast_ref::<InputError>().and_then(of_input);
-        features.or_else(input).or_else(|| error.downcast_ref::<HubError>().and_then(of_hub)).map(Into::into)
+        let hub = || error.downcast_ref::<HubError>().and_then(of_hub);
+        device.or_else(|| features.or_else(input).or_else(hub).map(Into::into))
     };
     let message = if begins_with_an_option(error) { format!("--{error}") } else { error.to_string() };
     hint.map_or_else(|| message.clone(), |hint| format!("{message}\nhint: {hint}"))
@@ -75,6 +78,7 @@ fn of_job(error: &JobError) -> Option<String> {
                 "another process has written to it; copy it again, and run the same command again";
             return Some(refetch_hint(path).unwrap_or_else(|| elsewhere.to_owned()));
         }
+        JobError::Model(ModelError::Device(error)) => return Some(of_device(error)),
         JobError::Model(error) => of_model(error)?,
         JobError::Clash { by_extension: true, .. } => {
             "--keep-extension keeps them apart, if they differ in that alone"
@@ -139,6 +143,28 @@ fn of_model(error: &ModelError) -> Option<&'static str> {
         ModelError::NoWeights { .. } => Some("--random-weights runs this architecture without weights"),
         _ => None,
     }
+}
+
+fn of_device(error: &DeviceError) -> String {
+    let hint = match error {
+        DeviceError::NotBuilt { feature, .. } => {
+            return format!(
+                "build with --features {feature}, as docs/devices.md says, or leave --device out"
+            );
+        }
+        DeviceError::NotThere { device: DeviceChoice::Cuda(_), .. } => {
+            "nvidia-smi shows what the driver knows; --device cpu needs none"
+        }
+        DeviceError::NotThere { .. } => "--device cpu is always there",
+        DeviceError::NoSuchIndex { .. } => "CUDA_VISIBLE_DEVICES may hide some; nvidia-smi -L lists them",
+        DeviceError::TooLittle { .. } => {
+            "another process may hold some; --device cuda:N takes another card, --device cpu the CPU"
+        }
+        DeviceError::OwnKernels { .. } => "leave --kernels out",
+        DeviceError::Precision { .. } => "leave --matmul-precision out",
+        DeviceError::OneSwitch { .. } => "run it in a process of its own",
+    };
+    hint.to_owned()
 }
 
 fn of_output(error: &OutputError) -> Option<String> {

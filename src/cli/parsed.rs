@@ -87,11 +87,6 @@ impl Parsed {
         self.0.job.job().output.dtype
     }
 
-    /// The most images that the tower takes at once.
-    pub fn batch(&self) -> usize {
-        self.0.job.job().batch.get()
-    }
-
     /// Has the model's files on disk, downloading what is missing.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ pub(super) fn describe(prepared: &Prepared, parts: &Parts) -> String {
         line("tensor", format!("{} {shape} {}", tensor.name, contents.dtype.name()));
     }
     line("model", contents.settings.get("model").unwrap_or_default().to_owned());
-    line("compute", format!("{} threads, batches of {}", job.options.threads, job.batch));
+    line("compute", format!("{} threads, batches of {}", job.options.threads, prepared.batch()));
     line("output", plan.describe(contents));
     if let (Some((Some(needed), free)), Some((bound, image))) = (prepared.space(true), prepared.image_bytes())
     {

@@ -41,6 +41,9 @@ impl<'a> Reporter<'a> {
         match (event, &mut self.progress) {
             (Event::Started { total }, progress) => {
                 let progress = progress.insert(Progress::new(self.show.progress, total));
+                if let Some(took) = &self.show.took {
+                    progress.aside(|| self.show.voice.say("note", took));
+                }
                 if self.show.warns_of_random_weights {
                     let message = "random weights: the features mean nothing";
                     progress.aside(|| self.show.voice.say("warning", message));

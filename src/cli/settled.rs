@@ -10,10 +10,11 @@ use anyhow::{Error, Result, bail};
 
 use super::{args::Args, hints::told, print::Voice, progress::ProgressMode, request::request};
 use crate::{
+    device::{DeviceChoice, Taken},
     extractor::{Options, Request},
     hub::{self, HubError, ModelChoice, Settings},
     input::{Inputs, List, Separator},
-    job::{Chosen, Job, default_batch},
+    job::{Chosen, Job},
     kernels::{MatmulPrecision, physical_cores},
     output::{Destination, Dtype},
     processor::{Fit, ImageSize},
@@ -49,6 +50,8 @@ pub(super) struct Show {
     /// Whether images that have changed can be made again on their own.
     pub(super) updates: bool,
     pub(super) warns_of_random_weights: bool,
+    /// What `--device auto` took, where there was a choice.
+    pub(super) took: Option<String>,
     pub(super) dry_run: bool,
     /// The images of which the reason was said beforehand.
     pub(super) told: HashSet<String>,
@@ -89,6 +92,11 @@ impl Settled {
             );
         }
         check_stdout(&args, is_one)?;
+        // Before a model is looked for, which may take long.
+        let taken = match request.needs_tower() {
+            true => Some(job.job().options.choose_road().map_err(|error| refused(&error))?),
+            false => None,
+        };
         let show = Show {
             json: args.json,
             quiet: args.quiet,
@@ -106,6 +114,9 @@ impl Settled {
             dtype: args.dtype,
             updates: job.plan().accepts_updates(),
             warns_of_random_weights: args.random_weights.is_some() && request.needs_tower() && !args.quiet,
+            took: taken
+                .filter(|_| args.device == DeviceChoice::Auto && !args.quiet)
+                .and_then(|taken| took(&taken)),
             dry_run: args.dry_run,
             told: HashSet::new(),
         };
@@ -128,7 +139,6 @@ fn job(args: &Args) -> Result<Job> {
     let request = request(args)?;
     check_useless(args, &request)?;
     let count = |count: Option<u16>| count.and_then(|count| NonZero::new(usize::from(count)));
-    let threads = count(args.threads).unwrap_or_else(physical_cores);
     Ok(Job {
         options: Options {
             request,
@@ -140,8 +150,11 @@ fn job(args: &Args) -> Result<Job> {
             tiles: args.tiles,
             max_num_patches: args.max_num_patches,
             backend: args.processor,
+            device: args.device,
+            kernels: args.kernels,
             matmul_precision: args.matmul_precision,
-            threads,
+            threads: count(args.threads).unwrap_or_else(physical_cores),
+            batch: count(args.batch_size),
         },
         inputs: inputs(args),
         selection: Selection { image_keys: args.image_key.clone(), keep: args.keep.clone() },
@@ -155,12 +168,18 @@ fn job(args: &Args) -> Result<Job> {
             overwrite: args.overwrite,
             update: args.update,
         },
-        batch: count(args.batch_size).unwrap_or_else(|| default_batch(threads)),
         max_failures: if args.fail_fast { Some(1) } else { args.max_failures },
         accept_failures: args.accept_failures,
         retry_failures: args.retry_failures,
         failures: args.failures.clone(),
     })
+}
+
+/// What there is to say of the choice of a device in a build that knows GPUs.
+fn took(taken: &Taken) -> Option<String> {
+    let knows_gpus = cfg!(any(feature = "cuda", feature = "metal"));
+    let why = taken.passed_over.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+    knows_gpus.then(|| format!("computing with {}{why}", taken.road.name()))
 }
 
 /// Refuses options that say nothing, or contradict each other.
@@ -179,10 +198,14 @@ fn check_useless(args: &Args, request: &Request) -> Result<()> {
             height.min(width)
         );
     }
-    if args.matmul_precision != MatmulPrecision::default() && !request.needs_tower() {
-        bail!(
-            "--matmul-precision affects the tower alone, and pixel_values come before it\nhint: leave --matmul-precision out"
-        );
+    let of_the_tower = [
+        ("--matmul-precision", args.matmul_precision != MatmulPrecision::default()),
+        ("--device", args.device != DeviceChoice::default()),
+        ("--kernels", args.kernels.is_some()),
+    ];
+    if let (false, Some((option, _))) = (request.needs_tower(), of_the_tower.iter().find(|(_, given)| *given))
+    {
+        bail!("{option} affects the tower alone, and pixel_values come before it\nhint: leave {option} out");
     }
     if args.tiles && (args.fit != Fit::Auto || args.image_size.is_some()) {
         bail!("--tiles are the model's own cut of a picture\nhint: leave --fit and --image-size out");

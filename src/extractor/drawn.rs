@@ -7,6 +7,9 @@ use crate::{
     output::Array,
 };
 
+/// A PNG file, and what may surprise of it.
+pub type Drawn = (Vec<u8>, Option<String>);
+
 impl Opened {
     /// Refuses a patch that no picture has, where all have the same.
     pub(super) fn check_drawing(&self) -> Result<(), ModelError> {
@@ -23,11 +26,7 @@ impl Opened {
     /// # Errors
     /// It cannot be made of this image, in words.
     #[doc(hidden)]
-    pub fn picture(
-        &self,
-        arrays: &[Array],
-        picture: &Picture,
-    ) -> Result<Option<(Vec<u8>, Option<String>)>, String> {
+    pub fn picture(&self, arrays: &[Array], picture: &Picture) -> Result<Option<Drawn>, String> {
         let Some(drawing) = self.options.request.draw else { return Ok(None) };
         let found = arrays.iter().zip(self.parts()).find(|(_, part)| part.kind.has_tokens());
         let (Some((array, part)), Some(config), Some(rgb)) = (found, self.config(), &picture.rgb) else {

@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// The inputs of some images → for each image, in order, the tensors asked for, each with a leading dimension
-/// of its tiles, mostly 1. `patches` is what the processor cuts pictures into, if it does.
+/// of its tiles, mostly 1. `patches` is what the processor cuts pictures into, if it does. With `fixed`, the tower takes so many at once,
+/// neither more nor fewer: the last ones have pictures of zeros beside them.
 ///
 /// # Errors
 /// As [`VisionTower::outputs`].
@@ -22,22 +23,27 @@ pub(super) fn encode(
     batch: &[PixelValues],
     request: &Request,
     patches: Option<Patches>,
+    fixed: Option<usize>,
 ) -> Result<Vec<Vec<Array>>, ModelError> {
     let mut wanted = request.wanted(tower.config())?;
     let (padded, patch_size) = (request.padded(patches), tower.config().patch_size);
     let mut encoded = vec![Vec::new(); batch.len()];
-    let mut pass = |pixels: Vec<f32>, count, (height, width)| -> Result<Outputs, ModelError> {
+    let mut pass = |mut pixels: Vec<f32>, count, (height, width)| -> Result<Outputs, ModelError> {
+        pixels.resize(count * 3 * height * width, 0.0);
         let input = Tensor::from_vec(pixels, (count, 3, height, width), &Device::Cpu)?; // (B, 3, H, W)
         let own = (height / patch_size) * (width / patch_size);
         wanted.padding = padded.is_some_and(|count| count > own);
         tower.outputs(&input, &wanted)
     };
     for (size, places) in by_size(batch) {
-        let mut pixels = Vec::with_capacity(places.len() * 3 * size.0 * size.1);
-        places.iter().for_each(|&place| pixels.extend_from_slice(batch[place].as_slice()));
-        let outputs = pass(pixels, places.len(), size)?;
-        for (index, place) in places.into_iter().enumerate() {
-            encoded[place] = arrays(tower, &outputs, [index, 1], &batch[place], request, patches)?;
+        for places in places.chunks(fixed.unwrap_or(places.len())) {
+            let count = fixed.unwrap_or(places.len());
+            let mut pixels = Vec::with_capacity(count * 3 * size.0 * size.1);
+            places.iter().for_each(|&place| pixels.extend_from_slice(batch[place].as_slice()));
+            let outputs = pass(pixels, count, size)?;
+            for (index, &place) in places.iter().enumerate() {
+                encoded[place] = arrays(tower, &outputs, [index, 1], &batch[place], request, patches)?;
+            }
         }
     }
     for (place, image) in batch.iter().enumerate().filter(|(_, image)| image.tiles() > 1) {
@@ -45,7 +51,8 @@ pub(super) fn encode(
         let mut whole: Vec<Array> = Vec::new();
         for pixels in image.as_slice().chunks(TILES * tile) {
             let tiles = pixels.len() / tile;
-            let outputs = pass(pixels.to_vec(), tiles, (image.height(), image.width()))?;
+            let count = if fixed.is_some() { TILES } else { tiles };
+            let outputs = pass(pixels.to_vec(), count, (image.height(), image.width()))?;
             let input = PixelValues::of_tiles(tiles, image.height(), image.width(), pixels.to_vec());
             let part = arrays(tower, &outputs, [0, tiles], &input, request, patches)?;
             if whole.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::{options::Options, request::TensorKind, unloaded::UnloadedTower};
 use crate::{
-    kernels::Compute,
+    device::{Kernels, Road},
     model::{Model, ModelError},
     output::Metadata,
     processor::Processor,
@@ -13,7 +13,7 @@ pub(super) fn metadata(
     options: &Options,
     model: &Model,
     processor: &Processor,
-    tower: Option<&UnloadedTower>,
+    tower: Option<(&UnloadedTower, &Road)>,
 ) -> Result<Metadata, ModelError> {
     let request = &options.request;
     let mut settings = Metadata::new();
@@ -39,9 +39,16 @@ pub(super) fn metadata(
     if let Some(drawing) = request.draw {
         settings.insert("drawing", drawing);
     }
-    let Some(UnloadedTower { config, weights, .. }) = tower else { return Ok(settings) };
+    let Some((UnloadedTower { config, weights, .. }, road)) = tower else { return Ok(settings) };
     settings.insert("matmul_precision", options.matmul_precision.name());
-    settings.insert("compute", Compute::best(options.matmul_precision).name());
+    settings.insert("compute", road.name());
+    // What machines may differ in is `compute` alone; the parts of an output are of one road.
+    if road.kernels() == Kernels::Candle {
+        settings.insert("kernels", road.kernels().name());
+    }
+    if road.is_gpu() {
+        settings.insert("device", road.device_kind());
+    }
     settings.insert("weights", weights.fingerprint()?);
     settings.insert("family", config.family.name());
     settings.insert("config", config.describe());

@@ -24,6 +24,7 @@ use crate::{
     processor::PixelValues,
 };
 
+pub use drawn::Drawn;
 pub use error::ExtractError;
 pub use memory::shared_budget;
 pub use opened::Opened;
@@ -93,7 +94,10 @@ impl Extractor {
                 let one = |values: PixelValues| encode::pixel_array(values, request, patches);
                 Ok(batch.into_iter().map(|values| vec![one(values)]).collect())
             }
-            Some(tower) => self.opened.pool.install(|| encode::encode(tower, &batch, request, patches)),
+            Some(tower) => {
+                let whole = self.opened.road().takes_whole_batches().then_some(self.opened.batch());
+                self.opened.pool.install(|| encode::encode(tower, &batch, request, patches, whole))
+            }
         }
     }
 }

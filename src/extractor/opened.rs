@@ -15,6 +15,7 @@ use super::{
     unloaded::UnloadedTower,
 };
 use crate::{
+    device::{Road, Taken},
     model::{Model, ModelError, ModelFiles, ModelSpec, VisionConfig, VisionTower},
     output::{Dtype, Metadata, TensorSpec},
     processor::{Fit, Patches, PixelValues, Processor},
@@ -27,6 +28,7 @@ pub struct Opened {
     processor: Processor,
     /// The tower, unless only its input is wanted.
     tower: Option<UnloadedTower>,
+    road: Road,
     parts: Vec<Part>,
     metadata: Metadata,
     files: Vec<ModelFiles>,
@@ -59,10 +61,12 @@ impl Opened {
             });
         }
         if !request.needs_tower() {
+            let road = Road::default();
             let parts = vec![Part { kind: TensorKind::PixelValues, layer: None }];
             let metadata = metadata(&options, &model, &processor, None)?;
-            return Ok(Self { options, processor, tower: None, parts, metadata, files, pool });
+            return Ok(Self { options, processor, tower: None, road, parts, metadata, files, pool });
         }
+        let Taken { road, .. } = options.choose_road()?;
         let mut config = model.config()?;
         config.interpolate_pos_encoding |= options.image_size.is_some() || options.fit == Fit::Keep;
         if let Some((height, width)) = processor.output_size() {
@@ -78,9 +82,10 @@ impl Opened {
         let wanted = request.wanted(&config)?;
         let weights = model.weights_in(wanted.scope())?;
         let tower = UnloadedTower::new(wanted, config, weights)?;
+        road.check_room(tower.bytes())?;
         let parts = request.parts(&tower.config)?;
-        let metadata = metadata(&options, &model, &processor, Some(&tower))?;
-        let opened = Self { options, processor, tower: Some(tower), parts, metadata, files, pool };
+        let metadata = metadata(&options, &model, &processor, Some((&tower, &road)))?;
+        let opened = Self { options, processor, tower: Some(tower), road, parts, metadata, files, pool };
         opened.check_drawing()?;
         Ok(opened)
     }
@@ -88,6 +93,23 @@ impl Opened {
     /// What was asked for.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// What the tower is computed with.
+    pub fn road(&self) -> &Road {
+        &self.road
+    }
+
+    /// The most images that the tower takes at once.
+    pub fn batch(&self) -> usize {
+        /// Images that keep a GPU busy.
+        const OF_A_GPU: usize = 32;
+        match self.options.batch {
+            Some(batch) => batch.get(),
+            None if self.road.is_gpu() => OF_A_GPU,
+            // One image keeps a few threads busy.
+            None => self.options.threads.get().div_ceil(4).min(16),
+        }
     }
 
     /// All that decides the numbers of an image's tensors, for an output to say.
@@ -210,10 +232,9 @@ impl Opened {
 
     /// Reads the weights that the options ask for, if any.
     pub(super) fn load(&self, once: bool) -> Result<Option<VisionTower>, ModelError> {
-        let precision = self.options.matmul_precision;
         // Tiles take several forward passes.
         let once = once && !self.options.tiles;
-        self.tower.as_ref().map(|tower| self.pool.install(|| tower.load(precision, once))).transpose()
+        self.tower.as_ref().map(|tower| self.pool.install(|| tower.load(&self.road, once))).transpose()
     }
 }
 

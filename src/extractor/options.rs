@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{memory::shared_budget, request::Request};
 use crate::{
+    device::{DeviceChoice, DeviceError, Kernels, Road, Taken},
     kernels::{MatmulPrecision, physical_cores},
     processor::{Backend, Fit, ImageSize},
 };
@@ -36,10 +37,17 @@ pub struct Options {
     pub tiles: bool,
     /// Whose image processor is followed; none for Pillow's, or torchvision's where the family has no other.
     pub backend: Option<Backend>,
+    /// Where the tower is computed.
+    pub device: DeviceChoice,
+    /// Whose operations it is made of; none for ours on a CPU, and candle's on a GPU.
+    pub kernels: Option<Kernels>,
     /// How exact the tower's products are.
     pub matmul_precision: MatmulPrecision,
     /// Threads to compute with; the numbers do not depend on it.
     pub threads: NonZero<usize>,
+    /// The most images that the tower takes at once; none for a number that suits what computes. With our kernels the numbers do not
+    /// depend on it; candle's may in their last digits, so that there every batch has this size.
+    pub batch: Option<NonZero<usize>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,8 +90,21 @@ impl Default for Options {
             max_num_patches: None,
             tiles: false,
             backend: None,
+            device: DeviceChoice::default(),
+            kernels: None,
             matmul_precision: MatmulPrecision::default(),
             threads: physical_cores(),
+            batch: None,
         }
+    }
+}
+
+impl Options {
+    /// Chooses what the tower is computed with, of what this build and this machine have.
+    ///
+    /// # Errors
+    /// What is asked for is not there.
+    pub fn choose_road(&self) -> Result<Taken, DeviceError> {
+        Road::choose(self.device, self.kernels, self.matmul_precision)
     }
 }

@@ -1,9 +1,7 @@
 //! A tower that is not read yet.
 
-use candle_core::Device;
-
-use crate::kernels::{Compute, MatmulPrecision};
-use crate::model::{ModelError, VisionConfig, VisionTower, Wanted, Weights};
+use crate::device::Road;
+use crate::model::{Mlp, ModelError, VisionConfig, VisionTower, Wanted, Weights};
 
 /// A tower whose config and headers have been checked, and whose weights are still on disk.
 #[derive(Debug)]
@@ -20,12 +18,22 @@ impl UnloadedTower {
         Ok(Self { wanted, config, weights })
     }
 
-    /// Reads the weights, or leaves them for the forward pass to read if there will be one only, and it reads them once.
-    pub(super) fn load(&self, precision: MatmulPrecision, once: bool) -> Result<VisionTower, ModelError> {
+    /// Bytes that its blocks' weights take in float32, which is most of all.
+    pub(super) fn bytes(&self) -> u64 {
+        let VisionConfig { hidden_size: width, intermediate_size: inner, mlp, .. } = self.config;
+        let matrices = if matches!(mlp, Mlp::Gated(_)) { 3 } else { 2 };
+        let block = 4 * width * width + matrices * width * inner;
+        (self.wanted.depth(&self.config) * block * size_of::<f32>()) as u64
+    }
+
+    /// Reads the weights, or leaves them for the forward pass to read if there will be one only, and it reads them once: our kernels do.
+    pub(super) fn load(&self, road: &Road, once: bool) -> Result<VisionTower, ModelError> {
         let (wanted, config, weights) = (&self.wanted, self.config.clone(), &self.weights);
-        if once && wanted.attentions.is_empty() && !wanted.padding {
-            return VisionTower::stream_for(wanted, config, weights, Compute::best(precision));
+        match road {
+            Road::Kernels(compute) if once && wanted.attentions.is_empty() && !wanted.padding => {
+                VisionTower::stream_for(wanted, config, weights, *compute)
+            }
+            road => VisionTower::load_for(wanted, config, weights, road),
         }
-        VisionTower::load_for(wanted, config, weights, Compute::best(precision), &Device::Cpu)
     }
 }

@@ -42,7 +42,7 @@ mod report;
 mod run;
 mod stop;
 
-use std::{num::NonZero, path::PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -83,8 +83,6 @@ pub struct Job {
     pub part: Option<Part>,
     /// Where their tensors go, or the pictures of these, and how.
     pub output: Destination,
-    /// The most images that the tower takes at once. The features do not depend on it.
-    pub batch: NonZero<usize>,
     /// The number of failures that ends the run.
     pub max_failures: Option<u64>,
     /// Whether images that fail by their own bytes count as done, and are not tried again as long as these are as they were.
@@ -98,10 +96,8 @@ pub struct Job {
 impl Default for Job {
     /// No images, of which shapes would be told.
     fn default() -> Self {
-        let options = Options::default();
         Self {
-            batch: default_batch(options.threads),
-            options,
+            options: Options::default(),
             inputs: Inputs::Paths(Vec::new()),
             selection: Selection::default(),
             part: None,
@@ -112,10 +108,4 @@ impl Default for Job {
             failures: None,
         }
     }
-}
-
-/// The images that so many threads take at once: one keeps a few of them busy.
-#[doc(hidden)]
-pub fn default_batch(threads: NonZero<usize>) -> NonZero<usize> {
-    NonZero::new(threads.get().div_ceil(4).min(16)).expect("one for a part of four")
 }

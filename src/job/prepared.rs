@@ -45,6 +45,11 @@ impl Prepared {
         &self.job
     }
 
+    /// The most images that the tower takes at once.
+    pub fn batch(&self) -> usize {
+        self.opened.batch()
+    }
+
     /// Where its output goes.
     #[doc(hidden)]
     pub fn plan(&self) -> &Plan {

@@ -81,8 +81,8 @@ impl Prepared {
             // Decoding is most of the work beside a small tower. Beside a large one these wait, since no more than some images are
             // ready at a time.
             workers: job.options.threads.get(),
-            batch: job.batch.get(),
-            waiting: waiting(image_bytes, job.batch.get()),
+            batch: opened.batch(),
+            waiting: waiting(image_bytes, opened.batch()),
         };
         let ran = recorder.tell(Event::Started { total }).and_then(|()| {
             let stages = Stages {

@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
+use crate::device::DeviceError;
+
 /// Why a model could not be opened, loaded or run.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -210,6 +212,9 @@ pub enum ModelError {
         /// What the system said.
         reason: String,
     },
+    /// The tower cannot be computed as was asked.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Candle's own error.
     #[error("{0}")]
     Candle(candle_core::Error),

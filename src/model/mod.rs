@@ -1,7 +1,7 @@
 //! `config.json` and safetensors → the vision tower.
 //!
-//! `weights` reads checkpoints, `family` says how each family's are spelt, `layers` are the parts, `tower` is their sum, `open`
-//! the way from a directory to all of it. Pixels come in made and checked (`processor`); nothing here knows where outputs go.
+//! `weights` reads checkpoints, `family` says how each family's are spelt, `ops` are the two ways to compute, `layers` the parts,
+//! `parts` their sum, `tower` the choice between the two ways, `open` the way from a directory to all of it. Pixels come in made and checked (`processor`); nothing here knows where outputs go.
 
 mod config;
 mod config_file;
@@ -13,8 +13,10 @@ mod index;
 mod instead;
 mod layers;
 mod open;
+mod ops;
 mod other_weights;
 mod outputs;
+mod parts;
 mod pickle;
 mod tower;
 mod traits;

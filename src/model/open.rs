@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use candle_core::Device;
-
 use super::{
     config::{Family, VisionConfig},
     config_file::LARGEST_CONFIG,
@@ -15,7 +13,7 @@ use super::{
     weights::{Checkpoint, RandomWeights, Scope, Weights},
 };
 use crate::bounded;
-use crate::kernels::Compute;
+use crate::device::Road;
 use crate::processor::{Backend, ConfigError, Fit, ImageSize, Processor, ProcessorConfig};
 
 /// Which model is wanted.
@@ -239,17 +237,12 @@ impl Model {
         }
     }
 
-    /// Loads what the wanted tensors need of the tower onto a device.
+    /// Loads what the wanted tensors need of the tower to where it is computed.
     ///
     /// # Errors
     /// Those of [`Model::config`], [`Model::weights`] and [`VisionTower::load_for`].
-    pub fn tower(
-        &self,
-        wanted: &Wanted,
-        compute: Compute,
-        device: &Device,
-    ) -> Result<VisionTower, ModelError> {
+    pub fn tower(&self, wanted: &Wanted, road: &Road) -> Result<VisionTower, ModelError> {
         let weights = self.weights_in(wanted.scope())?;
-        VisionTower::load_for(wanted, self.config()?, &weights, compute, device)
+        VisionTower::load_for(wanted, self.config()?, &weights, road)
     }
 }

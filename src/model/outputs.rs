@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use candle_core::Tensor;
+use candle_core::{Device, Result as CandleResult, Tensor};
 
 use super::{
     config::VisionConfig,
@@ -155,6 +155,23 @@ impl Outputs {
         if let Some(padding) = padding {
             self.padding_mut().hidden_states.insert(index, padding.clone());
         }
+    }
+
+    /// The same tensors on the host, each brought there once.
+    pub(super) fn into_host(self) -> CandleResult<Self> {
+        let one = |tensor: Tensor| tensor.contiguous()?.to_device(&Device::Cpu);
+        let layers = |tensors: BTreeMap<usize, Tensor>| -> CandleResult<BTreeMap<usize, Tensor>> {
+            tensors.into_iter().map(|(index, tensor)| Ok((index, one(tensor)?))).collect()
+        };
+        Ok(Self {
+            last_hidden_state: self.last_hidden_state.map(one).transpose()?,
+            hidden_states: layers(self.hidden_states)?,
+            attentions: layers(self.attentions)?,
+            pooler_output: self.pooler_output.map(one).transpose()?,
+            image_embeds: self.image_embeds.map(one).transpose()?,
+            image_features: self.image_features.map(one).transpose()?,
+            padding: self.padding.map(|padding| padding.into_host().map(Box::new)).transpose()?,
+        })
     }
 
     /// Leaves out what others were made of and is not wanted itself.

@@ -9,11 +9,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clip_features::{
+    device::{DeviceChoice, Kernels, Road},
+    kernels::MatmulPrecision,
+};
 use safetensors::{Dtype, SafeTensors};
 
 /// A path below `fixtures/`.
 pub fn fixture(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+}
+
+/// candle's operations on the CPU.
+pub fn candle() -> Road {
+    Road::choose(DeviceChoice::Cpu, Some(Kernels::Candle), MatmulPrecision::Highest).unwrap().road
+}
+
+/// The ways to compute a tower that every machine has.
+pub fn roads() -> [Road; 2] {
+    [Road::default(), candle()]
 }
 
 /// A tensor of a golden file, widened to float64.

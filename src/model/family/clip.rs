@@ -14,7 +14,7 @@ use crate::model::{
     image_features::NoImageFeatures,
     layers::{
         block_names::BlockNames,
-        embeddings::{Embeddings, PatchOrder},
+        embeddings::{EmbeddingWeights, PatchOrder},
     },
     weights::Source,
 };
@@ -124,7 +124,7 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
     .checked()
 }
 
-pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embeddings> {
+pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<EmbeddingWeights> {
     let source = source.pp("embeddings");
     let width = config.hidden_size;
     let class = source.get(width, "class_embedding")?.reshape((1, width))?;
@@ -132,5 +132,5 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let (class, positions) = place_class_token(&class, &positions)?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embedding"), false)?;
     let order = PatchOrder::ChannelsFirst;
-    Embeddings::new(config, patch_embedding, order, Some(class), positions)
+    Ok(EmbeddingWeights { patch_embedding, order, prefix: Some(class), positions: Some(positions) })
 }

@@ -14,7 +14,7 @@ use crate::model::{
     image_features::NoImageFeatures,
     layers::{
         block_names::BlockNames,
-        embeddings::{Embeddings, PatchOrder},
+        embeddings::{EmbeddingWeights, PatchOrder},
     },
     weights::Source,
 };
@@ -120,7 +120,7 @@ pub(super) fn config(fields: Value, family: Family) -> std::result::Result<Visio
     }
 }
 
-pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embeddings> {
+pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<EmbeddingWeights> {
     let source = source.pp("embeddings");
     let width = config.hidden_size;
     let class = source.get((1, 1, width), "cls_token")?.squeeze(0)?; // (1, width)
@@ -129,5 +129,5 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     let prefix = with_registers(class, config, &source)?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embeddings.projection"), true)?;
     let order = PatchOrder::ChannelsFirst;
-    Embeddings::new(config, patch_embedding, order, Some(prefix), positions)
+    Ok(EmbeddingWeights { patch_embedding, order, prefix: Some(prefix), positions: Some(positions) })
 }

@@ -15,7 +15,7 @@ use crate::model::{
     image_features::NoImageFeatures,
     layers::{
         block_names::BlockNames,
-        embeddings::{Embeddings, PatchOrder},
+        embeddings::{EmbeddingWeights, PatchOrder},
     },
     weights::Source,
 };
@@ -132,11 +132,12 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
     Ok(config)
 }
 
-pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embeddings> {
+pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<EmbeddingWeights> {
     let source = source.pp("embeddings");
     let width = config.hidden_size;
     let class = source.get((1, 1, width), "cls_token")?.squeeze(0)?; // (1, width)
     let prefix = with_registers(class, config, &source)?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embeddings"), true)?;
-    Embeddings::unplaced(config, patch_embedding, PatchOrder::ChannelsFirst, Some(prefix))
+    let order = PatchOrder::ChannelsFirst;
+    Ok(EmbeddingWeights { patch_embedding, order, prefix: Some(prefix), positions: None })
 }

@@ -22,8 +22,8 @@ pub(crate) use original_llava::OriginalLlava;
 
 use super::{
     config::{Family, Mlp, VisionConfig},
-    layers::{block_names::BlockNames, embeddings::Embeddings, linear::Linear},
-    weights::Source,
+    layers::{block_names::BlockNames, embeddings::EmbeddingWeights},
+    weights::{LinearWeights, Source},
 };
 use crate::processor::{ProcessorConfig, ProcessorKind};
 
@@ -73,8 +73,8 @@ impl Family {
         }
     }
 
-    /// Reads the input layer.
-    pub(crate) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embeddings> {
+    /// Reads what the checkpoint has of the input layer.
+    pub(crate) fn embeddings(config: &VisionConfig, source: &Source) -> Result<EmbeddingWeights> {
         match config.family {
             Self::Clip | Self::MetaClip2 | Self::ChineseClip | Self::AltClip | Self::ClipSeg => {
                 clip::embeddings(config, source)
@@ -89,11 +89,11 @@ impl Family {
 }
 
 /// Reads a patch convolution, whose stride is its size, as the linear layer on flattened patches that it is.
-fn patch_embedding(config: &VisionConfig, source: &Source, bias: bool) -> Result<Linear> {
+fn patch_embedding(config: &VisionConfig, source: &Source, bias: bool) -> Result<LinearWeights> {
     let VisionConfig { hidden_size: width, patch_size: p, .. } = *config;
-    let weight = source.rows(&[width, 3, p, p], "weight")?;
+    let rows = source.rows(&[width, 3, p, p], "weight")?;
     let bias = bias.then(|| source.get(width, "bias")).transpose()?;
-    Linear::new(weight, bias, source)
+    Ok(LinearWeights { rows, bias })
 }
 
 /// Splits position embeddings (1 + N, width): the class token with its own added, (1, width), and the patches'

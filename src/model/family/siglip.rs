@@ -12,7 +12,7 @@ use crate::kernels::Activation;
 use crate::model::{
     config::{Biases, Family, Mlp, VisionConfig},
     image_features::NoImageFeatures,
-    layers::embeddings::{Embeddings, PatchOrder},
+    layers::embeddings::{EmbeddingWeights, PatchOrder},
     weights::Source,
 };
 
@@ -87,10 +87,10 @@ impl Fields {
     }
 }
 
-pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embeddings> {
+pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<EmbeddingWeights> {
     let source = source.pp("embeddings");
     let positions = source.get((config.patches(), config.hidden_size), "position_embedding.weight")?;
     let patch_embedding = patch_embedding(config, &source.pp("patch_embedding"), true)?;
     let order = PatchOrder::ChannelsFirst;
-    Embeddings::new(config, patch_embedding, order, None, positions)
+    Ok(EmbeddingWeights { patch_embedding, order, prefix: None, positions: Some(positions) })
 }

@@ -10,11 +10,8 @@ use super::{
 };
 use crate::model::{
     config::{Family, VisionConfig},
-    layers::{
-        embeddings::{Embeddings, PatchOrder},
-        linear::Linear,
-    },
-    weights::Source,
+    layers::embeddings::{EmbeddingWeights, PatchOrder},
+    weights::{LinearWeights, Source},
 };
 
 /// What transformers' `Siglip2VisionConfig` has in the place of SigLIP's `image_size`. Its other fields are SigLIP's, and so are
@@ -44,11 +41,11 @@ pub(super) fn config(fields: Value) -> std::result::Result<VisionConfig, String>
     fields.config(Family::Siglip2, grid.saturating_mul(patch_size))
 }
 
-pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embeddings> {
+pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<EmbeddingWeights> {
     let VisionConfig { hidden_size: width, patch_size: p, .. } = *config;
     let source = source.pp("embeddings");
     let positions = source.get((config.patches(), width), "position_embedding.weight")?;
-    let patch_embedding = Linear::load(3 * p * p, width, true, &source.pp("patch_embedding"))?;
+    let patch_embedding = LinearWeights::load(3 * p * p, width, true, &source.pp("patch_embedding"))?;
     let order = PatchOrder::ChannelsLast;
-    Embeddings::new(config, patch_embedding, order, None, positions)
+    Ok(EmbeddingWeights { patch_embedding, order, prefix: None, positions: Some(positions) })
 }

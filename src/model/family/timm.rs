@@ -12,7 +12,7 @@ use crate::kernels::Activation;
 use crate::model::{
     config::{Biases, Family, Mlp, VisionConfig},
     image_features::NoImageFeatures,
-    layers::embeddings::{Embeddings, PatchOrder},
+    layers::embeddings::{EmbeddingWeights, PatchOrder},
     traits::{FinalNorm, Interpolation, Pooling, PrefixPositions, Traits},
     weights::Source,
 };
@@ -290,7 +290,7 @@ fn layer_norm_eps(name: Option<&str>) -> std::result::Result<f64, String> {
     }
 }
 
-pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embeddings> {
+pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<EmbeddingWeights> {
     let source = source.pp("embeddings");
     let (width, count) = (config.hidden_size, config.prefix_tokens());
     let Traits { pre_norm, prefix_positions, .. } = config.traits();
@@ -315,7 +315,7 @@ pub(super) fn embeddings(config: &VisionConfig, source: &Source) -> Result<Embed
     // A norm before the first block takes the bias's place.
     let patch_embedding = patch_embedding(config, &source.pp("patch_embedding"), !pre_norm)?;
     let order = PatchOrder::ChannelsFirst;
-    Embeddings::new(config, patch_embedding, order, prefix, positions)
+    Ok(EmbeddingWeights { patch_embedding, order, prefix, positions: Some(positions) })
 }
 
 #[cfg(test)]

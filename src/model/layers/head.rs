@@ -2,27 +2,29 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{layer_norm::LayerNorm, linear::Linear, pooling::Pool};
+use super::pooling::Pool;
 use crate::model::{
     config::VisionConfig,
     error::ModelError,
+    ops::Ops,
     outputs::{Outputs, Wanted},
     traits::FinalNorm,
-    weights::{PROJECTION, Source},
+    weights::{LinearWeights, NormWeights, PROJECTION, Source},
 };
 
 /// The parts after the last block, each only if something wanted needs it.
 #[derive(Debug)]
-pub(crate) struct Head {
-    final_norm: Option<LayerNorm>,
+pub(crate) struct Head<O: Ops> {
+    final_norm: Option<O::Norm>,
     normalized: FinalNorm,
-    pool: Option<Pool>,
-    visual_projection: Option<Linear>,
+    pool: Option<Pool<O>>,
+    visual_projection: Option<O::Linear>,
 }
 
-impl Head {
+impl<O: Ops> Head<O> {
     /// `root` is above the tower, where the projection is; `tower` is the tower.
     pub(crate) fn load(
+        ops: &O,
         config: &VisionConfig,
         wanted: &Wanted,
         root: &Source,
@@ -35,12 +37,14 @@ impl Head {
             FinalNorm::Pooling | FinalNorm::Pooled => wanted.pools(),
             FinalNorm::Absent => false,
         };
-        let final_norm = is_normalized
-            .then(|| LayerNorm::load(width, config.layer_norm_eps, &tower.pp(config.final_norm())));
-        let pool = if wanted.pools() { Pool::load(config, &tower.pp("head"))? } else { None };
+        let final_norm = is_normalized.then(|| {
+            ops.norm(NormWeights::load(width, config.layer_norm_eps, &tower.pp(config.final_norm()))?)
+        });
+        let pool = if wanted.pools() { Pool::load(ops, config, &tower.pp("head"))? } else { None };
         let visual_projection = match config.projection_dim {
             Some(dim) if wanted.image_embeds => {
-                Some(Linear::new(root.rows(&[dim, width], PROJECTION)?, None, root)?)
+                let rows = root.rows(&[dim, width], PROJECTION)?;
+                Some(ops.linear(LinearWeights { rows, bias: None })?)
             }
             _ => None,
         };
@@ -58,6 +62,7 @@ impl Head {
     /// Takes the last block's output (B, T, width), and padding beside it, (B, P, width), to what is wanted of it.
     pub(crate) fn forward(
         &self,
+        ops: &O,
         x: &Tensor,
         padding: Option<&Tensor>,
         wanted: &Wanted,
@@ -65,14 +70,14 @@ impl Head {
     ) -> Result<()> {
         let norm = |at: FinalNorm| self.final_norm.as_ref().filter(|_| self.normalized == at);
         let x = match norm(FinalNorm::Tokens) {
-            Some(norm) if wanted.last_hidden_state || wanted.pools() => norm.forward(x)?, // (B, T, width)
+            Some(norm) if wanted.last_hidden_state || wanted.pools() => ops.normalize(norm, x)?, // (B, T, width)
             _ => x.clone(),
         };
         if wanted.last_hidden_state {
             outputs.last_hidden_state = Some(x.clone());
             if let Some(padding) = padding {
                 outputs.padding_mut().last_hidden_state = Some(match norm(FinalNorm::Tokens) {
-                    Some(norm) => norm.forward(padding)?,
+                    Some(norm) => ops.normalize(norm, padding)?,
                     None => padding.clone(),
                 });
             }
@@ -80,12 +85,12 @@ impl Head {
         let Some(pool) = self.pool.as_ref().filter(|_| wanted.pools()) else { return Ok(()) };
         let pooled = match norm(FinalNorm::Pooling) {
             // Where the norm is the pooled token's alone, the other tokens are spared it.
-            Some(norm) if pool.takes_one() => norm.forward(&pool.forward(&x)?)?, // (B, 1, width)
-            Some(norm) => pool.forward(&norm.forward(&x)?)?,                     // (B, 1, width)
-            None => pool.forward(&x)?,                                           // (B, 1, width)
+            Some(norm) if pool.takes_one() => ops.normalize(norm, &pool.forward(ops, &x)?)?, // (B, 1, width)
+            Some(norm) => pool.forward(ops, &ops.normalize(norm, &x)?)?,                     // (B, 1, width)
+            None => pool.forward(ops, &x)?,                                                  // (B, 1, width)
         };
         let pooled = match norm(FinalNorm::Pooled) {
-            Some(norm) => norm.forward(&pooled)?,
+            Some(norm) => ops.normalize(norm, &pooled)?,
             None => pooled,
         };
         if wanted.pooler_output {
@@ -94,7 +99,7 @@ impl Head {
         if let Some(projection) = &self.visual_projection
             && wanted.image_embeds
         {
-            outputs.image_embeds = Some(projection.forward(&pooled)?.squeeze(1)?); // (B, projection_dim)
+            outputs.image_embeds = Some(ops.multiply(projection, &pooled)?.squeeze(1)?); // (B, projection_dim)
         }
         Ok(())
     }

@@ -1,26 +1,26 @@
 //! The way from a tower's tokens to a language model's.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
-use super::{layer_norm::LayerNorm, linear::Linear};
 use crate::model::{
     config::VisionConfig,
     image_features::{Function, ImageFeatures, Of, Step},
+    ops::Ops,
     outputs::Outputs,
-    weights::Source,
+    weights::{LinearWeights, NormWeights, Source},
 };
 
 /// A projector with what it is fed.
 #[derive(Debug)]
-pub(crate) struct Projector {
+pub(crate) struct Projector<O: Ops> {
     of: Of,
     drops_first_token: bool,
-    steps: Vec<Layer>,
+    steps: Vec<Layer<O>>,
 }
 
 /// A [`Step`] that has its weights.
 #[derive(Debug)]
-enum Layer {
+enum Layer<O: Ops> {
     AveragePool {
         grid: usize,
         edge: usize,
@@ -28,20 +28,25 @@ enum Layer {
     PixelShuffle {
         edge: usize,
     },
-    LayerNorm(LayerNorm),
+    Norm(O::Norm),
     /// `weight` is (width), its one added.
     RmsNorm {
         weight: Tensor,
         eps: f64,
     },
-    Linear(Linear),
+    Linear(O::Linear),
     Function(Function),
     Gate,
 }
 
-impl Projector {
+impl<O: Ops> Projector<O> {
     /// Reads the steps' weights at `root`, below which the projector stands beside the tower.
-    pub(crate) fn load(config: &VisionConfig, features: &ImageFeatures, root: &Source) -> Result<Self> {
+    pub(crate) fn load(
+        ops: &O,
+        config: &VisionConfig,
+        features: &ImageFeatures,
+        root: &Source,
+    ) -> Result<Self> {
         let mut width = config.hidden_size;
         if let Of::HiddenStates(layers) = &features.of {
             width *= layers.len();
@@ -55,22 +60,23 @@ impl Projector {
                     Layer::PixelShuffle { edge: *edge }
                 }
                 Step::LayerNorm { name, eps } => {
-                    Layer::LayerNorm(LayerNorm::load(width, *eps, &root.pp(name))?)
+                    Layer::Norm(ops.norm(NormWeights::load(width, *eps, &root.pp(name))?)?)
                 }
                 Step::RmsNorm { name, eps } => {
-                    Layer::RmsNorm { weight: (root.pp(name).get(width, "weight")? + 1.0)?, eps: *eps }
+                    let weight = (root.pp(name).get(width, "weight")? + 1.0)?;
+                    Layer::RmsNorm { weight: ops.place(&weight)?, eps: *eps }
                 }
                 Step::Linear { name, outputs, bias } => {
                     let source = root.pp(name);
-                    let weight = source.rows(&[*outputs, width], "weight")?;
+                    let rows = source.rows(&[*outputs, width], "weight")?;
                     let bias = bias.then(|| source.get(*outputs, "bias")).transpose()?;
                     width = *outputs;
-                    Layer::Linear(Linear::new(weight, bias, root)?)
+                    Layer::Linear(ops.linear(LinearWeights { rows, bias })?)
                 }
                 Step::Product { name, outputs } => {
                     let matrix = root.get((width, *outputs), name)?;
                     width = *outputs;
-                    Layer::Linear(Linear::of_tensor(&matrix.t()?, root)?)
+                    Layer::Linear(ops.linear_at_hand(&matrix.t()?)?)
                 }
                 Step::Function(function) => Layer::Function(*function),
                 Step::Gate => {
@@ -83,13 +89,13 @@ impl Projector {
     }
 
     /// The tower's outputs → what the language model reads, (B, T, width); none if they lack what it is made of.
-    pub(crate) fn forward(&self, outputs: &Outputs) -> Result<Option<Tensor>> {
+    pub(crate) fn forward(&self, ops: &O, outputs: &Outputs) -> Result<Option<Tensor>> {
         let Some(mut x) = self.tokens(outputs).transpose()? else { return Ok(None) };
         if self.drops_first_token {
             x = x.narrow(1, 1, x.dim(1)? - 1)?;
         }
         for step in &self.steps {
-            x = step.forward(&x)?;
+            x = step.forward(ops, &x)?;
         }
         x.contiguous().map(Some)
     }
@@ -106,9 +112,9 @@ impl Projector {
     }
 }
 
-impl Layer {
+impl<O: Ops> Layer<O> {
     /// (B, T, inputs) → (B, T', outputs).
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, ops: &O, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::AveragePool { grid, edge } => {
                 let side = grid / edge;
@@ -121,14 +127,14 @@ impl Layer {
                 let side = x.dim(1)?.isqrt();
                 squares(&x.reshape((x.dim(0)?, side, side, x.dim(2)?))?, *edge)?.flatten_from(2)
             }
-            Self::LayerNorm(norm) => norm.forward(x),
+            Self::Norm(norm) => ops.normalize(norm, x),
             Self::RmsNorm { weight, eps } => {
-                // In float64: a sum of squares loses digits that the division cannot bring back.
-                let wide = x.to_dtype(DType::F64)?;
+                // A sum of squares in float32 loses digits that the division cannot bring back.
+                let wide = ops.widened(x)?;
                 let scale = (wide.sqr()?.mean_keepdim(D::Minus1)? + *eps)?.sqrt()?;
                 wide.broadcast_div(&scale)?.to_dtype(x.dtype())?.broadcast_mul(weight)
             }
-            Self::Linear(layer) => layer.forward(&x.contiguous()?),
+            Self::Linear(layer) => ops.multiply(layer, &x.contiguous()?),
             Self::Function(Function::Activation(activation)) => activation.forward(x),
             Self::Function(Function::Relu) => x.relu(),
             Self::Function(Function::Silu) => candle_nn::ops::silu(x),

@@ -1,34 +1,23 @@
 //! Where a tower's parts find their tensors.
 
-use std::sync::Arc;
-
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{Weights, rows::Rows, streamed::Spares};
-use crate::kernels::Compute;
+use super::{Weights, rows::Rows};
 
-/// A place in a checkpoint: small tensors through candle's `VarBuilder`, the large ones as rows.
+/// A place in a checkpoint: small tensors through candle's `VarBuilder`, the large ones as rows. All are the host's; where they go is
+/// for the operations to say that they are made for.
 #[derive(Clone)]
 pub(crate) struct Source<'a> {
     vb: VarBuilder<'a>,
     weights: &'a Weights,
-    /// What linear layers are packed for, on a CPU.
-    compute: Compute,
-    /// Where linear layers are read anew in every forward pass, the memory that they share for it.
-    spares: Option<Arc<Spares>>,
 }
 
 impl<'a> Source<'a> {
-    /// The root of a checkpoint. With `spares`, its linear layers are streamed.
-    pub(in crate::model) fn new(
-        weights: &'a Weights,
-        device: &Device,
-        compute: Compute,
-        spares: Option<Arc<Spares>>,
-    ) -> Self {
-        let vb = VarBuilder::from_backend(Box::new(weights), DType::F32, device.clone());
-        Self { vb, weights, compute, spares }
+    /// The root of a checkpoint.
+    pub(in crate::model) fn new(weights: &'a Weights) -> Self {
+        let vb = VarBuilder::from_backend(Box::new(weights), DType::F32, Device::Cpu);
+        Self { vb, weights }
     }
 
     /// A place below this one.
@@ -54,21 +43,5 @@ impl<'a> Source<'a> {
     fn full(&self, name: &str) -> String {
         let prefix = self.vb.prefix();
         if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
-    }
-
-    pub(in crate::model) fn weights(&self) -> &Weights {
-        self.weights
-    }
-
-    pub(crate) fn device(&self) -> &Device {
-        self.vb.device()
-    }
-
-    pub(in crate::model) fn compute(&self) -> Compute {
-        self.compute
-    }
-
-    pub(in crate::model) fn spares(&self) -> Option<&Arc<Spares>> {
-        self.spares.as_ref()
     }
 }

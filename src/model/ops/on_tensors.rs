@@ -1,16 +1,11 @@
 //! The kernels on candle's tensors.
 
-use candle_core::{CpuStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
 use crate::kernels::{self, PackedLinear, Values};
 
-/// Whether a tensor is one that the kernels compute with: on a CPU, in float32.
-pub(crate) fn is_ours(tensor: &Tensor) -> bool {
-    tensor.device().is_cpu() && tensor.dtype() == DType::F32
-}
-
 /// Applies `kernel` to the elements of `x` (…, inputs), in row-major order; it gives those of (…, outputs).
-pub(crate) fn apply(x: &Tensor, outputs: usize, kernel: impl FnOnce(&[f32]) -> Values) -> Result<Tensor> {
+pub(super) fn apply(x: &Tensor, outputs: usize, kernel: impl FnOnce(&[f32]) -> Values) -> Result<Tensor> {
     let mut shape = x.dims().to_vec();
     if let Some(last) = shape.last_mut() {
         *last = outputs;
@@ -20,7 +15,7 @@ pub(crate) fn apply(x: &Tensor, outputs: usize, kernel: impl FnOnce(&[f32]) -> V
 
 /// Flattened patches (B, N, 3·p·p) → tokens (B, P + N, width), `prefix` (P, width) first, `positions` (N, width), if there are
 /// any, added to the others.
-pub(crate) fn embed(
+pub(super) fn embed(
     patches: &Tensor,
     patch: &PackedLinear,
     prefix: &[f32],
