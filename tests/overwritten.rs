@@ -383,7 +383,7 @@ fn a_stack_that_lost_its_manifest_is_not_replaced() {
     for name in ["s.npy", "t.safetensors"] {
         fs::remove_file(at(name).with_extension("manifest.jsonl")).unwrap();
         let bytes = fs::read(at(name)).unwrap();
-        run(&["in", "-o", name]).failed(2, "beside it that says what it is");
+        run(&["in", "-o", name]).failed(2, "beside it that lists it");
         run(&["c.png", "-o", name]).failed(2, "the manifest that speaks of them is not beside it");
         assert!(fs::read(at(name)).unwrap() == bytes);
     }
