@@ -61,7 +61,7 @@ fn blocks(page: &Path) -> Vec<Block> {
             (Some(_), true) => is_inside = false,
             (None, true) => found.last_mut().unwrap().text += &format!("{line}\n"),
             (None, false) => {
-                assert!(!line.starts_with("    "), "{}: code without a fence: {line}", page.display())
+                assert!(!line.starts_with("    "), "{}: code without a fence: {line}", page.display());
             }
         }
     }

@@ -33,7 +33,7 @@ const ELSEWHERE: [(&[&str], &str); 14] = [
         &["--normalize", "--norm"],
         "features are as the tower gives them; divide by their norm where they are read",
     ),
-    (&["--device", "--gpu", "--cuda", "--gpus"], "leave it out: the features are computed on the CPU"),
+    (&["--gpu", "--cuda", "--gpus"], "--device cuda:N, of a build that knows GPUs"),
     (&["--recursive", "-r", "-R"], "leave it out: a directory is searched with all below it"),
     (&["--resolution", "--size", "--input-size", "--img-size"], "--image-size N, or HxW"),
     (
