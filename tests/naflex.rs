@@ -193,7 +193,8 @@ fn a_stack_of_several_shapes_is_padded() {
     extract("siglip2-vision", &pictures, "-o OUT/y.npy --pad -q", out.path()).done();
     let stack = fs::read(out.path().join("y.npy")).unwrap();
     assert!(String::from_utf8_lossy(&stack[..128]).contains("(2, 30, 36)"));
-    for (more, part) in [("--max-num-patches 29 --pad", "max_num_patches is \"30\""), ("", "pad is \"true\"")]
+    for (more, part) in
+        [("--max-num-patches 29 --pad", "max_num_patches 30, not 29"), ("", "pad true, not false")]
     {
         let line = format!("-o OUT/y.npy -q {more}");
         extract("siglip2-vision", &pictures, &line, out.path()).failed(2, part);

@@ -531,14 +531,18 @@ fn one_images_file_replaces_what_the_same_command_made_and_nothing_else() {
         };
         refused(
             "--dtype f16",
-            if target == &npy { "no array of last_hidden_state [1, 26, 36] f16" } else { "other settings" },
+            if target == &npy {
+                "no array of last_hidden_state [1, 26, 36] f16"
+            } else {
+                "made with dtype f32, not f16"
+            },
         );
         refused(
             "--tokens patch",
-            if target == &npy { "[1, 25, 36] f32" } else { "tokens is \"all\", not \"patch\"" },
+            if target == &npy { "[1, 25, 36] f32" } else { "made with tokens all, not patch" },
         );
         if target == &archive {
-            refused("--fit squash", "fit is \"auto\", not \"squash\"");
+            refused("--fit squash", "made with fit auto, not squash");
         }
         assert_eq!(fs::read(target).unwrap(), ours);
         run([&picture, "-q", "-o", target, "--tokens", "patch", "--overwrite"]).done();

@@ -151,7 +151,7 @@ fn collection() -> Vec<(String, Vec<u8>, What)> {
         (format!("{name}.{extension}"), fs::read(fixture("images").join(file)).unwrap(), What::Read)
     });
     let others = [
-        ("JP2.jp2", &b"\0\0\0\x0cjP  \r\n\x87\n"[..], What::Told),
+        ("JXL.jxl", &b"\xff\x0a\x18\x10\x09"[..], What::Told),
         ("ICNS.icns", b"icns\0\0\0\x08", What::Told),
         ("PDF.pdf", b"%PDF-1.4", What::Told),
         ("EPS.eps", b"%!PS-Adobe-3.0 EPSF-3.0", What::Told),
@@ -195,7 +195,7 @@ fn every_file_is_in_one_count_or_another() {
     assert_eq!(images, count(What::Read) + count(What::Fails));
     assert_eq!(passed_over, count(What::Told) + count(What::Nothing));
     assert_eq!(images + passed_over, files.len() as u64);
-    let expected = serde_json::json!({ "eps": 1, "heic": 1, "icns": 1, "jp2": 1, "pdf": 1 });
+    let expected = serde_json::json!({ "eps": 1, "heic": 1, "icns": 1, "jxl": 1, "pdf": 1 });
     assert_eq!(plan["not_read"], expected);
     for (input, output) in [("photos", "x.npy"), ("both.tar", "y.npy")] {
         let outcome = run(directory.path(), &[input, "--json", "-o", output]);

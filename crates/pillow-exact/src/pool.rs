@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// All threads together keep no more bytes than this, beside what pictures that are being decoded may take.
-const MOST: usize = 128 << 20;
+const MOST: usize = 64 << 20;
 
 /// What they keep.
 static ALL: AtomicUsize = AtomicUsize::new(0);

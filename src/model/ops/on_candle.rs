@@ -73,7 +73,12 @@ impl Ops for CandleOps {
         if let Some(last) = shape.last_mut() {
             *last = outputs;
         }
-        let y = self.product(&x.reshape(((), inputs))?, &weight.t()?)?.reshape(shape)?;
+        // candle's function for a product depends on how many rows there are. An image by itself has the same ones in every batch; on a GPU
+        // that would leave most of it idle, so that there all batches have one size.
+        let images = if self.device.is_cpu() { x.dim(0)? } else { 1 };
+        let x = x.reshape((images, (), inputs))?;
+        let products = (0..images).map(|image| self.product(&x.get(image)?, &weight.t()?));
+        let y = Tensor::cat(&products.collect::<Result<Vec<_>>>()?, 0)?.reshape(shape)?;
         match bias {
             Some(bias) => y.broadcast_add(bias),
             None => Ok(y),
@@ -81,6 +86,8 @@ impl Ops for CandleOps {
     }
 
     fn normalize(&self, NormWeights { weight, bias, eps }: &NormWeights, x: &Tensor) -> Result<Tensor> {
+        // candle adds up a part of a batch in another order than what lies in one piece.
+        let x = &x.contiguous()?;
         // The variance is taken from centred values: the one-pass form (E[x²] - E[x]²), which is candle's own norm, loses digits to the
         // few large channels that CLIP's residual stream carries.
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
