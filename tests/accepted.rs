@@ -1,4 +1,5 @@
 //! Images that fail by their own bytes, and are accepted.
+#![cfg(feature = "cli")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The two ways to compute, on a CPU: what chooses between them, and what candle's promises of batches.
+#![cfg(feature = "cli")]
 
 mod support;
 

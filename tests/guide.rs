@@ -1,6 +1,6 @@
 //! What a newcomer reads: every command of the README and of the guide is run as it stands, on tiny models under the names that are
 //! typed; where a page shows what is printed, that is what is printed but for its numbers. Snippets of Python are run by python/tests.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "cli"))]
 
 mod support;
 
