@@ -84,7 +84,7 @@ impl Summary {
     pub(super) fn nothing_to_do(&self) -> Option<String> {
         match (self.skipped, self.done + self.changed + self.failed) {
             (0, _) | (_, 1..) => None,
-            (1, 0) => Some("the only image is complete".into()),
+            (1, 0) => Some("it is complete".into()),
             (images, 0) => Some(format!("all {images} are complete")),
         }
     }
@@ -150,7 +150,7 @@ mod tests {
             Summary::of(Tally { done, skipped, failed, ..Tally::default() }, Duration::ZERO).nothing_to_do()
         };
         assert_eq!(said(0, 4, 0).as_deref(), Some("all 4 are complete"));
-        assert_eq!(said(0, 1, 0).as_deref(), Some("the only image is complete"));
+        assert_eq!(said(0, 1, 0).as_deref(), Some("it is complete"));
         assert_eq!([said(1, 4, 0), said(0, 4, 1), said(0, 0, 0)], [None, None, None]);
     }
 
