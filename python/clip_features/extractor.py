@@ -140,10 +140,8 @@ class Extractor:
             if self._arguments["tiles"]:
                 raise ValueError("pictures differ in their number of tiles, which are no column: use stream()")
             return add_features(self._extract, self._empty(), images, self._column)
-        tensors, reasons = self._extract([images] if is_one(images) else images)
-        for index, reason in enumerate(reasons):
-            if reason is not None:
-                raise ImageError(f"image {index}: {reason}")
+        tensors, reasons = self._extract(_several(images))
+        _raise_first(reasons)
         if tensors is None:
             raise ValueError("expected at least one image")
         return self._result(tensors)
@@ -268,10 +266,7 @@ class Extractor:
     def _preprocess(self, images: Iterable[Any], out: NDArray[np.float32]) -> NDArray[np.float32]:
         if not isinstance(out, np.ndarray) or out.dtype != np.float32 or not out.flags.writeable:
             raise TypeError("out is an array of float32 that can be written to")
-        given = [self._given(image) for image in ([images] if is_one(images) else images)]
-        for index, reason in enumerate(self._core.preprocess(given, out)):
-            if reason is not None:
-                raise ImageError(f"image {index}: {reason}")
+        _raise_first(self._core.preprocess([self._given(image) for image in _several(images)], out))
         return out
 
     def _empty(self) -> dict[str, NDArray[Any]]:
@@ -287,6 +282,17 @@ class Extractor:
 
     def _result(self, tensors: dict[str, NDArray[Any]]) -> Any:
         return tensors if len(tensors) > 1 else next(iter(tensors.values()))
+
+
+def _several(images: Any) -> Iterable[Any]:
+    return [images] if is_one(images) else images
+
+
+def _raise_first(reasons: Iterable[str | None]) -> None:
+    """Raises ImageError for the first image that cannot be used."""
+    for index, reason in enumerate(reasons):
+        if reason is not None:
+            raise ImageError(f"image {index}: {reason}")
 
 
 def _refuse_one(images: Any) -> None:

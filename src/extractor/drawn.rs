@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A PNG file, and what may surprise of it.
-pub type Drawn = (Vec<u8>, Option<String>);
+pub type PictureFile = (Vec<u8>, Option<String>);
 
 impl Opened {
     /// Refuses a patch that no picture has, where all have the same.
@@ -26,7 +26,7 @@ impl Opened {
     /// # Errors
     /// It cannot be made of this image, in words.
     #[doc(hidden)]
-    pub fn picture(&self, arrays: &[Array], picture: &Picture) -> Result<Option<Drawn>, String> {
+    pub fn picture(&self, arrays: &[Array], picture: &Picture) -> Result<Option<PictureFile>, String> {
         let Some(drawing) = self.options.request.draw else { return Ok(None) };
         let found = arrays.iter().zip(self.parts()).find(|(_, part)| part.kind.has_tokens());
         let (Some((array, part)), Some(config), Some(rgb)) = (found, self.config(), &picture.rgb) else {

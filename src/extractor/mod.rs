@@ -24,7 +24,7 @@ use crate::{
     processor::PixelValues,
 };
 
-pub use drawn::Drawn;
+pub use drawn::PictureFile;
 pub use error::ExtractError;
 pub use memory::shared_budget;
 pub use opened::Opened;
