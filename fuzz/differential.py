@@ -144,7 +144,8 @@ class Ours:
         listing, out = self.directory / "list", self.directory / "out.safetensors"
         listing.write_text("".join(f"{name}\n" for name in names))
         out.unlink(missing_ok=True)
-        command = [self.binary, "-m", model, "--tensor", "pixel_values", "--files-from", listing, "--json", "-q", "-o", out]
+        command = [self.binary, "-m", model, "--tensor", "pixel_values", "--files-from", listing, "--json", "-q", "--overwrite"]
+        command += ["-o", out]
         command += ["--max-pixels", limit] if limit else []
         # Longer than any machine needs that others use too; a picture's own limit is of time on a processor.
         job = {"command": [str(part) for part in command], "seconds": 600}
@@ -152,9 +153,9 @@ class Ours:
         self.starter.stdin.flush()
         code, seconds, size = json.loads(self.starter.stdout.readline())
         lines = [json.loads(line) for line in (self.directory / "stdout").read_text().splitlines()]
-        records = [line for line in lines if "path" in line]  # the last line is the run's summary
+        records = [line for line in lines if "key" in line]  # the last line is the run's summary
         return {
-            "code": code, "records": {record["path"]: record for record in records}, "count": len(records), "cpu": seconds,
+            "code": code, "records": {record["key"]: record for record in records}, "count": len(records), "cpu": seconds,
             "bytes": size, "stderr": (self.directory / "stderr").read_text(errors="replace"), "out": out,
         }
 
