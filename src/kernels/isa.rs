@@ -82,23 +82,34 @@ impl Isa {
             let vendor = std::arch::x86_64::__cpuid(0);
             let amd =
                 [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD";
-            return amd && is_x86_feature_detected!("avx512bf16");
+            return amd && self.has_pairs();
         }
         false
     }
 
-    /// Runs a kernel whose products are of pairs of bfloat16, which are emulated where there are no instructions for them.
+    /// Whether kernels of pairs of bfloat16 are made for this instruction set: where it has the instructions, and the portable one,
+    /// which emulates them.
+    pub(super) fn has_pairs(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if self.0 == Name::Avx512 {
+            return is_x86_feature_detected!("avx512bf16");
+        }
+        self.0 == Name::Portable
+    }
+
+    /// Runs a kernel whose products are of pairs of bfloat16, with an instruction set that has them.
     ///
     /// # Safety
     /// What the kernel's fields ask for.
     pub(super) unsafe fn run_pairs<K: Kernel>(self, kernel: K) -> K::Output {
+        assert!(self.has_pairs(), "{} has no products of pairs of bfloat16", self.name());
         #[cfg(target_arch = "x86_64")]
-        if self.0 == Name::Avx512 && is_x86_feature_detected!("avx512bf16") {
+        if self.0 == Name::Avx512 {
             // SAFETY: the CPU has the instructions.
             return unsafe { super::simd::Avx512::<true>::enter(kernel) };
         }
         // SAFETY: by contract.
-        unsafe { self.run(kernel) }
+        unsafe { Portable::enter(kernel) }
     }
 
     /// Runs a kernel with this instruction set.

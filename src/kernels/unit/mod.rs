@@ -17,7 +17,7 @@ pub(super) use plain::Plain;
 pub(super) use product::{Product, SUMS};
 pub(super) use proof::Proofs;
 #[cfg(test)]
-pub(super) use proof::tests::{NotAdding, Truthful};
+pub(super) use proof::tests::{Lie, believed};
 
 /// Rows of a tile of inputs or of results, at most; a tile of weights has as many.
 pub(super) const ROWS: usize = 16;
