@@ -230,7 +230,8 @@ mod tests {
         let size = [0x2f, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0]; // 16384 x 16384
         let webp = [&b"RIFF\x14\0\0\0WEBPVP8L\x08\0\0\0"[..], &size].concat();
         let canvas =
-            [&b"RIFF\x26\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0"[..], &[0xff; 6], b"VP8L\x08\0\0\0", &size].concat();
+            [&b"RIFF\x26\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0"[..], b"\xff\x3f\0\xff\x3f\0VP8L\x08\0\0\0", &size]
+                .concat();
         vec![
             (format::PNG, [&png[..], &sum, b"\0\0\0\0IDAT\x35\xaf\x06\x1e"].concat()),
             (format::BMP, bmp),
