@@ -5,11 +5,14 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Isa(Name);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Each has what those above it have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Name {
+    Plain,
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    Plain,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
 impl Isa {
@@ -17,7 +20,10 @@ impl Isa {
     pub(crate) fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
-            return Self(Name::Avx2);
+            let is_avx512 = std::arch::is_x86_feature_detected!("avx512bw")
+                && std::arch::is_x86_feature_detected!("avx512vl")
+                && std::arch::is_x86_feature_detected!("avx512vbmi");
+            return Self(if is_avx512 { Name::Avx512 } else { Name::Avx2 });
         }
         Self::plain()
     }
@@ -30,14 +36,25 @@ impl Isa {
     /// All that there are, for tests.
     #[cfg(test)]
     pub(crate) fn all() -> Vec<Self> {
-        let mut all = vec![Self::plain()];
-        all.extend(Some(Self::best()).filter(|&best| best != Self::plain()));
-        all
+        let names = [
+            Name::Plain,
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx512,
+        ];
+        names.into_iter().filter(|&name| name <= Self::best().0).map(Self).collect()
     }
 
-    /// Whether this is AVX2.
+    /// Whether there is AVX2.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn is_avx2(self) -> bool {
-        self.0 == Name::Avx2
+    pub(crate) fn has_avx2(self) -> bool {
+        self.0 >= Name::Avx2
+    }
+
+    /// Whether there is AVX-512 with its instructions for words (BW), for shorter registers (VL) and for bytes across a register (VBMI).
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_avx512(self) -> bool {
+        self.0 >= Name::Avx512
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn to_rgb(isa: Isa, luma: &[u8], blue: &[u8], red: &[u8], rgb: &mut [
     let (luma, blue, red) = (&luma[..count], &blue[..count], &red[..count]);
     let mut done = 0;
     #[cfg(target_arch = "x86_64")]
-    if isa.is_avx2() {
+    if isa.has_avx2() {
         // SAFETY: the CPU has AVX2.
         #[allow(unsafe_code)]
         unsafe {

@@ -95,7 +95,7 @@ macro_rules! compiled_twice {
             fn plain $(<$(const $constant: $kind),*>)? ($($argument: $type),*) $body
 
             #[cfg(target_arch = "x86_64")]
-            if isa.is_avx2() {
+            if isa.has_avx2() {
                 #[target_feature(enable = "avx2")]
                 fn avx2 $(<$(const $constant: $kind),*>)? ($($argument: $type),*) {
                     plain $(::<$($constant),*>)? ($($argument),*);

@@ -35,7 +35,7 @@ pub(super) fn across(
     channels: &mut Channels,
 ) {
     #[cfg(target_arch = "x86_64")]
-    if isa.is_avx2() {
+    if isa.has_avx2() {
         // SAFETY: the CPU has AVX2.
         #[allow(unsafe_code)]
         return unsafe { super::avx2::across(taps, first, lines, out) };
@@ -76,7 +76,7 @@ pub(super) fn down(
 ) {
     let mut done = 0;
     #[cfg(target_arch = "x86_64")]
-    if isa.is_avx2() {
+    if isa.has_avx2() {
         // SAFETY: the CPU has AVX2.
         #[allow(unsafe_code)]
         unsafe {

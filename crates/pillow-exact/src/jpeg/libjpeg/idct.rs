@@ -33,7 +33,7 @@ pub(super) type Block<T> = [[T; 8]; 8];
 /// The fastest inverse DCT, as libjpeg calls it.
 pub(super) fn best() -> Method {
     #[cfg(target_arch = "x86_64")]
-    if Isa::best().is_avx2() {
+    if Isa::best().has_avx2() {
         // SAFETY: the CPU has AVX2.
         return method::<Avx2>;
     }
@@ -41,11 +41,11 @@ pub(super) fn best() -> Method {
 }
 
 /// One way to compute it, which may be chosen where the CPU can.
-trait Kernel {
+pub(super) trait Kernel {
     unsafe fn inverse_dct(coefficients: &Block<i16>, table: &Block<u16>) -> Block<u8>;
 }
 
-struct Plain;
+pub(super) struct Plain;
 
 impl Kernel for Plain {
     unsafe fn inverse_dct(coefficients: &Block<i16>, table: &Block<u16>) -> Block<u8> {
@@ -54,7 +54,7 @@ impl Kernel for Plain {
 }
 
 #[cfg(target_arch = "x86_64")]
-struct Avx2;
+pub(super) struct Avx2;
 
 #[cfg(target_arch = "x86_64")]
 impl Kernel for Avx2 {
@@ -77,19 +77,29 @@ unsafe extern "C-unwind" fn method<K: Kernel>(
     rows: *mut *mut u8,
     column: u32,
 ) {
-    // SAFETY: the caller's promise. The table is set with a component's first scan; a component without a scan has
-    // coefficients of 0 only.
+    // SAFETY: the caller's promise.
     unsafe {
         if !wanted(cinfo).has((*component).component_index as usize, column) {
             return;
         }
         let coefficients = &*coefficients.cast::<Block<i16>>();
-        let table = match (*component).quant_table.as_ref() {
+        for (row, samples) in K::inverse_dct(coefficients, table_of(component)).iter().enumerate() {
+            (*rows.add(row)).add(column as usize).cast::<[u8; 8]>().write(*samples);
+        }
+    }
+}
+
+/// What a component's coefficients are multiplied with. It is set with the component's first scan; one without a scan has
+/// coefficients of 0 only.
+///
+/// # Safety
+/// `component` is libjpeg's, of a decompressor that lives longer than what is returned.
+pub(super) unsafe fn table_of<'s>(component: *const jpeg_component_info) -> &'s Block<u16> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (*component).quant_table.as_ref() {
             Some(table) => &*(&raw const table.quantval).cast::<Block<u16>>(),
             None => &[[0; 8]; 8],
-        };
-        for (row, samples) in K::inverse_dct(coefficients, table).iter().enumerate() {
-            (*rows.add(row)).add(column as usize).cast::<[u8; 8]>().write(*samples);
         }
     }
 }
@@ -106,6 +116,13 @@ fn inverse_dct(coefficients: &Block<i16>, table: &Block<u16>) -> Block<u8> {
     };
     let samples = transpose(&transform::<{ CONST_BITS + PASS1_BITS + 3 }>(&transpose(&rows)));
     samples.map(|row| row.map(|sample| (sample.clamp(-128, 127) + 128) as u8))
+}
+
+/// The sample of a block that has no frequency but 0, half of all in a photograph's chroma: what both passes come to.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn flat(mean: i16) -> u8 {
+    let value = (i32::from(mean << PASS1_BITS) + (1 << (PASS1_BITS + 2))) >> (PASS1_BITS + 3);
+    (value.clamp(-128, 127) + 128) as u8
 }
 
 /// Fractional bits of the factors.
@@ -245,33 +262,65 @@ mod tests {
         })
     }
 
+    /// Row and column of each place in zigzag order: diagonal by diagonal, up and down in turn.
+    fn zigzag() -> Vec<(usize, usize)> {
+        let diagonal = |sum: usize| {
+            let mut places: Vec<_> = (0..8).flat_map(|row| (0..8).map(move |column| (row, column))).collect();
+            places.retain(|(row, column)| row + column == sum);
+            if sum.is_multiple_of(2) {
+                places.reverse();
+            }
+            places
+        };
+        (0..15).flat_map(diagonal).collect()
+    }
+
     #[test]
     fn every_kind_of_block_agrees_with_the_plain_version() {
         let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+        let zigzag = zigzag();
+        let mut before = [[0; 8]; 8];
         for _ in 0..200_000 {
             // Magnitudes from a picture's to all that 16 bits hold; few or many places other than 0.
             let (bits, table_bits) = (noise.below(17), noise.below(17));
             let filled = noise.below(65);
             let rows = 1 + noise.below(8) as usize;
+            let end = [64, 10, 1, 1 + noise.below(64)][noise.below(4) as usize] as usize;
             let extreme = noise.below(4) == 0;
             let mut block = [[0; 8]; 8];
-            for row in &mut block[..rows] {
-                for value in row {
-                    if noise.below(64) < filled {
-                        let random = (noise.next() as i16) >> (16 - bits).min(15);
-                        *value = if extreme { [i16::MIN, i16::MAX][noise.below(2) as usize] } else { random };
-                    }
+            for &(row, column) in zigzag[..end].iter().filter(|(row, _)| *row < rows) {
+                if noise.below(64) < filled {
+                    let random = (noise.next() as i16) >> (16 - bits).min(15);
+                    block[row][column] =
+                        if extreme { [i16::MIN, i16::MAX][noise.below(2) as usize] } else { random };
                 }
             }
             let table = from_fn(|_| from_fn(|_| (noise.next() as u16) >> (16 - table_bits).min(15)));
             let expected = plain(&block, &table);
             assert_eq!(inverse_dct(&block, &table), expected, "{block:?} times {table:?}");
             #[cfg(target_arch = "x86_64")]
-            if Isa::best().is_avx2() {
+            if Isa::best().has_avx2() {
                 // SAFETY: the CPU has AVX2.
                 let found = unsafe { super::super::idct_avx2::inverse_dct(&block, &table) };
                 assert_eq!(found, expected, "{block:?} times {table:?}");
             }
+            #[cfg(target_arch = "x86_64")]
+            if Isa::best().has_avx512() {
+                let is_zero =
+                    |&(row, column): &(usize, usize)| [before, block].map(|of| of[row][column]) == [0; 2];
+                let last = zigzag.iter().rposition(|place| !is_zero(place)).unwrap_or(0);
+                for (blocks, first) in [([&block, &before], 0), ([&before, &block], 8)] {
+                    // SAFETY: the CPU has AVX-512, and rows of 16 samples are as large as a register.
+                    let found: [[u8; 16]; 8] = unsafe {
+                        std::mem::transmute(super::super::idct_avx512::inverse_dct(
+                            blocks, last as u8, &table,
+                        ))
+                    };
+                    let found = found.map(|row| from_fn(|column| row[first + column]));
+                    assert_eq!(found, expected, "{blocks:?} times {table:?}");
+                }
+            }
+            before = block;
         }
     }
 

@@ -4,13 +4,14 @@ use std::arch::x86_64::*;
 
 use super::idct::{
     Block, CONST_BITS, F_0_298, F_0_390, F_0_541, F_0_765, F_0_899, F_1_175, F_1_501, F_1_847, F_1_961,
-    F_2_053, F_2_562, F_3_072, PASS1_BITS,
+    F_2_053, F_2_562, F_3_072, PASS1_BITS, flat,
 };
 
 /// Rows, or columns, of a block of 16-bit numbers.
 type Lines = [__m128i; 8];
 
 /// The samples of a block of quantized coefficients.
+#[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn inverse_dct(coefficients: &Block<i16>, table: &Block<u16>) -> Block<u8> {
     // SAFETY: the types are as large as each other, and every pattern of bits is a value of each.
@@ -39,12 +40,6 @@ pub(super) fn inverse_dct(coefficients: &Block<i16>, table: &Block<u16>) -> Bloc
         transform::<{ CONST_BITS as i32 - PASS1_BITS as i32 }>(dequantized)
     };
     samples(transform::<{ CONST_BITS as i32 + PASS1_BITS as i32 + 3 }>(transpose(rows)))
-}
-
-/// The sample of a block that has no frequency but 0, half of all in a photograph's chroma: what both passes come to.
-fn flat(mean: i16) -> u8 {
-    let value = (i32::from(mean << PASS1_BITS) + (1 << (PASS1_BITS + 2))) >> (PASS1_BITS + 3);
-    (value.clamp(-128, 127) + 128) as u8
 }
 
 #[inline]

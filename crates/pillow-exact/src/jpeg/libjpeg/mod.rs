@@ -9,7 +9,10 @@ mod failure;
 mod idct;
 #[cfg(target_arch = "x86_64")]
 mod idct_avx2;
+#[cfg(target_arch = "x86_64")]
+mod idct_avx512;
 mod planes;
+mod runs;
 mod session;
 mod shared;
 mod source;

@@ -12,15 +12,6 @@
 #define longjmp _longjmp
 #endif
 
-/* What `client_data` points to; the same as in session.rs. */
-struct shared {
-  jmp_buf *way_out;
-  int (*next_block)(j_decompress_ptr);
-  int (*skip)(j_decompress_ptr, long);
-  struct pillow_exact_huffman *huffman;
-  int by_tables;
-};
-
 /* What a call ends with; the same as in session.rs. */
 enum { DONE, BROKEN, TRUNCATED };
 
@@ -28,7 +19,7 @@ enum step { CREATE, HEADER, START, SCANLINES, RAW, FINISH };
 
 static void leave(j_common_ptr cinfo, int reason)
 {
-  longjmp(*((struct shared *)cinfo->client_data)->way_out, reason);
+  longjmp(*(jmp_buf *)((struct pillow_exact_shared *)cinfo->client_data)->way_out, reason);
 }
 
 static void error_exit(j_common_ptr cinfo)
@@ -49,20 +40,15 @@ static void nothing(j_decompress_ptr cinfo)
 
 static boolean fill(j_decompress_ptr cinfo)
 {
-  if (!((struct shared *)cinfo->client_data)->next_block(cinfo))
+  if (!((struct pillow_exact_shared *)cinfo->client_data)->next_block(cinfo))
     leave((j_common_ptr)cinfo, TRUNCATED);
   return TRUE;
 }
 
 static void skip(j_decompress_ptr cinfo, long count)
 {
-  if (!((struct shared *)cinfo->client_data)->skip(cinfo, count))
+  if (!((struct pillow_exact_shared *)cinfo->client_data)->skip(cinfo, count))
     leave((j_common_ptr)cinfo, TRUNCATED);
-}
-
-struct pillow_exact_huffman **pillow_exact_huffman_of(j_decompress_ptr cinfo)
-{
-  return &((struct shared *)cinfo->client_data)->huffman;
 }
 
 /* `cinfo` has its `client_data` and `err`. */
@@ -71,7 +57,7 @@ int pillow_exact_jpeg(j_decompress_ptr cinfo, int step, void *argument, unsigned
   jmp_buf way_out;
   int reason;
 
-  ((struct shared *)cinfo->client_data)->way_out = &way_out;
+  ((struct pillow_exact_shared *)cinfo->client_data)->way_out = &way_out;
   reason = setjmp(way_out);
   if (reason != 0)
     return reason;
@@ -95,7 +81,7 @@ int pillow_exact_jpeg(j_decompress_ptr cinfo, int step, void *argument, unsigned
     break;
   case START:
     jpeg_start_decompress(cinfo);
-    if (((struct shared *)cinfo->client_data)->by_tables)
+    if (((struct pillow_exact_shared *)cinfo->client_data)->by_tables)
       pillow_exact_start_huffman(cinfo);
     break;
   case SCANLINES:
