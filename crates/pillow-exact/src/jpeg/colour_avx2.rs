@@ -1,79 +1,149 @@
-//! YCbCr to RGB with AVX2, 32 pixels at a time, in 16 bits: a factor's whole part is added as it is, so that the rest fits.
+//! YCbCr to RGB with AVX2, 32 pixels at a time, in 16 bits: a factor's whole part is added as it is, so that the rest fits. Even and odd
+//! pixels go apart, for that is how chroma for two columns comes, and how a register of bytes becomes two of words.
 
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
-use super::colour::{BITS, BLUE, GREEN_BLUE, GREEN_RED, RED};
+use super::colour::{BITS, BLUE, Fresh, GREEN_BLUE, GREEN_RED, RED};
 
 /// Pixels at a time.
 const STEP: usize = 32;
-/// What is left of the factors: red's is between 1 and 2, blue's nearly 2, and green's of red nearly -1.
-const RED_REST: i16 = (RED - (1 << BITS)) as i16;
-const BLUE_REST: i16 = (BLUE - (2 << BITS)) as i16;
+/// Sums of chroma for them, with a neighbour on both sides.
+const SUMS: usize = STEP / 2 + 2;
+/// What is left of the factors in units of 2^-15, of which one bit less is enough for every sample: red's is between 1 and 2, blue's
+/// nearly 2, and in units of 2^-16 green's of red nearly -1.
+pub(super) const RED_REST: i16 = ((RED - (1 << BITS)) / 2) as i16;
+pub(super) const BLUE_REST: i16 = ((BLUE - (2 << BITS)) / 2) as i16;
 const GREEN_BLUE_REST: i16 = GREEN_BLUE as i16;
 const GREEN_RED_REST: i16 = (GREEN_RED + (1 << BITS)) as i16;
+/// Green's two factors side by side.
+pub(super) const GREEN_RESTS: i32 = (GREEN_RED_REST as i32) << 16 | GREEN_BLUE_REST as u16 as i32;
 
-/// Converts whole steps, and says how many pixels that were.
+/// Words of even and of odd pixels.
+type Halves = [__m256i; 2];
+
+/// [`super::colour::to_rgb`], of slices that fit each other.
 #[target_feature(enable = "avx2")]
-pub(super) fn to_rgb(luma: &[u8], blue: &[u8], red: &[u8], rgb: &mut [u8]) -> usize {
-    let steps = luma.chunks_exact(STEP).zip(blue.chunks_exact(STEP)).zip(red.chunks_exact(STEP));
+pub(super) fn to_rgb(luma: &[u8], blue: &[u8], red: &[u8], rgb: &mut Fresh) {
+    let mut steps = rgb.chunks_exact_mut(3 * STEP);
     let mut done = 0;
-    for (((luma, blue), red), rgb) in steps.zip(rgb.chunks_exact_mut(3 * STEP)) {
-        let first = pixels(luma, blue, red);
-        let second = pixels(&luma[STEP / 2..], &blue[STEP / 2..], &red[STEP / 2..]);
-        store(pack(first[0], second[0]), pack(first[1], second[1]), pack(first[2], second[2]), rgb);
+    for rgb in &mut steps {
+        let [luma, blue, red] = [luma, blue, red].map(|samples| bytes(&samples[done..]));
+        store(pixels(luma, centred(blue), centred(red)), rgb);
         done += STEP;
     }
-    done
+    let rest = steps.into_remainder();
+    if !rest.is_empty() {
+        let [luma, blue, red] = [luma, blue, red].map(|samples| bytes(&padded::<STEP, _>(&samples[done..])));
+        let mut step = [MaybeUninit::new(0); 3 * STEP];
+        store(pixels(luma, centred(blue), centred(red)), &mut step);
+        rest.copy_from_slice(&step[..rest.len()]);
+    }
 }
 
-/// A colour of 32 pixels as bytes, in their order within both halves of a register.
+/// [`super::colour::stretched_to_rgb`], of slices that fit each other.
+#[target_feature(enable = "avx2")]
+pub(super) fn stretched_to_rgb<const LEFT: u16, const RIGHT: u16, const SHIFT: i32>(
+    luma: &[u8],
+    blue: &[u16],
+    red: &[u16],
+    rgb: &mut Fresh,
+) {
+    let mut steps = rgb.chunks_exact_mut(3 * STEP);
+    let mut done = 0;
+    for rgb in &mut steps {
+        let [blue, red] = [blue, red].map(|sums| stretched::<LEFT, RIGHT, SHIFT>(&sums[done / 2..]));
+        store(pixels(bytes(&luma[done..]), blue, red), rgb);
+        done += STEP;
+    }
+    let rest = steps.into_remainder();
+    if !rest.is_empty() {
+        let sums = |sums: &[u16]| stretched::<LEFT, RIGHT, SHIFT>(&padded::<SUMS, _>(&sums[done / 2..]));
+        let mut step = [MaybeUninit::new(0); 3 * STEP];
+        let luma = bytes(&padded::<STEP, _>(&luma[done..]));
+        store(pixels(luma, sums(blue), sums(red)), &mut step);
+        rest.copy_from_slice(&step[..rest.len()]);
+    }
+}
+
+/// What is left of a row, as long as a step takes.
+pub(super) fn padded<const LENGTH: usize, T: Copy + Default>(rest: &[T]) -> [T; LENGTH] {
+    let mut padded = [T::default(); LENGTH];
+    padded[..rest.len()].copy_from_slice(rest);
+    padded
+}
+
+/// The first 32 bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn pack(first: __m256i, second: __m256i) -> __m256i {
-    _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi16(first, second))
+fn bytes(samples: &[u8]) -> __m256i {
+    let samples: &[u8; STEP] = samples[..STEP].try_into().expect("32 samples");
+    // SAFETY: 32 bytes are read, as many as there are.
+    unsafe { _mm256_loadu_si256(samples.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn halves(bytes: __m256i) -> Halves {
+    [_mm256_and_si256(bytes, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(bytes)]
+}
+
+/// Chroma of each pixel, around 0.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn centred(chroma: __m256i) -> Halves {
+    halves(chroma).map(|half| _mm256_sub_epi16(half, _mm256_set1_epi16(128)))
+}
+
+/// Chroma of two columns each, around 0.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn stretched<const LEFT: u16, const RIGHT: u16, const SHIFT: i32>(sums: &[u16]) -> Halves {
+    let sums: &[u16; SUMS] = sums[..SUMS].try_into().expect("sums of a step");
+    // SAFETY: 16 numbers are read at 0, 1 and 2, of 18.
+    let at = |at: usize| unsafe { _mm256_loadu_si256(sums.as_ptr().add(at).cast()) };
+    let (before, here, after) = (at(0), at(1), at(2));
+    let three = _mm256_add_epi16(here, _mm256_add_epi16(here, here));
+    let divided = |neighbour, rounding: u16| {
+        let rounding = _mm256_set1_epi16(rounding as i16 - (128 << SHIFT));
+        _mm256_srai_epi16::<SHIFT>(_mm256_add_epi16(_mm256_add_epi16(three, neighbour), rounding))
+    };
+    [divided(before, LEFT), divided(after, RIGHT)]
+}
+
+/// Red, green and blue of 32 pixels as bytes: within each half of a register eight even ones, then eight odd ones.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn pixels(luma: __m256i, blue: Halves, red: Halves) -> [__m256i; 3] {
+    let luma = halves(luma);
+    let (even, odd) = (colours(luma[0], blue[0], red[0]), colours(luma[1], blue[1], red[1]));
+    [
+        _mm256_packus_epi16(even[0], odd[0]),
+        _mm256_packus_epi16(even[1], odd[1]),
+        _mm256_packus_epi16(even[2], odd[2]),
+    ]
 }
 
 /// Red, green and blue of 16 pixels, not yet clamped.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn pixels(luma: &[u8], blue: &[u8], red: &[u8]) -> [__m256i; 3] {
-    let middle = _mm256_set1_epi16(128);
-    let luma = widened(luma);
-    let blue = _mm256_sub_epi16(widened(blue), middle);
-    let red = _mm256_sub_epi16(widened(red), middle);
+fn colours(luma: __m256i, blue: __m256i, red: __m256i) -> [__m256i; 3] {
     // Green's two products are summed in 32 bits before they are rounded.
-    let factors = _mm256_set1_epi32(i32::from(GREEN_RED_REST) << 16 | i32::from(GREEN_BLUE_REST as u16));
     let half = _mm256_set1_epi32(1 << (BITS - 1));
     let rounded = |pairs| {
-        _mm256_srai_epi32::<{ BITS as i32 }>(_mm256_add_epi32(_mm256_madd_epi16(pairs, factors), half))
+        let sums = _mm256_madd_epi16(pairs, _mm256_set1_epi32(GREEN_RESTS));
+        _mm256_srai_epi32::<{ BITS as i32 }>(_mm256_add_epi32(sums, half))
     };
     let green = _mm256_packs_epi32(
         rounded(_mm256_unpacklo_epi16(blue, red)),
         rounded(_mm256_unpackhi_epi16(blue, red)),
     );
+    let product = |x, factor| _mm256_mulhrs_epi16(x, _mm256_set1_epi16(factor));
     [
         _mm256_add_epi16(luma, _mm256_add_epi16(red, product(red, RED_REST))),
         _mm256_add_epi16(luma, _mm256_sub_epi16(green, red)),
         _mm256_add_epi16(luma, _mm256_add_epi16(_mm256_add_epi16(blue, blue), product(blue, BLUE_REST))),
     ]
-}
-
-/// `x * factor / 2^16`, rounded: the high half, and what the highest bit of the low half carries.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn product(x: __m256i, factor: i16) -> __m256i {
-    let factor = _mm256_set1_epi16(factor);
-    let carry = _mm256_srli_epi16::<15>(_mm256_mullo_epi16(x, factor));
-    _mm256_add_epi16(_mm256_mulhi_epi16(x, factor), carry)
-}
-
-/// The first 16 bytes as numbers of 16 bits.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn widened(bytes: &[u8]) -> __m256i {
-    let bytes: &[u8; 16] = bytes[..16].try_into().expect("16 bytes");
-    // SAFETY: 16 bytes are read, as many as there are.
-    _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
 }
 
 /// Which byte of a colour comes to each of 48 in a row, 16 pixels in three registers; none where another colour does.
@@ -83,8 +153,9 @@ const fn order(register: usize, colour: usize) -> [i8; 32] {
     while at < 16 {
         let byte = register * 16 + at;
         if byte % 3 == colour {
-            order[at] = (byte / 3) as i8;
-            order[at + 16] = (byte / 3) as i8;
+            let pixel = byte / 3;
+            order[at] = (pixel / 2 + pixel % 2 * 8) as i8;
+            order[at + 16] = order[at];
         }
         at += 1;
     }
@@ -100,8 +171,8 @@ const ORDERS: [[[i8; 32]; 3]; 3] = [
 /// Writes 32 pixels.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn store(red: __m256i, green: __m256i, blue: __m256i, rgb: &mut [u8]) {
-    let rgb: &mut [u8; 3 * STEP] = rgb.try_into().expect("32 pixels");
+fn store([red, green, blue]: [__m256i; 3], rgb: &mut Fresh) {
+    let rgb: &mut [MaybeUninit<u8>; 3 * STEP] = rgb.try_into().expect("32 pixels");
     for (register, orders) in ORDERS.iter().enumerate() {
         let of = |colour, order: &[i8; 32]| {
             // SAFETY: 32 bytes are read, as many as there are.

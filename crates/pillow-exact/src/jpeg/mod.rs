@@ -7,6 +7,9 @@ mod colour;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod colour_avx2;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod colour_avx512;
 mod frame;
 mod libjpeg;
 mod piece;

@@ -8,11 +8,11 @@ use std::ops::Range;
 use super::libjpeg::{Component, Planes};
 use crate::simd::Isa;
 
-/// Room for the rows in between.
+/// Room for a component's row on its way.
 #[derive(Debug, Default)]
-pub(super) struct Upsampler {
-    /// Samples, or sums of those of two rows, with a neighbour on both sides.
+pub(super) struct Room {
     sums: Vec<u16>,
+    samples: Vec<u8>,
 }
 
 /// The columns of a component that the pixels in `columns` are made of, with their neighbours.
@@ -33,57 +33,80 @@ fn rows(component: &Component, y: usize) -> (usize, usize, bool) {
     (near, far, below)
 }
 
-impl Upsampler {
-    /// A component's samples for the pixels in `columns` of row `y`, put into `out` if they do not lie ready. `columns` begins
-    /// with an even one.
-    pub(super) fn row<'a>(
-        &mut self,
-        isa: Isa,
-        planes: &'a Planes,
-        index: usize,
-        y: usize,
-        columns: &Range<usize>,
-        out: &'a mut Vec<u8>,
-    ) -> &'a [u8] {
-        let component = &planes.components()[index];
+/// A component's samples for the pixels in `columns` of row `y`, from `room` if they do not lie ready. `columns` begins with an even
+/// one.
+pub(super) fn row<'a>(
+    isa: Isa,
+    planes: &'a Planes,
+    index: usize,
+    y: usize,
+    columns: &Range<usize>,
+    room: &'a mut Room,
+) -> &'a [u8] {
+    let component = &planes.components()[index];
+    if component.step.0 == 1 {
         let (near, far, below) = rows(component, y);
-        let reach = reach(component, columns);
-        let (near, far) = (planes.row(index, near, reach.clone()), planes.row(index, far, reach.clone()));
-        match component.step {
-            (1, 1) => near,
-            (1, _) => {
-                out.resize(columns.len(), 0);
-                between(isa, near, far, if below { 2 } else { 1 }, out);
-                out
-            }
-            (_, down) => {
-                out.resize(columns.len().next_multiple_of(2), 0);
-                let first = columns.start / 2;
-                let count = out.len() / 2;
-                self.sums.resize(count + 2, 0);
-                // Where a neighbour is missing, the outermost sample is its own.
-                let (before, after) = (usize::from(reach.start == first), first + count + 1 - reach.end);
-                let inner = &mut self.sums[before..count + 2 - after];
-                if down == 1 {
-                    widen(isa, near, inner);
-                } else {
-                    weigh(isa, near, far, inner);
-                }
-                if before == 1 {
-                    self.sums[0] = self.sums[1];
-                }
-                if after == 1 {
-                    self.sums[count + 1] = self.sums[count];
-                }
-                if down == 1 {
-                    stretch::<1, 2, 2>(isa, &self.sums, out);
-                } else {
-                    stretch::<8, 7, 4>(isa, &self.sums, out);
-                }
-                &out[..columns.len()]
-            }
+        let (near, far) = (planes.row(index, near, columns.clone()), planes.row(index, far, columns.clone()));
+        if component.step.1 == 1 {
+            return near;
         }
+        room.samples.resize(columns.len(), 0);
+        between(isa, near, far, if below { 2 } else { 1 }, &mut room.samples);
+        return &room.samples;
     }
+    let down = component.step.1;
+    sums(isa, planes, index, y, columns, room);
+    room.samples.resize(columns.len().next_multiple_of(2), 0);
+    if down == 1 {
+        stretch::<1, 2, 2>(isa, &room.sums, &mut room.samples);
+    } else {
+        stretch::<8, 7, 4>(isa, &room.sums, &mut room.samples);
+    }
+    &room.samples[..columns.len()]
+}
+
+/// As [`row`], of a component with a sample for two columns: its samples, or where one is for two rows the sums of those of both, to be
+/// stretched; with a neighbour on both sides.
+pub(super) fn sums<'a>(
+    isa: Isa,
+    planes: &Planes,
+    index: usize,
+    y: usize,
+    columns: &Range<usize>,
+    room: &'a mut Room,
+) -> &'a [u16] {
+    let component = &planes.components()[index];
+    let (near, far, _) = rows(component, y);
+    let reach = reach(component, columns);
+    let (near, far) = (planes.row(index, near, reach.clone()), planes.row(index, far, reach.clone()));
+    let (first, count) = (columns.start / 2, columns.len().div_ceil(2));
+    let sums = &mut room.sums;
+    sums.resize(count + 2, 0);
+    // Where a neighbour is missing, the outermost sample is its own.
+    let (before, after) = (usize::from(reach.start == first), first + count + 1 - reach.end);
+    let inner = &mut sums[before..count + 2 - after];
+    if component.step.1 == 1 {
+        widen(isa, near, inner);
+    } else {
+        weigh(isa, near, far, inner);
+    }
+    if before == 1 {
+        sums[0] = sums[1];
+    }
+    if after == 1 {
+        sums[count + 1] = sums[count];
+    }
+    sums
+}
+
+/// The two samples that a sum becomes between its neighbours.
+#[inline(always)]
+pub(super) fn stretched<const LEFT: u16, const RIGHT: u16, const SHIFT: i32>(
+    before: u16,
+    here: u16,
+    after: u16,
+) -> [u8; 2] {
+    [((3 * here + before + LEFT) >> SHIFT) as u8, ((3 * here + after + RIGHT) >> SHIFT) as u8]
 }
 
 /// Compiles a plain loop for every CPU, and again for AVX2.
@@ -138,12 +161,11 @@ compiled_twice! {
 
 compiled_twice! {
     /// Two outputs of each sum but the first and the last, which are neighbours alone.
-    fn stretch<const LEFT: u16, const RIGHT: u16, const SHIFT: u16>(sums: &[u16], out: &mut [u8]) {
+    fn stretch<const LEFT: u16, const RIGHT: u16, const SHIFT: i32>(sums: &[u16], out: &mut [u8]) {
         let count = out.len() / 2;
         let (before, here, after) = (&sums[..count], &sums[1..][..count], &sums[2..][..count]);
         for (((out, &before), &here), &after) in out.chunks_exact_mut(2).zip(before).zip(here).zip(after) {
-            out[0] = ((3 * here + before + LEFT) >> SHIFT) as u8;
-            out[1] = ((3 * here + after + RIGHT) >> SHIFT) as u8;
+            out.copy_from_slice(&stretched::<LEFT, RIGHT, SHIFT>(before, here, after));
         }
     }
 }
