@@ -24,13 +24,18 @@ impl Text {
         self.0.val() as u32
     }
 
+    /// Pixels around what stands beside such text.
+    pub(super) fn margin(self) -> u32 {
+        self.height() / 2
+    }
+
     /// Width of a text in pixels.
     pub(super) fn width(self, text: &str) -> u32 {
         (get_raster_width(FontWeight::Regular, self.0) * text.chars().count()) as u32
     }
 
     /// A text in lines of at most `width` pixels, broken between words where it can be.
-    pub(super) fn wrapped(self, text: &str, width: u32) -> Vec<String> {
+    fn wrapped(self, text: &str, width: u32) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         for word in text.split(' ') {
             match lines.last_mut() {
@@ -50,8 +55,19 @@ impl Text {
 pub(super) struct Canvas(RgbImage);
 
 impl Canvas {
-    pub(super) fn new(width: u32, height: u32) -> Self {
+    fn new(width: u32, height: u32) -> Self {
         Self(RgbImage::from_pixel(width, height, Rgb(PAPER.map(|band| band as u8))))
+    }
+
+    /// A sheet for what is `height` high, with margins around it and a caption below.
+    pub(super) fn with_caption(width: u32, height: u32, caption: &str, size: Text) -> Self {
+        let margin = size.margin();
+        let lines = size.wrapped(caption, width - 2 * margin);
+        let mut canvas = Self::new(width, height + 3 * margin + lines.len() as u32 * size.height());
+        for (line, top) in lines.iter().zip((height + 2 * margin..).step_by(size.height() as usize)) {
+            canvas.write(line, size, margin, top);
+        }
+        canvas
     }
 
     pub(super) fn finished(self) -> RgbImage {

@@ -1,17 +1,13 @@
 //! Pictures of images' patches.
 
-use std::{fmt, io, str::FromStr};
+use std::{fmt, str::FromStr};
 
-use image::{
-    ExtendedColorType, ImageEncoder, RgbImage,
-    codecs::png::{CompressionType, FilterType, PngEncoder},
-};
-
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Subject,
-    heatmap::{Scores, bare_heatmap, heatmap},
+    heatmap::{Scores, heatmap},
     patches::{Cell, Patches},
     principal::principal_components,
 };
@@ -95,38 +91,25 @@ impl Drawing {
         patches: &Patches<'_>,
         tensor: &str,
     ) -> Result<(Vec<u8>, Option<String>), String> {
-        let map = if self.is_bare { bare_heatmap } else { heatmap };
+        let map =
+            |values, meaning, marked| heatmap(subject, &Scores { values, meaning, marked }, self.is_bare);
         let (figure, warning) = match self.of {
-            Drawn::Norm => {
-                let meaning = format!("norm of each patch token, {tensor}");
-                let scores = Scores { values: patches.norms(), meaning, marked: None };
-                (map(subject, &scores), None)
-            }
+            Drawn::Norm => (map(patches.norms(), format!("norm of each patch token, {tensor}"), None), None),
             Drawn::Cosine(query) => {
                 let meaning = format!("cosine of each patch token to that of patch {query}, {tensor}");
-                let scores = Scores { values: patches.cosines(query)?, meaning, marked: Some(query) };
-                (map(subject, &scores), None)
+                (map(patches.cosines(query)?, meaning, Some(query)), None)
             }
             Drawn::Pca => {
                 let components = principal_components(patches);
                 let is_grey = components.shares.iter().all(|&share| share == 0.0);
                 let warning =
                     is_grey.then(|| "its patches do not differ, and are drawn grey (pca)".to_owned());
-                let figure = match self.is_bare {
-                    true => components.bare(subject),
-                    false => components.figure(subject, tensor),
-                };
-                (figure, warning)
+                (components.figure(subject, tensor, self.is_bare), warning)
             }
         };
-        Ok((png(&figure).map_err(|error| error.to_string())?, warning))
+        let mut png = Vec::new();
+        let encoder = PngEncoder::new_with_quality(&mut png, CompressionType::Default, FilterType::Adaptive);
+        figure.write_with_encoder(encoder).map_err(|error| error.to_string())?;
+        Ok((png, warning))
     }
-}
-
-fn png(figure: &RgbImage) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive);
-    let (width, height) = figure.dimensions();
-    encoder.write_image(figure, width, height, ExtendedColorType::Rgb8).map_err(io::Error::other)?;
-    Ok(bytes)
 }

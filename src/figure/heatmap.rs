@@ -9,14 +9,14 @@ use super::{
 };
 
 /// A number for each patch, row by row, and what it is.
-#[derive(Clone, Debug)]
-pub struct Scores {
+#[derive(Debug)]
+pub(super) struct Scores {
     /// The numbers.
-    pub values: Vec<f32>,
+    pub(super) values: Vec<f32>,
     /// What they are, for a person.
-    pub meaning: String,
+    pub(super) meaning: String,
     /// The patch that is framed.
-    pub marked: Option<Cell>,
+    pub(super) marked: Option<Cell>,
 }
 
 /// The ends and quarters of the colour map viridis.
@@ -31,23 +31,26 @@ const FRAME: u32 = 2;
 
 /// Draws scores over a picture in grey, from the lowest in violet to the highest in yellow, beside them a bar with the numbers that
 /// the colours stand for, below them what they are. The bar goes from what lies over black, on its left, to what lies over white, so that
-/// it has every colour of the map. What no patch sees is darkened, and the marked patch has a white frame.
+/// it has every colour of the map. What no patch sees is darkened, and the marked patch has a white frame. Where it is bare, the
+/// map stands alone, and no patch is framed.
 ///
 /// # Panics
 /// When there are fewer scores than patches.
-pub fn heatmap(subject: Subject<'_>, scores: &Scores) -> RgbImage {
-    let panel = over(&whole(subject), subject, scores);
+pub(super) fn heatmap(subject: Subject<'_>, scores: &Scores, is_bare: bool) -> RgbImage {
+    let panel = over(&whole(subject), subject, scores, !is_bare);
+    if is_bare {
+        return panel;
+    }
     let (width, height) = panel.dimensions();
     let text = Text::beside(width.max(height));
     let line = text.height();
-    let margin = line / 2;
+    let margin = text.margin();
     // Small pictures leave the bar room for its numbers.
     let room = height.max(line * 8);
     let ticks = ticks(&scores.values);
     let numbers = ticks.iter().map(|(_, number)| text.width(number)).max().unwrap_or(0);
     let sheet = width + line + numbers + 3 * margin + margin / 2;
-    let caption = text.wrapped(&scores.meaning, sheet - 2 * margin);
-    let mut canvas = Canvas::new(sheet, room + 3 * margin + caption.len() as u32 * line);
+    let mut canvas = Canvas::with_caption(sheet, room, &scores.meaning, text);
     canvas.paste(&panel, margin, margin + (room - height) / 2);
     let left = width + 2 * margin;
     for y in 0..room {
@@ -63,22 +66,11 @@ pub fn heatmap(subject: Subject<'_>, scores: &Scores) -> RgbImage {
         let top = (y.saturating_sub(margin)).clamp(margin, margin + room - line);
         canvas.write(number, text, left + line + margin / 2, top);
     }
-    for (line, top) in caption.iter().zip((room + 2 * margin..).step_by(line as usize)) {
-        canvas.write(line, text, margin, top);
-    }
     canvas.finished()
 }
 
-/// The map of [`heatmap`] alone, in the size that it has there: no bar, no caption, and no frame around the marked patch.
-///
-/// # Panics
-/// When there are fewer scores than patches.
-pub fn bare_heatmap(subject: Subject<'_>, scores: &Scores) -> RgbImage {
-    over(&whole(subject), subject, &Scores { marked: None, ..scores.clone() })
-}
-
 /// The scores' colours over a picture, in whatever size it is shown.
-fn over(shown: &RgbImage, subject: Subject<'_>, scores: &Scores) -> RgbImage {
+fn over(shown: &RgbImage, subject: Subject<'_>, scores: &Scores, is_framed: bool) -> RgbImage {
     let geometry = subject.geometry;
     let [_, columns] = geometry.grid(subject.patch_size);
     let [low, high] = range(&scores.values);
@@ -92,7 +84,7 @@ fn over(shown: &RgbImage, subject: Subject<'_>, scores: &Scores) -> RgbImage {
     RgbImage::from_fn(shown.width(), shown.height(), |x, y| {
         let pixel = grey(shown.get_pixel(x, y).0);
         let Some(here) = cell(x, y) else { return Rgb(blended(pixel, [0.0; 3], COVER)) };
-        if scores.marked == Some(here) {
+        if is_framed && scores.marked == Some(here) {
             let near = (x.saturating_sub(FRAME), y.saturating_sub(FRAME), x + FRAME, y + FRAME);
             let inside = |x, y| cell(x, y) == Some(here);
             if !inside(near.0, y) || !inside(x, near.1) || !inside(near.2, y) || !inside(x, near.3) {
@@ -156,7 +148,7 @@ mod tests {
         // Shown as it is, and at ten times the size.
         for scale in [1, 10] {
             let shown = RgbImage::from_pixel(40 * scale, 20 * scale, Rgb([100; 3]));
-            let drawn = over(&shown, subject, &scores(&[0.0, 1.0, 2.0, 4.0], None));
+            let drawn = over(&shown, subject, &scores(&[0.0, 1.0, 2.0, 4.0], None), true);
             for (x, y, want) in [
                 (9, 10, [40; 3]),
                 (30, 10, [40; 3]),
@@ -168,7 +160,7 @@ mod tests {
                 assert_eq!(drawn.get_pixel(x * scale, y * scale).0, want, "{scale}: {x}, {y}");
             }
         }
-        let marked = over(&picture, subject, &scores(&[0.0; 4], Some(Cell { row: 0, column: 1 })));
+        let marked = over(&picture, subject, &scores(&[0.0; 4], Some(Cell { row: 0, column: 1 })), true);
         assert_eq!(marked.get_pixel(20, 5).0, [255; 3]);
         assert_ne!(marked.get_pixel(25, 5).0, [255; 3]);
     }
@@ -179,7 +171,7 @@ mod tests {
         let geometry = Processor::new(config).geometry(16, 8).unwrap();
         let picture = RgbImage::from_pixel(16, 8, Rgb([100; 3]));
         let subject = Subject { picture: &picture, size: (16, 8), geometry: &geometry, patch_size: 4 };
-        let drawn = over(&picture, subject, &scores(&[0.0, 1.0, 2.0, 3.0, 4.0, 4.0, 4.0, 4.0], None));
+        let drawn = over(&picture, subject, &scores(&[0.0, 1.0, 2.0, 3.0, 4.0, 4.0, 4.0, 4.0], None), true);
         let row = |y: u32| [1, 5, 9, 13].map(|x| drawn.get_pixel(x, y).0);
         let mixed = |colour: Colour| colour.map(|value| (40.0 + value * 0.6).round() as u8);
         assert_eq!(row(1), [0, 1, 2, 3].map(|index| mixed(COLOURS[index])));
@@ -191,7 +183,7 @@ mod tests {
         let picture = RgbImage::from_pixel(400, 400, Rgb([100; 3]));
         let geometry = Processor::clip(8).geometry(400, 400).unwrap();
         let subject = Subject { picture: &picture, size: (400, 400), geometry: &geometry, patch_size: 4 };
-        let drawn = heatmap(subject, &scores(&[0.5, 1.0, 1.5, 2.5], None));
+        let drawn = heatmap(subject, &scores(&[0.5, 1.0, 1.5, 2.5], None), false);
         let bar = |x: u32, y: u32| drawn.get_pixel(400 + 16 + x, y).0;
         let over = |grey: f32, colour: Colour| colour.map(|value| (grey * 0.4 + value * 0.6).round() as u8);
         // The marks of the numbers lie over the right edge.
@@ -209,13 +201,13 @@ mod tests {
         let geometry = Processor::clip(8).geometry(edge, edge).unwrap();
         let subject = Subject { picture: &picture, size: (edge, edge), geometry: &geometry, patch_size: 4 };
         let scores = scores(&[0.0, 1.3, 2.9, 4.0], Some(Cell { row: 0, column: 1 }));
-        let drawn = heatmap(subject, &scores);
+        let drawn = heatmap(subject, &scores, false);
         let bar: Vec<[u8; 3]> = (0..line)
             .flat_map(|x| (0..edge).map(move |y| (edge + line + x, 8 + y)))
             .map(|(x, y)| drawn.get_pixel(x, y).0)
             .collect();
         let distance = |a: [u8; 3], b: [u8; 3]| (0..3).map(|band| a[band].abs_diff(b[band])).max().unwrap();
-        let bare = bare_heatmap(subject, &scores);
+        let bare = heatmap(subject, &scores, true);
         assert_eq!(bare.dimensions(), (edge, edge));
         for (x, y, pixel) in bare.enumerate_pixels().filter(|(x, y, _)| x % 13 == 0 && y % 13 == 0) {
             let nearest = bar.iter().map(|&colour| distance(colour, pixel.0)).min().unwrap();

@@ -15,9 +15,7 @@ use image::RgbImage;
 use crate::processor::Geometry;
 
 pub use drawing::{Drawing, Drawn};
-pub use heatmap::{Scores, bare_heatmap, heatmap};
 pub use patches::{Cell, Patches};
-pub use principal::{Components, principal_components};
 pub use view::reduced;
 
 /// An image whose patches are drawn.

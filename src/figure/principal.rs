@@ -15,18 +15,18 @@ const COUNT: usize = 3;
 
 /// The first principal components of a picture's patch tokens.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Components {
+pub(super) struct Components {
     /// Of each component, the place of every patch along it: its token, less the mean of all tokens, projected.
     ///
     /// A component's sign is such that the patch farthest from the mean is on the positive side; of two that are equally far,
     /// the first. One without variance is zero.
-    pub scores: [Vec<f64>; COUNT],
+    pub(super) scores: [Vec<f64>; COUNT],
     /// Each component's share of the tokens' variance, from 0 to 1.
-    pub shares: [f64; COUNT],
+    pub(super) shares: [f64; COUNT],
 }
 
 /// The first three principal components of tokens.
-pub fn principal_components(patches: &Patches<'_>) -> Components {
+pub(super) fn principal_components(patches: &Patches<'_>) -> Components {
     let (count, width) = (patches.rows * patches.columns, patches.width());
     let mut tokens = Matrix::of(count, width, patches.values.iter().map(|&value| f64::from(value)).collect());
     tokens.centre();
@@ -132,35 +132,21 @@ const BLOCK: usize = 16;
 /// Rounds at most. Components that have not settled by then have eigenvalues that are nearly equal, and are as good as any.
 const ROUNDS: usize = 500;
 
-/// The largest eigenvalues of a symmetric matrix with their vectors, by orthogonal iteration.
+/// The largest eigenvalues of a symmetric matrix that has no negative ones, with their vectors, by orthogonal iteration.
 fn leading(matrix: &Matrix, total: f64) -> Vec<(f64, Vec<f64>)> {
     let edge = matrix.rows;
-    let block = BLOCK.min(edge);
-    let mut basis = orthonormal((0..block).map(|index| start(index, edge)).collect());
+    let mut basis = units(orthogonal((0..BLOCK.min(edge)).map(|index| start(index, edge)).collect()));
     for round in 1.. {
         let images: Vec<Vec<f64>> = basis.iter().map(|vector| matrix.times(vector)).collect();
-        // The best within the space that they span.
-        let small = basis.iter().flat_map(|left| images.iter().map(|right| dot(left, right)));
-        let (values, turns) = eigen(Matrix::of(block, block, small.collect()));
-        let turned = |vectors: &[Vec<f64>]| -> Vec<Vec<f64>> {
-            let combine = |turn: &Vec<f64>| {
-                let mut sum = vec![0.0; edge];
-                for (factor, vector) in turn.iter().zip(vectors) {
-                    sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += factor * value);
-                }
-                sum
-            };
-            turns.iter().map(combine).collect()
-        };
-        let (vectors, images) = (turned(&basis), turned(&images));
+        let values: Vec<f64> = basis.iter().zip(&images).map(|(vector, image)| dot(vector, image)).collect();
         let residual = |index: usize| {
-            let parts = images[index].iter().zip(&vectors[index]);
+            let parts = images[index].iter().zip(&basis[index]);
             parts.map(|(image, entry)| (image - values[index] * entry).powi(2)).sum::<f64>().sqrt()
         };
-        if round == ROUNDS || (0..COUNT.min(block)).all(|index| residual(index) <= total * 1e-12) {
-            return values.into_iter().zip(vectors).take(COUNT).collect();
+        if round == ROUNDS || (0..COUNT.min(edge)).all(|index| residual(index) <= total * 1e-12) {
+            return values.into_iter().zip(basis).take(COUNT).collect();
         }
-        basis = orthonormal(images);
+        basis = units(orthogonal(images));
     }
     unreachable!("the last round returns")
 }
@@ -178,70 +164,45 @@ fn start(index: usize, edge: usize) -> Vec<f64> {
     (0..edge).map(|_| next()).collect()
 }
 
-/// Gram and Schmidt's way, twice, which is enough. What depends on those before becomes zero.
-fn orthonormal(mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
-    for index in 0..vectors.len() {
-        let (before, rest) = vectors.split_at_mut(index);
-        let vector = &mut rest[0];
-        let length = dot(vector, vector).sqrt();
-        for other in before.iter().chain(before.iter()) {
-            let part = dot(other, vector);
-            vector.iter_mut().zip(other).for_each(|(entry, other)| *entry -= part * other);
-        }
-        let left = dot(vector, vector).sqrt();
-        let scale = if left > length * 1e-13 { 1.0 / left } else { 0.0 };
-        vector.iter_mut().for_each(|entry| *entry *= scale);
-    }
-    vectors
-}
-
-/// All eigenvalues of a small symmetric matrix, the largest first, and their vectors: Jacobi's rotations.
-fn eigen(mut matrix: Matrix) -> (Vec<f64>, Vec<Vec<f64>>) {
+/// Vectors that span the same, each orthogonal to all others, the longest first: Hestenes' rotations, two at a time.
+fn orthogonal(mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     const SWEEPS: usize = 30;
-    let edge = matrix.rows;
-    let mut turns: Vec<Vec<f64>> =
-        (0..edge).map(|row| (0..edge).map(|column| f64::from(u8::from(row == column))).collect()).collect();
     for _ in 0..SWEEPS {
         let mut rotated = false;
-        for p in 0..edge {
-            for q in p + 1..edge {
-                let at = |row: usize, column: usize| matrix.values[row * edge + column];
-                let (pp, qq, pq) = (at(p, p), at(q, q), at(p, q));
-                if pq.abs() <= f64::EPSILON * 1e-3 * (pp.abs() + qq.abs()) {
-                    continue;
+        for index in 1..vectors.len() {
+            let (before, rest) = vectors.split_at_mut(index);
+            let right = &mut rest[0];
+            for left in before {
+                let (ll, rr, lr) = (dot(left, left), dot(right, right), dot(left, right));
+                // What is not finite is not turned.
+                if lr.abs() > ll.sqrt() * rr.sqrt() * 1e-14 {
+                    rotated = true;
+                    let theta = (rr - ll) / (2.0 * lr);
+                    let tangent = 1.0_f64.copysign(theta) / (theta.abs() + (theta * theta + 1.0).sqrt());
+                    let cosine = 1.0 / (tangent * tangent + 1.0).sqrt();
+                    let sine = tangent * cosine;
+                    for (left, right) in left.iter_mut().zip(right.iter_mut()) {
+                        (*left, *right) = (cosine * *left - sine * *right, sine * *left + cosine * *right);
+                    }
                 }
-                rotated = true;
-                let theta = (qq - pp) / (2.0 * pq);
-                let tangent = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
-                let cosine = 1.0 / (tangent * tangent + 1.0).sqrt();
-                let sine = tangent * cosine;
-                let turn = |left: &mut f64, right: &mut f64| {
-                    (*left, *right) = (cosine * *left - sine * *right, sine * *left + cosine * *right);
-                };
-                for other in 0..edge {
-                    let (mut left, mut right) =
-                        (matrix.values[p * edge + other], matrix.values[q * edge + other]);
-                    turn(&mut left, &mut right);
-                    (matrix.values[p * edge + other], matrix.values[q * edge + other]) = (left, right);
-                }
-                for other in 0..edge {
-                    let (mut left, mut right) =
-                        (matrix.values[other * edge + p], matrix.values[other * edge + q]);
-                    turn(&mut left, &mut right);
-                    (matrix.values[other * edge + p], matrix.values[other * edge + q]) = (left, right);
-                }
-                let (before, after) = turns.split_at_mut(q);
-                before[p].iter_mut().zip(&mut after[0]).for_each(|(left, right)| turn(left, right));
             }
         }
         if !rotated {
             break;
         }
     }
-    let mut order: Vec<usize> = (0..edge).collect();
-    let value = |index: usize| matrix.values[index * edge + index];
-    order.sort_by(|&left, &right| value(right).total_cmp(&value(left)));
-    order.into_iter().map(|index| (value(index), std::mem::take(&mut turns[index]))).unzip()
+    vectors.sort_by(|left, right| dot(right, right).total_cmp(&dot(left, left)));
+    vectors
+}
+
+/// Vectors of length 1; one without length stays.
+fn units(mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+    for vector in &mut vectors {
+        let length = dot(vector, vector).sqrt();
+        let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
+        vector.iter_mut().for_each(|entry| *entry *= scale);
+    }
+    vectors
 }
 
 /// Longer edge of each of the two panels.
@@ -251,39 +212,29 @@ const EDGE: u32 = 512;
 const COVER: f32 = 0.85;
 
 impl Components {
-    /// What the patches see, and beside it their places along the components as red, green and blue, drawn over it. Each
-    /// component goes from its least value in this picture, dark, to its greatest, bright; one without variance is grey.
-    /// `tensor` names the tokens.
+    /// What the patches see, and beside it their places along the components as red, green and blue, drawn over it; where
+    /// it is bare, the latter alone. Each component goes from its least value in this picture, dark, to its greatest, bright; one
+    /// without variance is grey. `tensor` names the tokens.
     ///
     /// # Panics
     /// When there are other patches than the geometry's.
-    pub fn figure(&self, subject: Subject<'_>, tensor: &str) -> RgbImage {
+    pub(super) fn figure(&self, subject: Subject<'_>, tensor: &str, is_bare: bool) -> RgbImage {
         let seen = crop(subject, EDGE);
         let coloured = self.over(&seen, subject.geometry.grid(subject.patch_size));
+        if is_bare {
+            return coloured;
+        }
         let (width, height) = seen.dimensions();
         let text = Text::beside(width.max(height));
-        let margin = text.height() / 2;
+        let margin = text.margin();
         let percent = self.shares.map(|share| format!("{:.1}", share * 100.0)).join(" + ");
         let caption = format!(
             "the first principal components of the patches' {tensor} as red, green and blue: {percent} % of the variance"
         );
-        let lines = text.wrapped(&caption, 2 * width + margin);
-        let mut canvas =
-            Canvas::new(2 * width + 3 * margin, height + 3 * margin + lines.len() as u32 * text.height());
+        let mut canvas = Canvas::with_caption(2 * width + 3 * margin, height, &caption, text);
         canvas.paste(&seen, margin, margin);
         canvas.paste(&coloured, 2 * margin + width, margin);
-        for (line, top) in lines.iter().zip((height + 2 * margin..).step_by(text.height() as usize)) {
-            canvas.write(line, text, margin, top);
-        }
         canvas.finished()
-    }
-
-    /// The right panel of [`Components::figure`] alone.
-    ///
-    /// # Panics
-    /// When there are other patches than the geometry's.
-    pub fn bare(&self, subject: Subject<'_>) -> RgbImage {
-        self.over(&crop(subject, EDGE), subject.geometry.grid(subject.patch_size))
     }
 
     /// The colours of a grid of patches over what they show.
@@ -322,12 +273,12 @@ mod tests {
         values
     }
 
-    /// The eigenvalues and vectors of all features by the other way.
-    fn oracle(values: &[f32], count: usize, width: usize) -> (Matrix, Vec<f64>, Vec<Vec<f64>>) {
+    /// The scores of all components by the other way: features that are turned until none goes with another.
+    fn oracle(values: &[f32], count: usize, width: usize) -> Vec<Vec<f64>> {
         let mut matrix = Matrix::of(count, width, values.iter().map(|&value| value.into()).collect());
         matrix.centre();
-        let (values, vectors) = eigen(matrix.gram());
-        (matrix, values, vectors)
+        let features = matrix.transposed();
+        orthogonal((0..width).map(|feature| features.row(feature).to_vec()).collect())
     }
 
     #[test]
@@ -335,13 +286,12 @@ mod tests {
         for (rows, columns, width) in [(6, 8, 40), (10, 9, 24), (2, 2, 50), (30, 20, 5), (7, 7, 49)] {
             let values = tokens(rows * columns, width);
             let found = principal_components(&Patches { values: &values, rows, columns });
-            let (matrix, eigenvalues, vectors) = oracle(&values, rows * columns, width);
+            let components = oracle(&values, rows * columns, width);
+            let eigenvalues: Vec<f64> = components.iter().map(|scores| dot(scores, scores)).collect();
             let total: f64 = eigenvalues.iter().sum();
             for index in 0..3 {
-                let expected: Vec<f64> =
-                    (0..matrix.rows).map(|row| dot(matrix.row(row), &vectors[index])).collect();
-                let scores = &found.scores[index];
-                let sign = dot(&expected, scores).signum();
+                let (expected, scores) = (&components[index], &found.scores[index]);
+                let sign = dot(expected, scores).signum();
                 let error =
                     expected.iter().zip(scores).map(|(a, b)| (a * sign - b).abs()).fold(0.0, f64::max);
                 assert!(error < 1e-6 * eigenvalues[0].sqrt(), "{rows}x{columns}x{width}, {index}: {error}");
@@ -379,9 +329,9 @@ mod tests {
         let expected =
             [0.0, 63.75, 127.5, 255.0].map(|band: f32| (band * COVER + 100.0 * (1.0 - COVER)).round() as u8);
         assert_eq!([red(0, 0), red(256, 255), red(255, 256), red(511, 511)], expected);
-        let figure = components.figure(subject, "last_hidden_state");
+        let figure = components.figure(subject, "last_hidden_state", false);
         assert_eq!(figure.get_pixel(100, 100).0, [100; 3], "what is seen stands on the left");
-        assert_eq!(figure, components.figure(subject, "last_hidden_state"));
-        assert_eq!(components.bare(subject), coloured);
+        assert_eq!(figure, components.figure(subject, "last_hidden_state", false));
+        assert_eq!(components.figure(subject, "last_hidden_state", true), coloured);
     }
 }
