@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Parser, ValueHint};
 use pillow_exact::{Alpha, ExifOrientation};
 
 use super::{
-    choices::choice,
+    choices,
     generate::Generated,
     manual::{AFTER_SHORT_HELP, after_long_help, long_about},
     progress::ProgressMode,
@@ -84,7 +84,7 @@ pub(super) struct Args {
     /// Tensor to give; can be repeated
     ///
     /// The default is last_hidden_state, or hidden_states where --layer is given.
-    #[arg(long, value_parser = choice::<TensorKind>(), value_name = "NAME", help_heading = "What")]
+    #[arg(long, value_parser = choices::tensor(), value_name = "NAME", help_heading = "What")]
     pub(super) tensor: Vec<TensorKind>,
 
     /// Layers of hidden_states and attentions: -2, or -2,-1, or 0..=24
@@ -97,7 +97,7 @@ pub(super) struct Args {
     /// Tokens to keep [default: all]
     ///
     /// Of last_hidden_state and hidden_states.
-    #[arg(long, value_parser = choice::<Tokens>(), value_name = "WHICH", help_heading = "What")]
+    #[arg(long, value_parser = choices::tokens(), value_name = "WHICH", help_heading = "What")]
     pub(super) tokens: Option<Tokens>,
 
     /// Give the patches as [1, rows, columns, width]
@@ -121,13 +121,13 @@ pub(super) struct Args {
     /// Whose pixel_values to give
     ///
     /// They are the same bit for bit. The default is pil, or torchvision for DINOv3, which has no other.
-    #[arg(long, value_parser = choice::<Backend>(), value_name = "WHICH", help_heading = "Image")]
+    #[arg(long, value_parser = choices::processor(), value_name = "WHICH", help_heading = "Image")]
     pub(super) processor: Option<Backend>,
 
     /// Input shape
     ///
     /// How a picture comes into the shape of the tower's input.
-    #[arg(long, value_parser = choice::<Fit>(), default_value = "auto", value_name = "HOW", help_heading = "Image")]
+    #[arg(long, value_parser = choices::fit(), default_value = "auto", value_name = "HOW", help_heading = "Image")]
     pub(super) fit: Fit,
 
     /// Size of the input in pixels, if not the model's own
@@ -146,12 +146,12 @@ pub(super) struct Args {
     pub(super) tiles: bool,
 
     /// What becomes of transparency
-    #[arg(long, value_parser = choice::<Alpha>(), default_value = "white", value_name = "HOW", hide_short_help = true,
+    #[arg(long, value_parser = choices::alpha(), default_value = "white", value_name = "HOW", hide_short_help = true,
           help_heading = "Image")]
     pub(super) alpha: Alpha,
 
     /// What becomes of a photograph that lies on its side by its EXIF data
-    #[arg(long, value_parser = choice::<ExifOrientation>(), default_value = "ignore", value_name = "HOW", hide_short_help = true,
+    #[arg(long, value_parser = choices::exif_orientation(), default_value = "ignore", value_name = "HOW", hide_short_help = true,
           help_heading = "Image")]
     pub(super) exif_orientation: ExifOrientation,
 
@@ -167,14 +167,14 @@ pub(super) struct Args {
     pub(super) device: DeviceChoice,
 
     /// Whose operations the tower is made of [default: own on the CPU, candle on a GPU]
-    #[arg(long, value_parser = choice::<Kernels>(), value_name = "WHOSE", hide_short_help = true, help_heading = "Compute")]
+    #[arg(long, value_parser = choices::kernels(), value_name = "WHOSE", hide_short_help = true, help_heading = "Compute")]
     pub(super) kernels: Option<Kernels>,
 
     /// Exactness
     ///
     /// How exact matrix products are, in PyTorch's words. Lower is faster on GPUs and on CPUs that multiply bfloat16 (AMX, or AMD from Zen 4); elsewhere it
     /// is the same as highest.
-    #[arg(long, value_parser = choice::<MatmulPrecision>(), default_value = "highest", value_name = "HOW", help_heading = "Compute")]
+    #[arg(long, value_parser = choices::matmul_precision(), default_value = "highest", value_name = "HOW", help_heading = "Compute")]
     pub(super) matmul_precision: MatmulPrecision,
 
     /// Threads to compute with [default: all physical cores]
@@ -194,13 +194,13 @@ pub(super) struct Args {
     pub(super) output: Option<PathBuf>,
 
     /// Format to write [default: by the extension; in a directory and on standard output npy, or tar where tars come in]
-    #[arg(long, value_parser = choice::<Format>(), value_name = "FORMAT", hide_short_help = true, help_heading = "Output")]
+    #[arg(long, value_parser = choices::format(), value_name = "FORMAT", hide_short_help = true, help_heading = "Output")]
     pub(super) format: Option<Format>,
 
     /// Type to store
     ///
     /// The computation is float32 in any case.
-    #[arg(long, value_parser = choice::<Dtype>(), default_value = "f32", value_name = "TYPE", help_heading = "Output")]
+    #[arg(long, value_parser = choices::dtype(), default_value = "f32", value_name = "TYPE", help_heading = "Output")]
     pub(super) dtype: Dtype,
 
     /// Extensions of the members of a sample to carry over from tar to tar, such as txt,json
@@ -238,8 +238,14 @@ pub(super) struct Args {
     pub(super) quiet: bool,
 
     /// Progress on standard error: a bar on a terminal, else a line every 30 seconds
-    #[arg(long, value_parser = choice::<ProgressMode>(), default_value = "auto", value_name = "WHEN", hide_short_help = true,
-          help_heading = "Output")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        hide_short_help = true,
+        help_heading = "Output"
+    )]
     pub(super) progress: ProgressMode,
 
     /// Stop at the first image that fails
@@ -276,8 +282,14 @@ pub(super) struct Args {
     pub(super) verify: Option<PathBuf>,
 
     /// Print a completion script for a shell, or the man page
-    #[arg(long, value_parser = choice::<Generated>(), value_name = "WHAT", exclusive = true, hide_short_help = true,
-          help_heading = "Other")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        exclusive = true,
+        hide_short_help = true,
+        help_heading = "Other"
+    )]
     pub(super) generate: Option<Generated>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use clap::{Command, ValueHint};
+use clap::{Command, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::{
     Man,
@@ -15,12 +15,17 @@ use super::{
 };
 
 /// What can be generated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Generated {
+    /// For ~/.local/share/bash-completion/completions/clip-features
     CompleteBash,
+    /// For a file _clip-features in a directory that fpath names
     CompleteZsh,
+    /// For ~/.config/fish/completions/clip-features.fish
     CompleteFish,
+    /// For the file that PROFILE names
     CompletePowershell,
+    /// For ~/.local/share/man/man1/clip-features.1
     Man,
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
@@ -17,13 +18,15 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const JSON_INTERVAL: Duration = Duration::from_secs(1);
 
 /// When progress is shown, and to whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum ProgressMode {
+    #[default]
     Auto,
     /// Also a line at the start where standard error is no terminal
     Always,
     Never,
-    /// To a program: all of standard error is JSON
+    /// For a program: all of standard error is JSON objects, one a line, under what they are: download, progress (first at the start, then
+    /// once a second), warning, error, interrupted, and last, once images are looked at, summary; with --quiet errors alone
     Json,
 }
 
