@@ -54,10 +54,11 @@ impl Core {
         py.detach(|| {
             let parsed = Parsed::new(words).map_err(refused)?;
             let model = parsed.obtain().map_err(refused)?;
-            let opened = Opened::open(&model, parsed.options().clone()).map_err(|error| of_model(&error))?;
+            let job = parsed.job();
+            let opened = Opened::open(&model, job.options.clone()).map_err(|error| of_model(&error))?;
             let extractor = Extractor::of(opened.into(), false).map_err(|error| of_model(&error))?;
-            let (dtype, batch) = (parsed.dtype(), extractor.opened().batch());
-            let threads = parsed.options().threads.get();
+            let (dtype, batch) = (job.output.dtype, extractor.opened().batch());
+            let threads = job.options.threads.get();
             Ok(Self { extractor: extractor.into(), dtype, batch, threads, process: std::process::id() })
         })
     }

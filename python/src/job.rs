@@ -21,7 +21,7 @@ pub(crate) fn run_job<'py>(
     let prepared = py.detach(|| {
         let parsed = Parsed::new(words).map_err(refused)?;
         let model = parsed.obtain().map_err(refused)?;
-        let looked = parsed.job().look(&model).map_err(|error| of_job(&error))?;
+        let looked = parsed.chosen().look(&model).map_err(|error| of_job(&error))?;
         looked.prepare().map_err(|error| of_job(&error))
     })?;
     let stop = Stop::new();

@@ -17,17 +17,12 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
     if let Some(JobError::Output(error)) = error.downcast_ref() {
         return told(error);
     }
-    let hint = if let Some(error) = error.downcast_ref::<JobError>() {
-        of_job(error)
-    } else if let Some(error) = error.downcast_ref::<OutputError>() {
-        of_output(error)
-    } else {
-        let features = error.downcast_ref::<FeaturesError>().and_then(of_features);
-        let device = error.downcast_ref::<DeviceError>().map(of_device);
-        let input = || error.downcast_ref::<InputError>().and_then(of_input);
-        let hub = || error.downcast_ref::<HubError>().and_then(of_hub);
-        device.or_else(|| features.or_else(input).or_else(hub).map(Into::into))
-    };
+    let own = || error.downcast_ref().and_then(of_job).or_else(|| error.downcast_ref().and_then(of_output));
+    let device = || error.downcast_ref().map(of_device);
+    let features = error.downcast_ref().and_then(of_features);
+    let input = || error.downcast_ref().and_then(of_input);
+    let hub = || error.downcast_ref().and_then(of_hub);
+    let hint = features.or_else(input).or_else(hub).map(str::to_owned).or_else(own).or_else(device);
     let message = if begins_with_an_option(error) { format!("--{error}") } else { error.to_string() };
     hint.map_or_else(|| message.clone(), |hint| format!("{message}\nhint: {hint}"))
 }

@@ -23,7 +23,11 @@ pub(super) fn listen(stop: &Stop, voice: Voice) -> Result<(), JobError> {
         let listen = move || {
             for signal in signals.forever() {
                 if !stop.is_asked() {
-                    voice.say("interrupted", "finishing the images in flight; once more to end at once");
+                    voice.say(
+                        "interrupted",
+                        None,
+                        "finishing the images in flight; once more to end at once",
+                    );
                     stop.stop();
                 } else if signal != SIGHUP {
                     // Of one terminal that closes both the system and the shell may speak.

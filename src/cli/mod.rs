@@ -13,7 +13,6 @@ mod hints;
 mod interrupt;
 mod manual;
 mod parsed;
-mod parts;
 mod preview;
 mod print;
 mod progress;
@@ -26,6 +25,7 @@ mod verify;
 
 use std::ffi::OsString;
 
+use anyhow::Result;
 use clap::{CommandFactory, Parser};
 
 use crate::{input::look_at_stdin, job::Stop};
@@ -36,8 +36,8 @@ pub use parsed::{Cause, Parsed, Refusal};
 
 use args::Args;
 use download::Downloads;
-use parts::Parts;
-use print::print_line;
+use print::{after_printing, print_line};
+use progress::ProgressMode;
 use reporter::Reporter;
 use settled::Settled;
 
@@ -53,63 +53,52 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(arguments) => arguments,
         Err(error) => return usage::show(&error, &typed),
     };
-    let refused = |message: String| {
-        arguments.progress.voice().say("error", &message);
+    let voice = arguments.progress.voice();
+    act(arguments, &typed).unwrap_or_else(|error| {
+        voice.say("error", None, &told(&*error));
         Exit::Refused
-    };
+    })
+}
+
+/// Does what was asked for.
+fn act(arguments: Args, typed: &[OsString]) -> Result<Exit> {
     if let Some(wanted) = arguments.generate {
-        return match print_line(wanted.text(Args::command()).trim_end()) {
-            Ok(()) => Exit::Done,
-            Err(error) => print::cannot_print(&error).unwrap_or_else(refused),
-        };
+        return after_printing(print_line(wanted.text(Args::command()).trim_end()));
     }
     if let Some(output) = &arguments.verify {
-        return verify::verify(output, &arguments, &typed).unwrap_or_else(refused);
+        return verify::verify(output, &arguments, typed);
     }
     if arguments.inputs.iter().any(|input| input.as_os_str() == "-") {
         // Whether it is an image or a tar is told by its content.
         look_at_stdin();
     }
-    match Settled::new(arguments.clone()).map(execute) {
-        Ok(Ok(code)) => code,
-        Ok(Err(message)) => refused(message),
-        Err(error) => refused(error.to_string()),
-    }
-}
-
-/// Does what was settled. The error is what to say.
-fn execute(mut settled: Settled) -> Result<Exit, String> {
+    let mut settled = Settled::new(arguments)?;
     if let Some(exit) = early::look(&mut settled)? {
         return Ok(exit);
     }
-    let downloads = Downloads::new(settled.shows_downloads, settled.show.voice);
-    let model = settled
-        .model
-        .obtain(settled.wanted(), &|event| downloads.report(event))
-        .map_err(|error| told(&error))?;
+    let shown = &settled.show.args;
+    let downloads =
+        Downloads::new(!shown.quiet && shown.progress != ProgressMode::Never, shown.progress.voice());
+    let model = settled.model.obtain(settled.wanted(), &|event| downloads.report(event))?;
     let Settled { job, show, .. } = settled;
-    let looked = job.look(&model).map_err(|error| told(&error))?;
+    let looked = job.look(&model)?;
     // Of all parts, where one says what it would do.
-    let complete = if show.dry_run { looked.complete_parts() } else { Ok(Vec::new()) };
-    let complete = complete.map_err(|error| told(&error))?;
-    let prepared = looked.prepare().map_err(|error| told(&error))?;
-    show.empty_inputs(&prepared.passed_over().empty);
-    if show.dry_run {
-        let parts = Parts::of(&complete);
-        let printed = match show.json {
-            true => print_line(&preview::json(&prepared, &parts)),
-            false => print_line(preview::describe(&prepared, &parts).trim_end()),
+    let complete = if show.args.dry_run { looked.complete_parts()? } else { Vec::new() };
+    let prepared = looked.prepare()?;
+    for directory in &prepared.passed_over().empty {
+        show.warn(Some(&directory.display().to_string()), "holds no images");
+    }
+    if show.args.dry_run {
+        let text = match show.args.json {
+            true => preview::json(&prepared, &complete),
+            false => preview::describe(&prepared, &complete),
         };
-        return match printed {
-            Ok(()) => Ok(Exit::Done),
-            Err(error) => print::cannot_print(&error),
-        };
+        return after_printing(print_line(text.trim_end()));
     }
     let stop = Stop::new();
-    interrupt::listen(&stop, show.voice).map_err(|error| told(&error))?;
+    interrupt::listen(&stop, show.args.progress.voice())?;
     let resumes = prepared.resumes();
     let mut reporter = Reporter::new(&show, prepared.passed_over().not_read.clone());
     let ran = prepared.run(&stop, &mut |event| reporter.take(event));
-    let ran = ran.map(|(ended, _)| ended).map_err(|error| told(&error));
-    Ok(reporter.end(ran, resumes))
+    Ok(reporter.end(ran.map(|(ended, _)| ended), resumes))
 }

@@ -11,11 +11,9 @@ use super::{
     usage::message,
 };
 use crate::{
-    extractor::Options,
-    hub::{HubError, ModelChoice},
-    job::Chosen,
+    hub::HubError,
+    job::{Chosen, Job},
     model::ModelSpec,
-    output::Dtype,
 };
 
 /// Why arguments cannot be followed, or their model cannot be had.
@@ -69,22 +67,12 @@ impl Parsed {
         let refusal = |message: String| Refusal { message, cause: Cause::Arguments };
         let arguments = Args::try_parse_from(arguments).map_err(|error| refusal(message(&error)))?;
         model(&arguments)?;
-        Settled::new(arguments).map(Self).map_err(|error| refusal(error.to_string()))
+        Settled::new(arguments).map(Self).map_err(|error| refusal(told(&*error)))
     }
 
-    /// The model.
-    pub fn model(&self) -> &ModelChoice {
-        &self.0.model
-    }
-
-    /// What is asked of it.
-    pub fn options(&self) -> &Options {
-        &self.0.job.job().options
-    }
-
-    /// The type to store.
-    pub fn dtype(&self) -> Dtype {
-        self.0.job.job().output.dtype
+    /// The job.
+    pub fn job(&self) -> &Job {
+        self.0.job.job()
     }
 
     /// Has the model's files on disk, downloading what is missing.
@@ -95,8 +83,8 @@ impl Parsed {
         Ok(self.0.model.obtain(self.0.wanted(), &|_| {})?)
     }
 
-    /// The job.
-    pub fn job(self) -> Chosen {
+    /// The job, with what its inputs are.
+    pub fn chosen(self) -> Chosen {
         self.0.job
     }
 }

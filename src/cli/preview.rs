@@ -4,14 +4,13 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::parts::Parts;
 use crate::{
     job::{Bound, Prepared},
     output::readable_size,
 };
 
-/// A line for each fact.
-pub(super) fn describe(prepared: &Prepared, parts: &Parts) -> String {
+/// A line for each fact. Of the job's parts, `complete` says which have nothing left to do.
+pub(super) fn describe(prepared: &Prepared, complete: &[bool]) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<8}{value}");
@@ -56,19 +55,25 @@ pub(super) fn describe(prepared: &Prepared, parts: &Parts) -> String {
         );
     }
     if job.part.is_some() {
-        text.push_str(&parts.describe());
+        let done = those(complete, true).len();
+        line("parts", format!("{}, {done} complete", complete.len()));
+        let missing = array(&those(complete, false));
+        line("missing", if missing.is_empty() { "none".into() } else { missing });
     }
     text
 }
 
 /// The facts that a program wants, as one line of JSON: how many images, or shards where the output repeats them, there are and
 /// remain to be done and how many bytes will be written, where that is known, and which parts of the job are complete.
-pub(super) fn json(prepared: &Prepared, parts: &Parts) -> String {
+pub(super) fn json(prepared: &Prepared, complete: &[bool]) -> String {
     let mut facts = json!({
         "images": prepared.count(),
         "remaining": prepared.remaining(),
         "bytes": prepared.space(true).and_then(|(needed, _)| needed),
         "output": prepared.plan().path(),
+        "parts": complete.len(),
+        "complete": those(complete, true),
+        "missing": array(&those(complete, false)),
     });
     let passed_over = prepared.passed_over();
     if passed_over.others > 0 {
@@ -78,10 +83,35 @@ pub(super) fn json(prepared: &Prepared, parts: &Parts) -> String {
     if !not_read.is_empty() {
         facts["not_read"] = json!(not_read);
     }
-    if let (Some(facts), Ok(serde_json::Value::Object(parts))) =
-        (facts.as_object_mut(), serde_json::to_value(parts))
-    {
-        facts.extend(parts);
-    }
     facts.to_string()
+}
+
+/// The parts that are complete, or those that are not.
+fn those(complete: &[bool], wanted: bool) -> Vec<usize> {
+    (0..complete.len()).filter(|&index| complete[index] == wanted).collect()
+}
+
+/// `0-3,7`, as Slurm's `--array` takes it.
+fn array(numbers: &[usize]) -> String {
+    let mut text = String::new();
+    for run in numbers.chunk_by(|a, b| a + 1 == *b) {
+        let separator = if text.is_empty() { "" } else { "," };
+        let _ = match run {
+            [one] => write!(text, "{separator}{one}"),
+            _ => write!(text, "{separator}{}-{}", run[0], run[run.len() - 1]),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::array;
+
+    #[test]
+    fn runs_are_written_as_slurm_takes_them() {
+        assert_eq!(array(&[0, 1, 2, 3, 7]), "0-3,7");
+        assert_eq!(array(&[]), "");
+        assert_eq!(array(&[2, 4, 5]), "2,4-5");
+    }
 }

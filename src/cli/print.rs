@@ -5,6 +5,7 @@ use std::{
     io::{self, Write as _},
 };
 
+use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 
 use super::exit::Exit;
@@ -15,11 +16,13 @@ pub(super) fn print_line(line: &str) -> io::Result<()> {
     writeln!(stdout, "{line}").and_then(|()| stdout.flush())
 }
 
-/// How a run ends whose standard output cannot be written. Whoever closed it has seen enough; else the error is what to say.
-pub(super) fn cannot_print(error: &io::Error) -> Result<Exit, String> {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => Ok(Exit::Done),
-        _ => Err(format!("standard output cannot be written: {error}")),
+/// How a run ends after what was printed on standard output. Whoever closed that has seen enough.
+pub(super) fn after_printing(printed: io::Result<()>) -> Result<Exit> {
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            bail!("standard output cannot be written: {error}")
+        }
+        _ => Ok(Exit::Done),
     }
 }
 
@@ -33,23 +36,14 @@ pub(super) enum Voice {
 }
 
 impl Voice {
-    /// Says something of the run.
-    pub(super) fn say(self, kind: &str, message: &str) {
-        self.tell(kind, None, message);
-    }
-
-    /// Says something of one file.
-    pub(super) fn say_of(self, kind: &str, path: &str, message: &str) {
-        self.tell(kind, Some(path), message);
-    }
-
-    fn tell(self, kind: &str, path: Option<&str>, message: &str) {
-        match (self, path) {
-            (Self::Words, path) => {
+    /// Says something of the run, or of one file.
+    pub(super) fn say(self, kind: &str, path: Option<&str>, message: &str) {
+        match self {
+            Self::Words => {
                 let path = path.map_or_else(String::new, |path| format!("{}: ", printable(path)));
                 error_line(&format!("{kind}: {path}{}", printable_lines(message)));
             }
-            (Self::Json, path) => {
+            Self::Json => {
                 let (message, hint) = match message.split_once("\nhint: ") {
                     Some((message, hint)) => (message, Some(hint)),
                     None => (message, None),

@@ -31,6 +31,14 @@ pub(super) enum ProgressMode {
 }
 
 impl ProgressMode {
+    /// The same of one who asked for quiet: then nothing is shown, but where it is asked for by itself.
+    pub(super) fn unless(self, quiet: bool) -> Self {
+        match self {
+            Self::Auto | Self::Json if quiet => Self::Never,
+            mode => mode,
+        }
+    }
+
     /// What standard error is written in.
     pub(super) fn voice(self) -> Voice {
         if self == Self::Json { Voice::Json } else { Voice::Words }
@@ -39,31 +47,28 @@ impl ProgressMode {
 
 /// A bar on a terminal, lines elsewhere, or nothing.
 pub(super) struct Progress {
-    form: Form,
+    /// Hidden where it is not for a terminal.
+    bar: ProgressBar,
+    /// Where there are lines in place of the bar: when the last one was printed.
+    line: Option<Instant>,
     voice: Voice,
-    total: Option<u64>,
     tally: Tally,
     started: Instant,
-}
-
-enum Form {
-    Bar(ProgressBar),
-    Lines { last: Instant },
-    Hidden,
 }
 
 impl Progress {
     /// `total` is the number of images, if it is known.
     pub(super) fn new(mode: ProgressMode, total: Option<u64>) -> Self {
         let started = Instant::now();
-        let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-        let form = match mode {
-            ProgressMode::Never => Form::Hidden,
-            ProgressMode::Auto | ProgressMode::Always if is_terminal => Form::Bar(bar(total)),
-            ProgressMode::Auto | ProgressMode::Always | ProgressMode::Json => Form::Lines { last: started },
+        let target = match mode {
+            ProgressMode::Auto | ProgressMode::Always => ProgressDrawTarget::stderr(),
+            ProgressMode::Never | ProgressMode::Json => ProgressDrawTarget::hidden(),
         };
-        let progress = Self { form, voice: mode.voice(), total, tally: Tally::default(), started };
-        if let (ProgressMode::Always | ProgressMode::Json, Form::Lines { .. }) = (mode, &progress.form) {
+        let style = ProgressStyle::with_template(template(total)).expect("the templates are well formed");
+        let bar = ProgressBar::with_draw_target(total, target).with_style(style);
+        let line = (mode != ProgressMode::Never && bar.is_hidden()).then_some(started);
+        let progress = Self { bar, line, voice: mode.voice(), tally: Tally::default(), started };
+        if mode != ProgressMode::Auto && line.is_some() {
             progress.line();
         }
         progress
@@ -72,34 +77,25 @@ impl Progress {
     /// Counts an image.
     pub(super) fn step(&mut self, status: Status, records: &[Record]) {
         self.tally.count(status, records);
-        let (seen, failed) = (self.tally.seen(), self.tally.failed);
+        self.bar.set_position(self.tally.seen());
+        if self.tally.failed > 0 {
+            self.bar.set_message(format!("{} failed, ", self.tally.failed));
+        }
         let interval = if self.voice == Voice::Json { JSON_INTERVAL } else { INTERVAL };
-        match &mut self.form {
-            Form::Bar(bar) => {
-                bar.set_position(seen);
-                bar.set_message(if failed > 0 { format!("{failed} failed, ") } else { String::new() });
-            }
-            Form::Lines { last } if last.elapsed() >= interval => {
-                *last = Instant::now();
-                self.line();
-            }
-            Form::Lines { .. } | Form::Hidden => {}
+        if self.line.is_some_and(|last| last.elapsed() >= interval) {
+            self.line = Some(Instant::now());
+            self.line();
         }
     }
 
     /// Prints something without tearing the bar.
     pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
-        match &self.form {
-            Form::Bar(bar) => bar.suspend(print),
-            Form::Lines { .. } | Form::Hidden => print(),
-        }
+        self.bar.suspend(print)
     }
 
     /// Removes the bar.
     pub(super) fn clear(&self) {
-        if let Form::Bar(bar) = &self.form {
-            bar.finish_and_clear();
-        }
+        self.bar.finish_and_clear();
     }
 
     /// How far it is.
@@ -108,25 +104,20 @@ impl Progress {
     }
 
     fn line(&self) {
-        let summary = self.summary();
+        let (summary, total) = (self.summary(), self.bar.length());
         match self.voice {
-            Voice::Json => error_line(&summary.progress(self.total)),
+            Voice::Json => error_line(&summary.progress(total)),
             Voice::Words => {
                 let seen = self.tally.seen();
-                let of = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
-                let left = summary.seconds_left(self.total).filter(|&left| left > 0.0);
+                let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+                let left = summary.seconds_left(total).filter(|&left| left > 0.0);
                 let left = left.map(|left| left as u64);
                 let left = left.map(|left| format!(", about {}:{:02} left", left / 60, left % 60));
                 let left = left.unwrap_or_default();
-                self.voice.say("progress", &format!("{seen}{of}: {}{left}", summary.words()));
+                self.voice.say("progress", None, &format!("{seen}{of}: {}{left}", summary.words()));
             }
         }
     }
-}
-
-fn bar(total: Option<u64>) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
-    bar.with_style(ProgressStyle::with_template(template(total)).expect("the templates are well formed"))
 }
 
 /// What takes at most 48 columns of a million images leaves a bar on the narrowest terminal.

@@ -6,9 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Result, bail};
 
-use super::{args::Args, hints::told, print::Voice, progress::ProgressMode, request::request};
+use super::{args::Args, progress::ProgressMode, request::request};
 use crate::{
     device::{DeviceChoice, Taken},
     extractor::{Options, Request},
@@ -16,7 +16,7 @@ use crate::{
     input::{Inputs, List, Separator},
     job::{Chosen, Job},
     kernels::{MatmulPrecision, physical_cores},
-    output::{Destination, Dtype},
+    output::Destination,
     processor::{Fit, ImageSize},
     shard::Selection,
 };
@@ -27,32 +27,22 @@ pub(super) struct Settled {
     /// The model, whose files are still to be found.
     pub(super) model: ModelChoice,
     pub(super) job: Chosen,
-    /// Whether a download is shown.
-    pub(super) shows_downloads: bool,
     pub(super) show: Show,
 }
 
 /// What a person, or a program on the other end of a pipe, gets to see.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Show {
-    pub(super) json: bool,
-    pub(super) quiet: bool,
+    pub(super) args: Args,
+    /// What `--progress` means for these inputs.
     pub(super) progress: ProgressMode,
-    pub(super) voice: Voice,
-    /// Whether shapes are printed, as nothing is written, or nothing but pictures.
-    pub(super) shapes: bool,
-    /// Whether files are written, which are asked for beside what is printed.
-    pub(super) writes: bool,
     /// Whether there may be several images.
     pub(super) is_batch: bool,
-    pub(super) overwrites: bool,
-    pub(super) dtype: Dtype,
     /// Whether images that have changed can be made again on their own.
     pub(super) updates: bool,
     pub(super) warns_of_random_weights: bool,
     /// What `--device auto` took, where there was a choice.
     pub(super) took: Option<String>,
-    pub(super) dry_run: bool,
     /// The images of which the reason was said beforehand.
     pub(super) told: HashSet<String>,
 }
@@ -75,8 +65,7 @@ impl Settled {
                 "- is given twice, and standard input holds one image\nhint: name files, or list them with --files-from"
             );
         }
-        let refused = |error: &(dyn std::error::Error + 'static)| Error::msg(told(error));
-        let job = job(&args)?.choose().map_err(|error| refused(&error))?;
+        let job = job(&args)?.choose()?;
         let is_one = job.is_one();
         if args.retry_failures && !job.plan().resumes() {
             bail!(
@@ -84,7 +73,7 @@ impl Settled {
             );
         }
         let request = &job.job().options.request;
-        let model = model(&args).map_err(|error| refused(&error))?;
+        let model = model(&args)?;
         // --offline, which is a promise, is kept in any case.
         if args.cache_dir.is_some() && matches!(model, ModelChoice::Here(_)) {
             bail!(
@@ -94,43 +83,42 @@ impl Settled {
         check_stdout(&args, is_one)?;
         // Before a model is looked for, which may take long.
         let taken = match request.needs_tower() {
-            true => Some(job.job().options.choose_road().map_err(|error| refused(&error))?),
+            true => Some(job.job().options.choose_road()?),
             false => None,
         };
         let show = Show {
-            json: args.json,
-            quiet: args.quiet,
             // One image is done before a bar could be read.
-            progress: match args.progress {
-                ProgressMode::Auto | ProgressMode::Json if args.quiet => ProgressMode::Never,
+            progress: match args.progress.unless(args.quiet) {
                 ProgressMode::Auto if is_one => ProgressMode::Never,
                 mode => mode,
             },
-            voice: args.progress.voice(),
-            shapes: args.output.is_none(),
-            writes: args.output.as_ref().is_some_and(|path| !is_dash(path)),
             is_batch: !is_one,
-            overwrites: args.overwrite,
-            dtype: args.dtype,
             updates: job.plan().accepts_updates(),
-            warns_of_random_weights: args.random_weights.is_some() && request.needs_tower() && !args.quiet,
-            took: taken
-                .filter(|_| args.device == DeviceChoice::Auto && !args.quiet)
-                .and_then(|taken| took(&taken)),
-            dry_run: args.dry_run,
+            warns_of_random_weights: args.random_weights.is_some() && request.needs_tower(),
+            took: taken.filter(|_| args.device == DeviceChoice::Auto).and_then(|taken| took(&taken)),
             told: HashSet::new(),
+            args,
         };
-        let shows_downloads = !args.quiet && args.progress != ProgressMode::Never;
-        Ok(Self { model, job, shows_downloads, show })
+        Ok(Self { model, job, show })
     }
 }
 
 impl Show {
-    /// Warns of directories that hold no images.
-    pub(super) fn empty_inputs(&self, empty: &[PathBuf]) {
-        empty.iter().filter(|_| !self.quiet).for_each(|path| {
-            self.voice.say_of("warning", &path.display().to_string(), "holds no images");
-        });
+    /// Whether files are written, which are asked for beside what is printed.
+    pub(super) fn writes(&self) -> bool {
+        self.args.output.as_ref().is_some_and(|path| !is_dash(path))
+    }
+
+    /// Says something of the run, or of one file.
+    pub(super) fn say(&self, kind: &str, path: Option<&str>, message: &str) {
+        self.args.progress.voice().say(kind, path, message);
+    }
+
+    /// Warns of something, unless it is to be quiet.
+    pub(super) fn warn(&self, path: Option<&str>, message: &str) {
+        if !self.args.quiet {
+            self.say("warning", path, message);
+        }
     }
 }
 
@@ -262,7 +250,7 @@ pub(super) fn model(args: &Args) -> Result<ModelChoice, HubError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ModelSpec;
+    use crate::{cli::hints::told, model::ModelSpec};
     use clap::Parser;
 
     fn settle(line: &str) -> Result<Settled> {
@@ -322,7 +310,7 @@ mod tests {
             ("a.png --fit keep --image-size 224x448", "--image-size 224x448 is another"),
             ("a.png --revision v1", "--revision chooses among versions of a model on the hub"),
         ] {
-            let message = settle(line).unwrap_err().to_string();
+            let message = told(&*settle(line).unwrap_err());
             assert!(message.contains(part), "{line}: {message}");
             assert!(message.contains("\nhint: "), "{line}: {message}");
         }

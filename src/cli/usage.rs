@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::{
     exit::Exit,
-    print::{Voice, cannot_print},
+    print::{Voice, after_printing},
 };
 
 /// Options of other tools, and what does the same here.
@@ -49,12 +49,12 @@ const ELSEWHERE: [(&[&str], &str); 14] = [
 pub(super) fn show(error: &clap::Error, typed: &[OsString]) -> Exit {
     if error.use_stderr() {
         let voice = if asks_for_json(typed) { Voice::Json } else { Voice::Words };
-        voice.say("error", &message(error));
+        voice.say("error", None, &message(error));
         return Exit::Refused;
     }
     let printed = error.print().and_then(|()| io::stdout().flush());
-    printed.map_or_else(|error| cannot_print(&error), |()| Ok(Exit::Done)).unwrap_or_else(|message| {
-        Voice::Words.say("error", &message);
+    after_printing(printed).unwrap_or_else(|error| {
+        Voice::Words.say("error", None, &error.to_string());
         Exit::Refused
     })
 }
@@ -73,14 +73,14 @@ pub(super) fn message(error: &clap::Error) -> String {
     let argument = context(ContextKind::InvalidArg);
     match (error.kind(), argument) {
         (ErrorKind::MissingRequiredArgument, Some(argument)) if argument.starts_with("<INPUT>") => {
-            "no images are given\nhint: name a file, a directory or a tar, or - for standard input; -h lists the options".into()
+            "no images are given\nhint: name a file, a directory or a tar, or - for standard input; --help lists all options".into()
         }
         (ErrorKind::UnknownArgument, Some(argument)) => {
             let name = argument.split('=').next().unwrap_or(argument);
             let other = ELSEWHERE.iter().find(|(names, _)| names.contains(&name)).map(|(_, hint)| *hint);
             // What it says of names that are like none is how to pass one as an input.
             let similar = || tip().filter(|tip| !tip.starts_with("to pass"));
-            let hint = other.or_else(similar).unwrap_or("-h lists the options").trim_end();
+            let hint = other.or_else(similar).unwrap_or("--help lists all options").trim_end();
             format!("there is no option {name}\nhint: {hint}")
         }
         _ => format!("{}\nhint: {}", words.join(" "), tip().unwrap_or("--help explains the options").trim_end()),
@@ -113,7 +113,7 @@ mod tests {
             ("a.png --resume", "hint: run the same command again"),
             ("a.png -r", "there is no option -r\nhint: leave it out"),
             ("a.png --ofline", "there is no option --ofline\nhint: a similar argument exists: '--offline'"),
-            ("a.png --xyzzy", "there is no option --xyzzy\nhint: -h lists the options"),
+            ("a.png --xyzzy", "there is no option --xyzzy\nhint: --help lists all options"),
             ("", "no images are given\nhint: name a file"),
         ] {
             let message = refused(line);

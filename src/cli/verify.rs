@@ -2,16 +2,16 @@
 
 use std::{ffi::OsString, ops::ControlFlow, path::Path};
 
+use anyhow::{Result, bail};
 use clap::{CommandFactory, parser::ValueSource};
 use serde_json::json;
 
 use super::{
     args::Args,
     exit::Exit,
-    hints::told,
     interrupt,
-    print::{cannot_print, print_line},
-    progress::{Progress, ProgressMode},
+    print::{after_printing, print_line},
+    progress::Progress,
 };
 use crate::{
     features::{self, Difference, Verified},
@@ -21,17 +21,13 @@ use crate::{
 /// What can be said beside it.
 const GOES_WITH: [&str; 4] = ["verify", "json", "quiet", "progress"];
 
-/// Does what `--verify` asks for. The error is what to say.
-pub(super) fn verify(output: &Path, arguments: &Args, typed: &[OsString]) -> Result<Exit, String> {
+/// Does what `--verify` asks for.
+pub(super) fn verify(output: &Path, arguments: &Args, typed: &[OsString]) -> Result<Exit> {
     refuse_others(typed)?;
-    let features = features::open(output).map_err(|error| told(&error))?;
+    let features = features::open(output)?;
     let (stop, voice) = (Stop::new(), arguments.progress.voice());
-    interrupt::listen(&stop, voice).map_err(|error| told(&error))?;
-    let mode = match arguments.progress {
-        ProgressMode::Auto | ProgressMode::Json if arguments.quiet => ProgressMode::Never,
-        mode => mode,
-    };
-    let mut progress = Progress::new(mode, Some(features.len() as u64));
+    interrupt::listen(&stop, voice)?;
+    let mut progress = Progress::new(arguments.progress.unless(arguments.quiet), Some(features.len() as u64));
     let (mut differences, mut unprintable) = (0_u64, None);
     let found = features.verify(|verified| {
         let difference = match verified {
@@ -41,7 +37,7 @@ pub(super) fn verify(output: &Path, arguments: &Args, typed: &[OsString]) -> Res
         if let Some(difference) = difference {
             differences += 1;
             let path = difference.path.display().to_string();
-            progress.aside(|| voice.say_of("error", &path, &in_words(difference)));
+            progress.aside(|| voice.say("error", Some(&path), &in_words(difference)));
             if arguments.json
                 && let Err(error) = progress.aside(|| print_line(&record(difference)))
             {
@@ -55,16 +51,16 @@ pub(super) fn verify(output: &Path, arguments: &Args, typed: &[OsString]) -> Res
         if stop.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     progress.clear();
-    found.map_err(|error| told(&error))?;
+    found?;
     if let Some(error) = unprintable {
-        return cannot_print(&error);
+        return after_printing(Err(error));
     }
     let ended = if stop.is_asked() { Ended::Stopped } else { Ended::Complete };
     let summary = progress.summary();
     if arguments.json
         && let Err(error) = print_line(&summary.ended(Some(ended)))
     {
-        return cannot_print(&error);
+        return after_printing(Err(error));
     }
     if !arguments.quiet {
         let how = if ended == Ended::Complete { "finished" } else { "stopped" };
@@ -75,7 +71,7 @@ pub(super) fn verify(output: &Path, arguments: &Args, typed: &[OsString]) -> Res
             (_, 1) => "1 is not as it was written".into(),
             (_, differences) => format!("{differences} are not as they were written"),
         };
-        progress.aside(|| voice.say(how, &words));
+        progress.aside(|| voice.say(how, None, &words));
     }
     Ok(match (ended, differences) {
         (Ended::Complete, 0) => Exit::Done,
@@ -97,19 +93,17 @@ fn record(difference: &Difference) -> String {
 }
 
 /// Refuses options that would say nothing.
-fn refuse_others(typed: &[OsString]) -> Result<(), String> {
+fn refuse_others(typed: &[OsString]) -> Result<()> {
     let Ok(matches) = Args::command().try_get_matches_from(typed) else { return Ok(()) };
     let is_typed = |name: &&str| matches.value_source(name) == Some(ValueSource::CommandLine);
     let command = Args::command();
     let mut names = command.get_arguments().map(|argument| argument.get_id().as_str());
     match names.find(|name| !GOES_WITH.contains(name) && is_typed(name)) {
         None => Ok(()),
-        Some("inputs") => Err("--verify takes one output, and no images\nhint: leave the others out".into()),
+        Some("inputs") => bail!("--verify takes one output, and no images\nhint: leave the others out"),
         Some(other) => {
             let other = other.replace('_', "-");
-            Err(format!(
-                "--{other} does nothing beside --verify\nhint: it goes with --json, --quiet and --progress"
-            ))
+            bail!("--{other} does nothing beside --verify\nhint: it goes with --json, --quiet and --progress")
         }
     }
 }
