@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     job::{Ended, Tally},
@@ -62,22 +62,20 @@ impl Summary {
 
     /// `1900 done, 12 complete before, 8 failed, 80 accepted failures in 25:03, 1.26 images/s`
     pub(super) fn words(&self) -> String {
-        let mut parts = vec![format!("{} done", self.done)];
-        if self.skipped > 0 {
-            parts.push(format!("{} complete before", self.skipped));
-        }
-        if self.changed > 0 {
-            parts.push(format!("{} changed since", self.changed));
-        }
-        if self.failed > 0 {
-            parts.push(format!("{} failed", self.failed));
-        }
-        if self.accepted > 0 {
-            parts.push(format!("{} accepted failures", self.accepted));
+        let mut words = format!("{} done", self.done);
+        for (count, what) in [
+            (self.skipped, "complete before"),
+            (self.changed, "changed since"),
+            (self.failed, "failed"),
+            (self.accepted, "accepted failures"),
+        ] {
+            if count > 0 {
+                words += &format!(", {count} {what}");
+            }
         }
         let seconds = self.seconds as u64;
         let rate = self.images_per_second;
-        format!("{} in {}:{:02}, {rate:.2} images/s", parts.join(", "), seconds / 60, seconds % 60)
+        format!("{words} in {}:{:02}, {rate:.2} images/s", seconds / 60, seconds % 60)
     }
 
     /// `all 4 are complete`, where that is all there is to say.
@@ -98,25 +96,11 @@ impl Summary {
 
     /// `{"progress":{"done":…,"total":…}}`, of a run that goes on.
     pub(super) fn progress(&self, total: Option<u64>) -> String {
-        #[derive(Serialize)]
-        struct Progress<'a> {
-            #[serde(flatten)]
-            summary: &'a Summary,
-            total: Option<u64>,
-            seconds_left: Option<f64>,
-        }
-        json!({ "progress": Progress { summary: self, total, seconds_left: self.seconds_left(total) } })
-            .to_string()
+        self.json("progress", &[("total", json!(total)), ("seconds_left", json!(self.seconds_left(total)))])
     }
 
     /// `{"summary":{"ended":"complete","done":…}}`, of one that has ended. None ended it where an error did.
     pub(super) fn ended(&self, ended: Option<Ended>) -> String {
-        #[derive(Serialize)]
-        struct Last<'a> {
-            ended: &'static str,
-            #[serde(flatten)]
-            summary: &'a Summary,
-        }
         let ended = match ended {
             Some(Ended::Complete) => "complete",
             Some(Ended::Stopped) => "interrupted",
@@ -124,7 +108,13 @@ impl Summary {
             Some(Ended::Unheard) => "reader_gone",
             None => "error",
         };
-        json!({ "summary": Last { ended, summary: self } }).to_string()
+        self.json("summary", &[("ended", json!(ended))])
+    }
+
+    fn json(&self, kind: &str, more: &[(&str, Value)]) -> String {
+        let mut facts = json!(self);
+        more.iter().for_each(|(name, fact)| facts[name] = fact.clone());
+        json!({ kind: facts }).to_string()
     }
 }
 
