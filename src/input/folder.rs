@@ -9,80 +9,63 @@ use std::{
 use pillow_exact::looks_like_image;
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Images, Input, InputError, Item, PassedOver};
+use super::{Images, Item, PassedOver};
 use crate::{
     output::is_of_outputs,
     shard::{has_image_extension, is_shard},
 };
 
-/// A directory and those below it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Folder(pub(super) PathBuf);
+/// Whether a directory holds shards and no images beside them.
+pub(super) fn is_sharded(root: &Path) -> bool {
+    let mut shards = false;
+    for path in files(root) {
+        if is_shard(&path) {
+            shards = true;
+        } else if is_image(&path) {
+            return false;
+        }
+    }
+    shards
+}
+
+pub(super) fn holds_shards(root: &Path) -> bool {
+    files(root).any(|path| is_shard(&path))
+}
 
 /// In the order of their names; what could not be looked into is an image that fails, in its place. Hidden files and
 /// directories are skipped, and directories of outputs; symbolic links are followed. An image is told by its first bytes, or, where these
 /// say nothing, by its extension, a tar shard by its extension.
-impl Input for Folder {
-    /// Whether it holds shards and no images beside them.
-    fn is_sharded(&self) -> Option<bool> {
-        let mut shards = false;
-        for entry in walk(&self.0).filter_map(Result::ok).filter(|entry| entry.file_type().is_file()) {
-            if is_shard(entry.path()) {
-                shards = true;
-            } else if is_image(entry.path()) {
-                return Some(false);
-            }
-        }
-        Some(shards)
-    }
-
-    fn holds_shards(&self) -> Option<bool> {
-        let files = walk(&self.0).filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
-        Some(files.map(DirEntry::into_path).any(|path| is_shard(&path)))
-    }
-
-    fn places(&self) -> Option<usize> {
-        let images = Box::new(self.clone()).images().ok()?;
-        Some(images.known().len())
-    }
-
-    fn directory(&self) -> Option<&Path> {
-        Some(&self.0)
-    }
-
-    fn images(self: Box<Self>) -> Result<Images, InputError> {
-        let root = self.0;
-        let (mut items, mut passed) = (Vec::new(), PassedOver::default());
-        for entry in walk(&root) {
-            match entry {
-                Ok(entry) if entry.file_type().is_file() => {
-                    let path = entry.path();
-                    let start =
-                        if is_shard(path) || has_image_extension(path) { None } else { Some(start(path)) };
-                    match start.filter(|start| !looks_like_image(start)) {
-                        None => items.push(Item::found(&root, entry.into_path())),
-                        Some(start) => {
-                            passed.others += 1;
-                            passed.not_read.note(path, &start);
-                        }
+pub(super) fn images(root: PathBuf) -> Images {
+    let (mut items, mut passed) = (Vec::new(), PassedOver::default());
+    for entry in walk(&root) {
+        match entry {
+            Ok(entry) if entry.file_type().is_file() => {
+                let path = entry.path();
+                let start =
+                    if is_shard(path) || has_image_extension(path) { None } else { Some(start(path)) };
+                match start.filter(|start| !looks_like_image(start)) {
+                    None => items.push(Item::found(&root, entry.into_path())),
+                    Some(start) => {
+                        passed.others += 1;
+                        passed.not_read.note(path, &start);
                     }
                 }
-                Ok(_) => {} // directories are entered, and pipes, sockets and devices are never read unasked
-                Err(error) => {
-                    let path = error.path().unwrap_or(&root).to_owned();
-                    let reason = match error.loop_ancestor() {
-                        Some(ancestor) => format!("a link back to {}", ancestor.display()),
-                        None => error.io_error().map_or_else(|| error.to_string(), ToString::to_string),
-                    };
-                    items.push(Item::unreadable(path, reason));
-                }
+            }
+            Ok(_) => {} // directories are entered, and pipes, sockets and devices are never read unasked
+            Err(error) => {
+                let path = error.path().unwrap_or(&root).to_owned();
+                let reason = match error.loop_ancestor() {
+                    Some(ancestor) => format!("a link back to {}", ancestor.display()),
+                    None => error.io_error().map_or_else(|| error.to_string(), ToString::to_string),
+                };
+                items.push(Item::unreadable(path, reason));
             }
         }
-        if items.is_empty() {
-            passed.empty.push(root);
-        }
-        Ok(Images::Known { items, passed })
     }
+    if items.is_empty() {
+        passed.empty.push(root);
+    }
+    Images::Known { items, passed }
 }
 
 /// All files below a directory, but for those that were written here: a directory below it that has a manifest of ours.
@@ -90,6 +73,11 @@ fn walk(root: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
     let entries = WalkDir::new(root).follow_links(true).sort_by_file_name().min_depth(1);
     let is_own = |entry: &DirEntry| entry.file_type().is_dir() && is_of_outputs(entry.path());
     entries.into_iter().filter_entry(move |entry| !is_hidden(entry) && !is_own(entry))
+}
+
+fn files(root: &Path) -> impl Iterator<Item = PathBuf> {
+    let files = walk(root).filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
+    files.map(DirEntry::into_path)
 }
 
 fn is_hidden(entry: &DirEntry) -> bool {
@@ -118,7 +106,7 @@ mod tests {
     use super::*;
 
     fn found(root: &Path) -> (Vec<Item>, usize) {
-        match Box::new(Folder(root.to_owned())).images().unwrap() {
+        match images(root.to_owned()) {
             Images::Known { items, passed } => (items, passed.others),
             Images::Listed(_) => panic!("a directory's images are known in advance"),
         }

@@ -84,7 +84,7 @@ impl Images {
 ///
 /// # Errors
 /// An input cannot be opened.
-pub fn gather(inputs: Vec<Box<dyn Input>>) -> Result<Images, InputError> {
+pub fn gather(inputs: Vec<Input>) -> Result<Images, InputError> {
     let none = Images::Known { items: Vec::new(), passed: PassedOver::default() };
     inputs.into_iter().try_fold(none, |images, input| Ok(images.and(input.images()?)))
 }

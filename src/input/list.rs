@@ -4,16 +4,12 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, BufRead, BufReader, Read},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Images, Input, InputError, Item, NoList, Source,
-    no_list::LONGEST_PATH,
-    source::{STDIN, is_stdin},
-};
+use super::{InputError, Item, NoList, Source, no_list::LONGEST_PATH, source::is_stdin};
 use crate::bounded::{Piece, read_piece};
 
 /// What ends a path in a list.
@@ -35,41 +31,22 @@ pub struct List {
     pub separator: Separator,
 }
 
-impl Input for List {
-    /// It is not read before the run.
-    fn is_sharded(&self) -> Option<bool> {
-        None
-    }
-
-    fn file(&self) -> Option<&Path> {
-        Some(if is_stdin(&self.path) { Path::new(STDIN) } else { &self.path })
-    }
-
-    fn places(&self) -> Option<usize> {
-        None
-    }
-
+impl List {
     /// Of a file the first paths are looked at, so that what is no list is told at once.
-    fn absent(&self) -> Result<Option<Item>, InputError> {
+    pub(super) fn check(&self) -> Result<(), InputError> {
         const FIRST: usize = 100;
         if is_stdin(&self.path) {
-            return Ok(None);
+            return Ok(());
         }
         let list_error = |source| InputError::List { path: self.path.clone(), source };
         let kind = std::fs::metadata(&self.path).map_err(list_error)?;
         if kind.is_file() || kind.is_dir() {
             self.open()?.take(FIRST).try_for_each(|item| item.source.refused())?;
         }
-        Ok(None)
+        Ok(())
     }
 
-    fn images(self: Box<Self>) -> Result<Images, InputError> {
-        Ok(Images::Listed(Box::new(self.open()?)))
-    }
-}
-
-impl List {
-    fn open(&self) -> Result<Lines, InputError> {
+    pub(super) fn open(&self) -> Result<impl Iterator<Item = Item> + Send + use<>, InputError> {
         let Self { path, separator } = self.clone();
         let reader: Box<dyn BufRead + Send> = if is_stdin(&path) {
             Box::new(BufReader::new(io::stdin()))

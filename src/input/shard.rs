@@ -10,33 +10,11 @@ use std::{
 };
 
 use super::{
-    Images, Input, InputError, Item, Source, Stat,
-    source::{STDIN, display_path, is_stdin},
+    Item, Source, Stat,
+    source::{display_path, is_stdin},
     stream,
 };
 use crate::shard::{self, Found, Selection, Unusable};
-
-/// A tar, compressed or not; `-` is standard input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Shard(pub(super) PathBuf);
-
-impl Input for Shard {
-    fn is_sharded(&self) -> Option<bool> {
-        Some(true)
-    }
-
-    fn file(&self) -> Option<&Path> {
-        is_stdin(&self.0).then_some(Path::new(STDIN))
-    }
-
-    fn absent(&self) -> Result<Option<Item>, InputError> {
-        Ok(if is_stdin(&self.0) { None } else { Item::absent(&self.0) })
-    }
-
-    fn images(self: Box<Self>) -> Result<Images, InputError> {
-        Ok(Images::one(Item::shard(self.0)))
-    }
-}
 
 /// The items, and in a shard's place its samples, read as they are asked for, with its end after them. A shard that `passes` is
 /// left as it is.

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Chosen {
     pub(super) job: Job,
-    pub(super) inputs: Vec<Box<dyn Input>>,
+    pub(super) inputs: Vec<Input>,
     pub(super) plan: Plan,
 }
 
@@ -85,7 +85,7 @@ impl Chosen {
     /// A list of images is none of them, as it cannot be opened.
     #[doc(hidden)]
     pub fn absent(&self) -> Result<Absent, InputError> {
-        let items = self.inputs.iter().map(|input| input.absent()).collect::<Result<Vec<_>, _>>()?;
+        let items = self.inputs.iter().map(Input::absent).collect::<Result<Vec<_>, _>>()?;
         if items.iter().all(Option::is_none) {
             return Ok(Absent::default());
         }
@@ -148,13 +148,13 @@ impl Chosen {
     }
 }
 
-fn is_one(inputs: &[Box<dyn Input>]) -> bool {
+fn is_one(inputs: &[Input]) -> bool {
     matches!(inputs, [input] if input.is_one())
 }
 
 /// Whether all inputs are tar shards, as far as that is known.
-fn all_sharded(inputs: &[Box<dyn Input>]) -> Option<bool> {
-    let each: Vec<Option<bool>> = inputs.iter().map(|input| input.is_sharded()).collect();
+fn all_sharded(inputs: &[Input]) -> Option<bool> {
+    let each: Vec<Option<bool>> = inputs.iter().map(Input::is_sharded).collect();
     match each.contains(&Some(false)) {
         true => Some(false),
         false => each.into_iter().collect::<Option<Vec<bool>>>().map(|_| true),
