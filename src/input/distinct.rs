@@ -14,6 +14,7 @@ use super::{Item, Source};
 
 /// Sees each image's output name and tells which were given before. It keeps 16 bytes an image, not its path, since a
 /// list may be long.
+#[derive(Default)]
 pub struct Distinct {
     hasher: RandomState,
     seen: HashMap<u64, u64>,
@@ -28,12 +29,6 @@ pub enum Seen {
     Again,
     /// Another image has it.
     Taken,
-}
-
-impl Default for Distinct {
-    fn default() -> Self {
-        Self { hasher: RandomState::new(), seen: HashMap::new() }
-    }
 }
 
 impl Distinct {

@@ -201,11 +201,9 @@ impl Source {
                 read_image(File::open(path)?, metadata.len() as usize)?
             }
             Self::Stdin => {
-                let stdin = io::stdin().lock();
-                if stdin.is_terminal() {
+                if io::stdin().is_terminal() {
                     return Err(InputError::Terminal);
                 }
-                drop(stdin);
                 read_image(stream::reader(), 0)?
             }
         };

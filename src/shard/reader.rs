@@ -92,20 +92,14 @@ fn read_samples(
     };
     let (position, limit) = (Cell::new(0), Cell::new(u64::MAX));
     let mut source = BufReader::with_capacity(1 << 18, source);
+    let damaged = |reason| End { damage: Some(reason), ..End::default() };
     if let Some(kind) = source.fill_buf().ok().and_then(not_a_tar) {
-        end.damage = Some(format!("{kind}, not a tar, plain or packed with gzip"));
-        return end;
+        return damaged(format!("{kind}, not a tar, plain or packed with gzip"));
     }
     let inner = match Unpacked::new(source) {
         Ok(Some(inner)) => inner,
-        Ok(None) => {
-            end.damage = Some("is empty".into());
-            return end;
-        }
-        Err(error) => {
-            end.damage = Some(error.to_string());
-            return end;
-        }
+        Ok(None) => return damaged("is empty".into()),
+        Err(error) => return damaged(error.to_string()),
     };
     let mut archive = Archive::new(Counted { inner, position: &position, limit: &limit });
     let mut group = Group::default();
