@@ -79,11 +79,7 @@ impl Kin {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn read(text: &str) -> VisionConfig {
-        VisionConfig::from_json(text).expect(text)
-    }
+    use super::{super::read::read, *};
 
     #[test]
     fn where_the_config_is_silent_the_classes_own_settings_hold() {

@@ -293,11 +293,7 @@ fn of_last(projector: Vec<Step>) -> ImageFeatures {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn read(text: &str) -> VisionConfig {
-        VisionConfig::from_json(text).expect(text)
-    }
+    use super::{super::read::read, *};
 
     #[test]
     fn where_the_config_is_silent_the_classes_own_settings_hold() {

@@ -145,6 +145,12 @@ fn nested(root: &Value, expected: &str) -> Result<Value, String> {
     }
 }
 
+/// What tests of the families begin with.
+#[cfg(test)]
+pub(super) fn read(text: &str) -> VisionConfig {
+    VisionConfig::from_json(text).expect(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
