@@ -4,15 +4,16 @@ use std::process::ExitCode;
 
 /// How a run ended, as a shell sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Exit {
     /// Everything asked for was done, or whoever read our output has seen enough.
-    Done,
+    Done = 0,
     /// Some images failed; each is named on standard error.
-    SomeFailed,
+    SomeFailed = 1,
     /// Wrong usage, or the model or the output could not be opened. Also clap's code.
-    Refused,
+    Refused = 2,
     /// Ctrl-C, SIGTERM or SIGHUP, by the shells' custom of 128 and SIGINT's number.
-    Interrupted,
+    Interrupted = 130,
 }
 
 impl Exit {
@@ -21,12 +22,7 @@ impl Exit {
 
     /// The number.
     pub fn code(self) -> u8 {
-        match self {
-            Self::Done => 0,
-            Self::SomeFailed => 1,
-            Self::Refused => 2,
-            Self::Interrupted => 130,
-        }
+        self as u8
     }
 
     /// What it means, for help and the man page.
