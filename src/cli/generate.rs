@@ -66,7 +66,11 @@ fn man(command: Command) -> io::Result<String> {
     page.render_description_section(&mut text)?;
     let mut options = Vec::new();
     page.render_options_section(&mut options)?;
-    text.extend(tidied(&String::from_utf8_lossy(&options)).bytes());
+    // One section whose parts are the groups of `--help`, rather than a section for each group; and one space before possible values,
+    // rather than what formatters warn of.
+    let options =
+        String::from_utf8_lossy(&options).replace(".SH ", ".SS ").replace(".SS OPTIONS", ".SH OPTIONS");
+    text.extend(options.replace(".br\n\n.br\n", ".sp\n").bytes());
     sections().to_writer(&mut text)?;
     String::from_utf8(text).map(|text| folded(&text)).map_err(io::Error::other)
 }
@@ -95,17 +99,6 @@ fn folded(page: &str) -> String {
         is_tag = line == ".TP";
     }
     folded
-}
-
-/// The options as one section whose parts are the groups of `--help`, rather than a section for each group; and one space before
-/// possible values, rather than what formatters warn of.
-fn tidied(options: &str) -> String {
-    let line = |line: &str| match line.strip_prefix(".SH ") {
-        Some(heading) if heading != "OPTIONS" => format!(".SS {heading}\n"),
-        _ => format!("{line}\n"),
-    };
-    let options: String = options.lines().map(line).collect();
-    options.replace(".br\n\n.br\n", ".sp\n")
 }
 
 /// What follows the options.
