@@ -28,18 +28,17 @@ pub(super) struct Components {
 /// The first three principal components of tokens.
 pub(super) fn principal_components(patches: &Patches<'_>) -> Components {
     let (count, width) = (patches.rows * patches.columns, patches.width());
-    let mut tokens = Matrix::of(count, width, patches.values.iter().map(|&value| f64::from(value)).collect());
-    tokens.centre();
-    let total: f64 = tokens.values.iter().map(|value| value * value).sum();
+    let mut tokens = rows(patches.values, width);
+    centre(&mut tokens);
+    let total: f64 = tokens.iter().flatten().map(|value| value * value).sum();
     // Tokens or features, whichever are fewer: their products have the same eigenvalues.
     let by_tokens = count <= width;
-    let vectors = if by_tokens { tokens.transposed() } else { tokens.clone() };
-    let found = leading(&vectors.gram(), total);
+    let found = leading(&if by_tokens { gram(&transposed(&tokens)) } else { gram(&tokens) }, total);
     let component = |index: usize| match found.get(index) {
         Some((value, vector)) if *value > total * 1e-12 => {
             let mut scores: Vec<f64> = match by_tokens {
                 true => vector.iter().map(|entry| entry * value.sqrt()).collect(),
-                false => (0..count).map(|row| dot(tokens.row(row), vector)).collect(),
+                false => tokens.iter().map(|token| dot(token, vector)).collect(),
             };
             fix_sign(&mut scores);
             (scores, value / total)
@@ -59,67 +58,49 @@ fn fix_sign(scores: &mut [f64]) {
     }
 }
 
-/// Rows of numbers.
-#[derive(Clone, Debug)]
-struct Matrix {
-    rows: usize,
-    columns: usize,
-    values: Vec<f64>,
+/// A row of a matrix.
+type Row = Vec<f64>;
+
+fn rows(values: &[f32], width: usize) -> Vec<Row> {
+    values.chunks_exact(width).map(|row| row.iter().copied().map(f64::from).collect()).collect()
 }
 
-impl Matrix {
-    fn of(rows: usize, columns: usize, values: Vec<f64>) -> Self {
-        Self { rows, columns, values }
+/// Takes each column's mean away.
+fn centre(rows: &mut [Row]) {
+    let mut means = vec![0.0; rows[0].len()];
+    for row in &*rows {
+        means.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
     }
+    means.iter_mut().for_each(|sum| *sum /= rows.len() as f64);
+    for row in rows {
+        row.iter_mut().zip(&means).for_each(|(value, mean)| *value -= mean);
+    }
+}
 
-    fn row(&self, row: usize) -> &[f64] {
-        &self.values[row * self.columns..][..self.columns]
-    }
+fn transposed(rows: &[Row]) -> Vec<Row> {
+    (0..rows[0].len()).map(|column| rows.iter().map(|row| row[column]).collect()).collect()
+}
 
-    /// Takes each column's mean away.
-    fn centre(&mut self) {
-        let mut means = vec![0.0; self.columns];
-        for row in 0..self.rows {
-            means.iter_mut().zip(self.row(row)).for_each(|(sum, value)| *sum += value);
-        }
-        means.iter_mut().for_each(|sum| *sum /= self.rows as f64);
-        for row in self.values.chunks_exact_mut(self.columns.max(1)) {
-            row.iter_mut().zip(&means).for_each(|(value, mean)| *value -= mean);
+/// The sum of each row's product with itself: columns × columns, symmetric.
+fn gram(rows: &[Row]) -> Vec<Row> {
+    let edge = rows[0].len();
+    let mut sums = vec![vec![0.0; edge]; edge];
+    for row in rows {
+        for (index, &factor) in row.iter().enumerate() {
+            sums[index][..=index].iter_mut().zip(row).for_each(|(sum, value)| *sum += factor * value);
         }
     }
+    let entry = |row: usize, column: usize| sums[row.max(column)][row.min(column)];
+    (0..edge).map(|row| (0..edge).map(|column| entry(row, column)).collect()).collect()
+}
 
-    fn transposed(&self) -> Self {
-        let entry = |index: usize| self.values[index % self.rows * self.columns + index / self.rows];
-        Self::of(self.columns, self.rows, (0..self.values.len()).map(entry).collect())
+/// By rows, since it is symmetric: each sum is in the order of the columns, and many at once.
+fn times(symmetric: &[Row], vector: &[f64]) -> Vec<f64> {
+    let mut sums = vec![0.0; vector.len()];
+    for (row, &factor) in symmetric.iter().zip(vector) {
+        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += factor * value);
     }
-
-    /// The sum of each row's product with itself: columns × columns, symmetric.
-    fn gram(&self) -> Self {
-        let edge = self.columns;
-        let mut sums = vec![0.0; edge * edge];
-        for row in 0..self.rows {
-            let row = self.row(row);
-            for (index, &factor) in row.iter().enumerate() {
-                let sums = &mut sums[index * edge..][..=index];
-                sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += factor * value);
-            }
-        }
-        for row in 0..edge {
-            for column in row + 1..edge {
-                sums[row * edge + column] = sums[column * edge + row];
-            }
-        }
-        Self::of(edge, edge, sums)
-    }
-
-    fn times(&self, vector: &[f64]) -> Vec<f64> {
-        // By rows, since it is symmetric: each sum is in the order of the columns, and many at once.
-        let mut sums = vec![0.0; self.rows];
-        for (row, &factor) in vector.iter().enumerate() {
-            sums.iter_mut().zip(self.row(row)).for_each(|(sum, value)| *sum += factor * value);
-        }
-        sums
-    }
+    sums
 }
 
 fn dot(left: &[f64], right: &[f64]) -> f64 {
@@ -133,11 +114,11 @@ const BLOCK: usize = 16;
 const ROUNDS: usize = 500;
 
 /// The largest eigenvalues of a symmetric matrix that has no negative ones, with their vectors, by orthogonal iteration.
-fn leading(matrix: &Matrix, total: f64) -> Vec<(f64, Vec<f64>)> {
-    let edge = matrix.rows;
+fn leading(matrix: &[Row], total: f64) -> Vec<(f64, Vec<f64>)> {
+    let edge = matrix.len();
     let mut basis = units(orthogonal((0..BLOCK.min(edge)).map(|index| start(index, edge)).collect()));
     for round in 1.. {
-        let images: Vec<Vec<f64>> = basis.iter().map(|vector| matrix.times(vector)).collect();
+        let images: Vec<Row> = basis.iter().map(|vector| times(matrix, vector)).collect();
         let values: Vec<f64> = basis.iter().zip(&images).map(|(vector, image)| dot(vector, image)).collect();
         let residual = |index: usize| {
             let parts = images[index].iter().zip(&basis[index]);
@@ -165,7 +146,7 @@ fn start(index: usize, edge: usize) -> Vec<f64> {
 }
 
 /// Vectors that span the same, each orthogonal to all others, the longest first: Hestenes' rotations, two at a time.
-fn orthogonal(mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+fn orthogonal(mut vectors: Vec<Row>) -> Vec<Row> {
     const SWEEPS: usize = 30;
     for _ in 0..SWEEPS {
         let mut rotated = false;
@@ -196,7 +177,7 @@ fn orthogonal(mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
 }
 
 /// Vectors of length 1; one without length stays.
-fn units(mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+fn units(mut vectors: Vec<Row>) -> Vec<Row> {
     for vector in &mut vectors {
         let length = dot(vector, vector).sqrt();
         let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
@@ -274,11 +255,10 @@ mod tests {
     }
 
     /// The scores of all components by the other way: features that are turned until none goes with another.
-    fn oracle(values: &[f32], count: usize, width: usize) -> Vec<Vec<f64>> {
-        let mut matrix = Matrix::of(count, width, values.iter().map(|&value| value.into()).collect());
-        matrix.centre();
-        let features = matrix.transposed();
-        orthogonal((0..width).map(|feature| features.row(feature).to_vec()).collect())
+    fn oracle(values: &[f32], width: usize) -> Vec<Row> {
+        let mut tokens = rows(values, width);
+        centre(&mut tokens);
+        orthogonal(transposed(&tokens))
     }
 
     #[test]
@@ -286,7 +266,7 @@ mod tests {
         for (rows, columns, width) in [(6, 8, 40), (10, 9, 24), (2, 2, 50), (30, 20, 5), (7, 7, 49)] {
             let values = tokens(rows * columns, width);
             let found = principal_components(&Patches { values: &values, rows, columns });
-            let components = oracle(&values, rows * columns, width);
+            let components = oracle(&values, width);
             let eigenvalues: Vec<f64> = components.iter().map(|scores| dot(scores, scores)).collect();
             let total: f64 = eigenvalues.iter().sum();
             for index in 0..3 {
