@@ -429,29 +429,3 @@ fn a_refused_run_leaves_the_manifest_of_a_directory_as_it_is() {
     again().done();
     assert!(fs::read(&manifest).unwrap() == lines);
 }
-
-#[test]
-fn an_output_of_an_earlier_layout_is_told_as_such() {
-    let directory = tempfile::tempdir().unwrap();
-    let at = |name: &str| directory.path().join(name);
-    let settings = "{\"settings\": {\"tool\": \"clip-features\", \"dtype\": \"f32\"}}\n";
-    fs::create_dir_all(at("tree")).unwrap();
-    fs::create_dir_all(at(".z.safetensors.parts")).unwrap();
-    for (name, text) in [
-        ("tree/manifest.json", settings),
-        ("tree/manifest.jsonl", "{\"path\":\"a.png\"}\n"),
-        ("y.manifest.json", settings),
-        ("y.index.jsonl", "{\"row\":0,\"path\":\"a.png\"}\n"),
-        (".z.safetensors.parts/journal.jsonl", "{}\n"),
-    ] {
-        fs::write(at(name), text).unwrap();
-    }
-    for target in ["tree/", "y.npy", "z.safetensors"] {
-        let refused = run(&at(target), &[], &NAMES[..2]).failed(2, "was written by an earlier version");
-        assert!(refused.stderr.contains("\nhint: --overwrite starts over"), "{refused:?}");
-        run(&at(target), &["--overwrite"], &NAMES[..2]).done();
-        run(&at(target), &[], &NAMES[..2]).done();
-    }
-    assert!(!at("tree/manifest.json").exists() && !at("y.index.jsonl").exists());
-    assert!(!at(".z.safetensors.parts").exists());
-}

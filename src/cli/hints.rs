@@ -179,7 +179,7 @@ fn of_output(error: &OutputError) -> Option<String> {
         OutputError::OtherFormat { asked: Format::Png, .. } => "--draw writes .png",
         OutputError::OtherFormat { .. } => "leave --format out",
         OutputError::NoStream => "leave --format out, or write -o x.safetensors",
-        OutputError::Taken { .. } | OutputError::Older { .. } | OutputError::Newer { .. } => {
+        OutputError::Taken { .. } | OutputError::Newer { .. } => {
             "--overwrite starts over, another -o keeps both"
         }
         OutputError::Full { .. } | OutputError::TooMany { .. } => {

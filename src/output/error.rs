@@ -187,12 +187,6 @@ pub enum OutputError {
         /// The newest that is known.
         known: u32,
     },
-    /// What is there was written by an earlier version, in another layout.
-    #[error("{}: was written by an earlier version of clip-features, whose outputs are not added to", path.display())]
-    Older {
-        /// What tells.
-        path: PathBuf,
-    },
     /// A single file that can take no more.
     #[error(
         "{}: is full: it holds {entries} images, and readers take no larger head than {LARGEST_HEADER} bytes",

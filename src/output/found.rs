@@ -13,8 +13,7 @@ use super::{
     collection::{Collection, Way},
     disk::{PROBE, hidden_sibling, is_there, place_of},
     key,
-    manifest::{Head, In, InputFacts, Sha256Bytes, State, Stored, is_manifest},
-    older,
+    manifest::{Head, In, InputFacts, Sha256Bytes, State, Stored, head_at, is_manifest},
     settle::{length, length_of_file, settle},
 };
 
@@ -63,7 +62,6 @@ impl Found {
         if contents.overwrite {
             return collection.check_replaced(&head).map(|()| found);
         }
-        older::refuse(collection)?;
         let manifest = collection.manifest();
         let others = collection.states(&head, |path| path != manifest)?;
         found.others = others.into_iter().map(|(_, state)| state).collect();
@@ -92,7 +90,6 @@ impl Found {
         if whole.way != Way::Each || contents.overwrite {
             return (0..count.get()).map(|index| Self::at(&of(index), contents)).collect();
         }
-        older::refuse(whole)?;
         let head = whole.head(contents);
         let all = whole.states(&head, |_| true)?;
         let part = |index| {
@@ -344,8 +341,8 @@ impl Collection {
 
     /// Refuses to start anew what is another output's: a file of another format beside this one may have its manifest.
     fn check_replaced(&self, head: &Head) -> Result<(), OutputError> {
-        match State::read(&self.manifest()) {
-            Ok(Some(state)) if !self.is_directory() => self.check_layout(&state.head, head),
+        match head_at(&self.manifest()) {
+            Ok(found) if !self.is_directory() => self.check_layout(&found, head),
             _ => Ok(()),
         }
     }
@@ -465,5 +462,4 @@ pub(super) fn owner_of(file: &Path) -> Option<PathBuf> {
 /// Whether a directory holds outputs that were made here.
 pub(crate) fn is_of_outputs(directory: &Path) -> bool {
     manifests(directory).is_ok_and(|found| found.iter().any(|path| is_manifest(path)))
-        || older::is_directory(directory)
 }

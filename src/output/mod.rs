@@ -23,7 +23,6 @@ mod layout;
 mod manifest;
 mod metadata;
 mod name;
-mod older;
 mod one;
 mod part;
 mod plan;

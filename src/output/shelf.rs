@@ -11,9 +11,8 @@ use super::{
     collection::{Collection, Way},
     disk::parent,
     found,
-    manifest::{Head, is_manifest},
+    manifest::{Head, head_at, is_manifest},
     name::is_inside,
-    older,
 };
 
 /// What ends the name of a manifest that lies beside its files.
@@ -33,7 +32,7 @@ pub(crate) enum Stands {
 /// Finds the manifests of an output, by the path that was asked for when it was written, or by one of its files.
 ///
 /// # Errors
-/// A directory cannot be read, or is of an earlier version.
+/// A directory cannot be read.
 pub(crate) fn manifests_of(path: &Path) -> Result<Stands, OutputError> {
     let io_error = |path: &Path| {
         let path = path.to_owned();
@@ -47,7 +46,6 @@ pub(crate) fn manifests_of(path: &Path) -> Result<Stands, OutputError> {
         }
         return match manifests.is_empty() {
             false => Ok(Stands::For { manifests, file: None }),
-            true if older::is_directory(path) => Err(OutputError::Older { path: path.to_owned() }),
             true => Ok(Stands::Unknown { outputs: outputs_in(path).map_err(io_error(path))? }),
         };
     }
@@ -148,9 +146,7 @@ fn outputs_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let stems = beside(directory)?.into_iter().filter_map(|manifest| Some((stem_of(&manifest)?.0, manifest)));
     let mut outputs = Vec::new();
     for (stem, manifest) in stems {
-        let state =
-            fs::File::open(&manifest).ok().and_then(|file| super::manifest::head_of(&manifest, &file).ok());
-        if let Some((head, _)) = state {
+        if let Ok(head) = head_at(&manifest) {
             let mut name = stem.into_os_string();
             name.push(format!(".{}", head.layout));
             outputs.push(directory.join(name));

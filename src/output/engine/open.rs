@@ -15,7 +15,6 @@ use crate::output::{
     found::Found,
     manifest::{FileState, Line, Manifest, State},
     name::is_inside,
-    older,
 };
 
 impl Engine {
@@ -148,14 +147,9 @@ fn clear(disk: &Disk, collection: &Collection) -> Result<(), OutputError> {
             remove(manifest)?;
         }
     }
-    let older = older::files(collection);
-    let parts = hidden_sibling(&collection.path, ".parts");
-    let parts = older.iter().any(|file| file.starts_with(&parts)).then_some(parts);
-    older.into_iter().try_for_each(&mut remove)?;
     collection.probes().try_for_each(&mut remove)?;
     directories.iter().try_for_each(|directory| disk.sync_directory(directory)).map_err(io_error)?;
-    let mut staged = parts.into_iter().chain([collection.staging()]);
-    staged.try_for_each(|directory| disk.remove_directory(&directory)).map_err(io_error)
+    disk.remove_directory(&collection.staging()).map_err(io_error)
 }
 
 impl Collection {

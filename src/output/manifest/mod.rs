@@ -16,7 +16,7 @@ pub(super) use line::{Begin, Begun, Dropped, End, Failed, Line, Next, Sealed, Se
 pub(crate) use line::{Entry, Head, Place};
 pub use line::{InputFacts, Sha256Bytes};
 pub(crate) use pieces::Ending;
-pub(super) use read::{head_of, is_manifest};
+pub(super) use read::{head_at, is_manifest};
 pub(crate) use shared_file::OnDisk;
 pub(super) use state::{FileState, Held, In, State, Stored};
 pub(super) use write::Manifest;

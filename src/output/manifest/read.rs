@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader},
+    io::{self, BufReader, Seek, SeekFrom},
     path::Path,
 };
 
@@ -31,37 +31,33 @@ pub(in crate::output) fn read(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(io_error)?,
     };
-    let mut lines = Lines { reader: BufReader::with_capacity(1 << 18, file), end: 0 };
-    let first = lines.next_bytes().map_err(io_error)?.unwrap_or_default();
-    let head = head(path, &first)?;
-    while let Some(bytes) = lines.next_bytes().map_err(io_error)? {
-        let before = lines.end - bytes.len() as u64 - 1;
-        match Line::decode(&bytes) {
-            Some(line) => {
-                if let Some(name) = line.leads_outside() {
-                    let reason = format!("it names {name:?}, which is not below its directory");
-                    return Err(OutputError::Damaged { path: path.to_owned(), reason });
-                }
-                on(line);
-            }
-            None => {
-                lines.end = before;
-                break;
-            }
+    let (head, mut end) = head_of(path, &file)?;
+    let mut reader = BufReader::with_capacity(1 << 18, file);
+    reader.seek(SeekFrom::Start(end)).map_err(io_error)?;
+    while let Some(piece) = read_piece(&mut reader, b'\n', LONGEST_LINE).map_err(io_error)? {
+        let Some(line) = piece.bytes.strip_suffix(b"\n").and_then(Line::decode) else { break };
+        if let Some(name) = line.leads_outside() {
+            let reason = format!("it names {name:?}, which is not below its directory");
+            return Err(OutputError::Damaged { path: path.to_owned(), reason });
         }
+        on(line);
+        end += piece.length;
     }
-    Ok(Some((head, lines.end)))
+    Ok(Some((head, end)))
 }
 
 /// Whether a file is a manifest of ours, of whatever version.
 pub(in crate::output) fn is_manifest(path: &Path) -> bool {
-    let first = || {
-        let file = bounded::open(path).ok()?;
-        Lines { reader: BufReader::new(file), end: 0 }.next_bytes().ok()?
-    };
-    first().is_some_and(|line| {
-        matches!(head(path, &line), Ok(_) | Err(OutputError::Newer { .. } | OutputError::Older { .. }))
-    })
+    matches!(head_at(path), Ok(_) | Err(OutputError::Newer { .. }))
+}
+
+/// What the first line of a file says.
+///
+/// # Errors
+/// As [`head_of`], and there is no such file.
+pub(in crate::output) fn head_at(path: &Path) -> Result<Head, OutputError> {
+    let file = bounded::open(path).map_err(|source| OutputError::Io { path: path.to_owned(), source })?;
+    head_of(path, &file).map(|(head, _)| head)
 }
 
 /// What the first line says, and where the second one begins.
@@ -86,16 +82,10 @@ fn head(path: &Path, line: &[u8]) -> Result<Head, OutputError> {
     struct Version {
         version: u32,
     }
-    /// A line of what stood in a directory before there were versions.
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Unversioned {
-        #[serde(rename = "path")]
-        _path: String,
-    }
-    match Line::decode(line) {
-        Some(Line::Manifest(head)) if head.version == VERSION => return Ok(head),
-        _ => {}
+    if let Some(Line::Manifest(head)) = Line::decode(line)
+        && head.version == VERSION
+    {
+        return Ok(head);
     }
     let path = path.to_owned();
     if let Ok(Versioned { manifest: Version { version } }) = serde_json::from_slice(line)
@@ -103,28 +93,7 @@ fn head(path: &Path, line: &[u8]) -> Result<Head, OutputError> {
     {
         return Err(OutputError::Newer { path, version, known: VERSION });
     }
-    if serde_json::from_slice::<Unversioned>(line).is_ok() {
-        return Err(OutputError::Older { path });
-    }
     Err(OutputError::Taken { path, reason: "exists, and is no manifest of clip-features".into() })
-}
-
-struct Lines {
-    reader: BufReader<File>,
-    end: u64,
-}
-
-impl Lines {
-    /// The next line without its line feed; none at the end, and where the last one has none.
-    fn next_bytes(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let Some(piece) = read_piece(&mut self.reader, b'\n', LONGEST_LINE)? else { return Ok(None) };
-        let mut bytes = piece.bytes;
-        if bytes.pop() != Some(b'\n') {
-            return Ok(None);
-        }
-        self.end += piece.length;
-        Ok(Some(bytes))
-    }
 }
 
 #[cfg(test)]
@@ -232,7 +201,6 @@ mod tests {
             ("", "is no manifest of clip-features", false),
             ("mine\n", "is no manifest of clip-features", false),
             ("{\"path\":\"a.png\",\"caption\":\"a cat\"}\n", "is no manifest of clip-features", false),
-            ("{\"path\":\"a.png\"}\n", "an earlier version", true),
             ("{\"manifest\":{\"version\":2,\"what\":7},\"crc32\":\"00000000\"}\n", "a newer version", true),
         ] {
             std::fs::write(&path, text).unwrap();
