@@ -9,7 +9,7 @@ use std::{
 use super::Engine;
 use crate::output::{
     disk::{DiskFile, parent},
-    manifest::{In, Line, Next},
+    manifest::{In, Line},
     settle::length_of_file,
 };
 
@@ -82,7 +82,7 @@ impl Engine {
 
     /// Makes a line last before there is the file that it speaks of, so that no file is ever there that nobody knows.
     pub(super) fn announce(&mut self, file: &str) -> io::Result<()> {
-        self.add(Line::Next(Next { file: file.to_owned() }));
+        self.add(Line::Next { file: file.to_owned() });
         self.commit_group()
     }
 

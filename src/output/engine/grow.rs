@@ -10,7 +10,7 @@ use super::{Engine, together::permissions};
 use crate::output::{
     OutputError,
     disk::{DiskFile, parent, readable_size},
-    manifest::{Begun, Held, Line},
+    manifest::{Held, Line},
     sum::Summed,
 };
 
@@ -64,7 +64,7 @@ impl Engine {
         }
         self.group.fresh.insert(parent(&partial).to_owned());
         self.group.has_grown = true;
-        self.add(Line::File(Begun { file: name.clone(), start, held: held.len() }));
+        self.add(Line::File { file: name.clone(), start, held: held.len() });
         self.take_up(&name, to)
     }
 

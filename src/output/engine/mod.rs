@@ -22,7 +22,7 @@ use super::{
     collection::{Collection, Way},
     disk::{Disk, Lock},
     found::Found,
-    manifest::{Begin, End, Entry, Failed, Line, Manifest, Place, Seen, Stored, TarRead},
+    manifest::{End, Entry, Failed, Line, Manifest, Place, Stored, TarRead},
 };
 use group::Group;
 pub(super) use room::{Room, lines_of};
@@ -65,8 +65,7 @@ impl Engine {
         if !self.has_begun {
             self.has_begun = true;
             let compute = self.compute.clone();
-            let begin = Begin { tool_version: env!("CARGO_PKG_VERSION").into(), compute };
-            self.manifest.add(&Line::Begin(begin));
+            self.manifest.add(&Line::Begin { tool_version: env!("CARGO_PKG_VERSION").into(), compute });
         }
         self.manifest.add(&line);
         self.found.write().follow(line);
@@ -131,7 +130,7 @@ impl Sink for Engine {
         let is_news =
             |stored: &Stored| (stored.bytes, stored.modified_ns) != (input.bytes, input.modified_ns);
         if self.found.read().entries.get(key).is_some_and(is_news) {
-            self.add(Line::Input(Seen { key: key.into(), input: input.clone() }));
+            self.add(Line::Input { key: key.into(), input: input.clone() });
         }
     }
 

@@ -8,7 +8,7 @@ use crate::output::{
     collection::{Collection, Way},
     disk::is_there,
     found::IN_THE_WAY,
-    manifest::{Dropped, FileState, Line, Sealed},
+    manifest::{FileState, Line},
 };
 
 impl Engine {
@@ -32,7 +32,7 @@ impl Engine {
         self.group.names.push((file.path().to_owned(), target));
         self.group.whole.push(file);
         self.group.has_grown = false;
-        self.add(Line::Sealed(Sealed { file: name, length }));
+        self.add(Line::Sealed { file: name, length });
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl Engine {
         };
         for (file, partial) in dropped {
             self.group.useless.push(partial);
-            self.add(Line::Dropped(Dropped { file }));
+            self.add(Line::Dropped { file });
         }
     }
 

@@ -16,7 +16,7 @@ use crate::output::{
     collection::{Collection, Way},
     disk::{DiskFile, parent},
     layout::{Layout, sample_name},
-    manifest::{Begun, FileState, Line, Place},
+    manifest::{FileState, Line, Place},
     planned::json_bytes,
     sum::Summed,
 };
@@ -278,7 +278,7 @@ impl Engine {
         self.layout().begin(&mut file, &self.contents, start).map_err(io_error)?;
         self.group.fresh.insert(parent(&partial).to_owned());
         self.group.has_grown = true;
-        self.add(Line::File(Begun { file: name.to_owned(), start, held: 0 }));
+        self.add(Line::File { file: name.to_owned(), start, held: 0 });
         self.take_up(name, file)
     }
 

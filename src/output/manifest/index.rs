@@ -8,7 +8,7 @@ use std::{collections::HashMap, fs::File, hash::BuildHasher, io, path::Path};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{
-    line::{Begun, Dropped, Entry, Head, Line},
+    line::{Entry, Head, Line},
     pieces::{Brief, Ending, Piece, pieces},
     read::head_of,
     shared_file::SharedFile,
@@ -292,26 +292,22 @@ impl<O: Fn(usize) -> usize> Merge<'_, O> {
     fn follow(&mut self, line: Line) {
         self.has_ended = false;
         match line {
-            Line::File(begun) => self.begin(begun),
-            Line::Sealed(sealed) => {
-                if let Some(file) = self.known(&sealed.file) {
-                    file.seal(sealed.length);
+            Line::File { file: name, start, held } => {
+                let home = self.home(&name);
+                let void = self.index.homes[home as usize].file.as_mut().map(|file| file.begin(start, held));
+                void.into_iter().flatten().for_each(|slot| self.index.forget(slot));
+            }
+            Line::Sealed { file: name, length } => {
+                if let Some(file) = self.known(&name) {
+                    file.seal(length);
                 }
             }
-            Line::Dropped(Dropped { file: name }) => {
+            Line::Dropped { file: name } => {
                 let void = self.known(&name).map(SharedFile::give_up);
                 void.into_iter().flatten().for_each(|slot| self.index.forget(slot));
             }
             Line::End(end) => self.has_ended = end == super::End::Complete,
             _ => {}
-        }
-    }
-
-    fn begin(&mut self, Begun { file: name, start, held }: Begun) {
-        let home = self.home(&name);
-        if let Some(file) = &mut self.index.homes[home as usize].file {
-            let void = file.begin(start, held);
-            void.into_iter().for_each(|slot| self.index.forget(slot));
         }
     }
 
@@ -340,7 +336,7 @@ mod tests {
 
     use super::{
         super::{
-            line::{End, Failed, InputFacts, Place, Sealed},
+            line::{End, Failed, InputFacts, Place},
             state::State,
         },
         *,
@@ -369,11 +365,11 @@ mod tests {
     }
 
     fn begun(file: &str, held: usize) -> Line {
-        Line::File(Begun { file: file.into(), start: 128, held })
+        Line::File { file: file.into(), start: 128, held }
     }
 
     fn sealed(file: &str) -> Line {
-        Line::Sealed(Sealed { file: file.into(), length: 144 })
+        Line::Sealed { file: file.into(), length: 144 }
     }
 
     /// Follows lines as both readers do, and asserts that they find the same; gives the keys in order, and how it ends.
@@ -419,7 +415,7 @@ mod tests {
                     0 => begun(file, any(6)),
                     1 => sealed(file),
                     2 => failed(&key),
-                    4 => Line::Dropped(Dropped { file: file.into() }),
+                    4 => Line::Dropped { file: file.into() },
                     3 => Line::End([End::Complete, End::Stopped][any(2)]),
                     _ => entry(&key, file),
                 });

@@ -18,23 +18,37 @@ pub(in crate::output) enum Line {
     /// The first line: what every output of this place is made with.
     Manifest(Head),
     /// A run begins to write.
-    Begin(Begin),
-    /// A file of many entries is to be made, and may be on its way.
-    Next(Next),
+    Begin {
+        /// Who writes.
+        tool_version: String,
+        /// What the run computes with; machines differ.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        compute: Option<String>,
+    },
+    /// A file of many entries is to be made, and may be on its way; nothing of it is there that lasts.
+    Next { file: String },
     /// A file of many entries is begun, or begun anew.
-    File(Begun),
+    File {
+        /// Its name, from where the manifest is.
+        file: String,
+        /// Bytes before its entries.
+        start: u64,
+        /// How many entries it takes over of what had the name before; later ones are void.
+        #[serde(default)]
+        held: usize,
+    },
     /// An image is in its file, or in files of its own.
     Entry(Entry),
     /// An image that is written was read again, and is as it was but for its time.
-    Input(Seen),
+    Input { key: String, input: InputFacts },
     /// An image has no features, and why.
     Failed(Failed),
     /// A tar among the inputs was read to its end.
     Tar(TarRead),
     /// A file of many entries is whole and has its name.
-    Sealed(Sealed),
-    /// A file that was begun is given up.
-    Dropped(Dropped),
+    Sealed { file: String, length: u64 },
+    /// A file that was begun will not be made whole: what it held beyond what has the name is void.
+    Dropped { file: String },
     /// A run has come to its end.
     End(End),
 }
@@ -62,33 +76,6 @@ impl Head {
     ) -> Self {
         Self { version: VERSION, layout, tensors, keep_extension, settings }
     }
-}
-
-/// Who writes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::output) struct Begin {
-    pub(in crate::output) tool_version: String,
-    /// What the run computes with; machines differ.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::output) compute: Option<String>,
-}
-
-/// A file of many entries of which nothing is there that lasts.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::output) struct Next {
-    pub(in crate::output) file: String,
-}
-
-/// A file of many entries that grows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::output) struct Begun {
-    /// Its name, from where the manifest is.
-    pub(in crate::output) file: String,
-    /// Bytes before its entries.
-    pub(in crate::output) start: u64,
-    /// How many entries it takes over of what had the name before; later ones are void.
-    #[serde(default)]
-    pub(in crate::output) held: usize,
 }
 
 /// An image that is written.
@@ -142,13 +129,6 @@ pub struct InputFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sha256Bytes(pub [u8; 32]);
 
-/// An input that was read again.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::output) struct Seen {
-    pub(in crate::output) key: String,
-    pub(in crate::output) input: InputFacts,
-}
-
 /// An image that has no features.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::output) struct Failed {
@@ -174,19 +154,6 @@ pub(in crate::output) struct TarRead {
     pub(in crate::output) damage: Option<String>,
 }
 
-/// A file that is whole.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::output) struct Sealed {
-    pub(in crate::output) file: String,
-    pub(in crate::output) length: u64,
-}
-
-/// A file that was begun and will not be made whole: what it held beyond what has the name is void.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::output) struct Dropped {
-    pub(in crate::output) file: String,
-}
-
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -207,10 +174,10 @@ impl Line {
     pub(super) fn leads_outside(&self) -> Option<&str> {
         let is_outside = |name: &&str| !is_inside(name);
         match self {
-            Self::File(begun) => Some(begun.file.as_str()).filter(is_outside),
-            Self::Next(next) => Some(next.file.as_str()).filter(is_outside),
-            Self::Sealed(sealed) => Some(sealed.file.as_str()).filter(is_outside),
-            Self::Dropped(dropped) => Some(dropped.file.as_str()).filter(is_outside),
+            Self::File { file, .. }
+            | Self::Next { file }
+            | Self::Sealed { file, .. }
+            | Self::Dropped { file } => Some(file.as_str()).filter(is_outside),
             Self::Entry(entry) => entry.at.iter().map(|place| place.file.as_str()).find(is_outside),
             _ => None,
         }

@@ -12,7 +12,7 @@ mod state;
 mod write;
 
 pub(crate) use index::{EntryLine, Home, Index};
-pub(super) use line::{Begin, Begun, Dropped, End, Failed, Line, Next, Sealed, Seen, TarRead};
+pub(super) use line::{End, Failed, Line, TarRead};
 pub(crate) use line::{Entry, Head, Place};
 pub use line::{InputFacts, Sha256Bytes};
 pub(crate) use pieces::Ending;

@@ -101,7 +101,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::{
-        super::line::{Begin, End, Failed, Next, Sealed, TarRead},
+        super::line::{End, Failed, TarRead},
         *,
     };
     use crate::output::{InputFacts, Metadata};
@@ -112,8 +112,8 @@ mod tests {
         words.prop_map(|(key, path, file, number, kind)| {
             let input = InputFacts { path, modified_ns: Some(number), ..InputFacts::default() };
             match kind {
-                0 => Line::Begin(Begin { tool_version: key, compute: Some(file) }),
-                1 => Line::Next(Next { file }),
+                0 => Line::Begin { tool_version: key, compute: Some(file) },
+                1 => Line::Next { file },
                 2 => Line::Failed(Failed {
                     key,
                     tar: None,
@@ -123,7 +123,7 @@ mod tests {
                     reason: "\n".into(),
                 }),
                 3 => Line::Tar(TarRead { key, input, damage: None }),
-                4 => Line::Sealed(Sealed { file, length: number.unsigned_abs() }),
+                4 => Line::Sealed { file, length: number.unsigned_abs() },
                 _ => Line::End(End::Stopped),
             }
             .encode()

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use super::{
-    line::{Begun, Dropped, End, Entry, Failed, Head, InputFacts, Line, Place, Seen, Sha256Bytes, TarRead},
+    line::{End, Entry, Failed, Head, InputFacts, Line, Place, Sha256Bytes, TarRead},
     read::read,
     shared_file::SharedFile,
 };
@@ -108,9 +108,9 @@ impl State {
     pub(in crate::output) fn follow(&mut self, line: Line) {
         self.has_ended = false;
         match line {
-            Line::Manifest(_) | Line::Begin(_) => {}
-            Line::Next(next) => self.next = Some(next.file),
-            Line::File(begun) => self.begin(begun),
+            Line::Manifest(_) | Line::Begin { .. } => {}
+            Line::Next { file } => self.next = Some(file),
+            Line::File { file, start, held } => self.begin(file, start, held),
             Line::Entry(entry) => self.enter(entry),
             Line::Failed(failed) => {
                 self.forget_failure(&failed.key);
@@ -125,17 +125,17 @@ impl State {
                 self.forget_failure(&tar.key);
                 self.tars.insert(tar.key.clone(), tar);
             }
-            Line::Sealed(sealed) => {
-                if let Some(&place) = self.by_name.get(&sealed.file) {
-                    self.files[place].seal(sealed.length);
+            Line::Sealed { file, length } => {
+                if let Some(&place) = self.by_name.get(&file) {
+                    self.files[place].seal(length);
                 }
             }
-            Line::Dropped(Dropped { file }) => {
+            Line::Dropped { file } => {
                 if let Some(&place) = self.by_name.get(&file) {
                     self.give_up(place);
                 }
             }
-            Line::Input(Seen { key, input }) => {
+            Line::Input { key, input } => {
                 if let Some(stored) = self.entries.get_mut(key.as_str()) {
                     (stored.bytes, stored.modified_ns) = (input.bytes, input.modified_ns);
                 }
@@ -144,7 +144,7 @@ impl State {
         }
     }
 
-    fn begin(&mut self, Begun { file: name, start, held }: Begun) {
+    fn begin(&mut self, name: String, start: u64, held: usize) {
         let place = self.by_name.get(&name).copied().unwrap_or_else(|| {
             self.by_name.insert(name.clone(), self.files.len());
             self.files.push(FileState::new(name));
@@ -253,11 +253,11 @@ mod tests {
     }
 
     fn begun(file: &str, held: usize) -> Line {
-        Line::File(Begun { file: file.into(), start: 128, held })
+        Line::File { file: file.into(), start: 128, held }
     }
 
     fn sealed(file: &str) -> Line {
-        Line::Sealed(super::super::Sealed { file: file.into(), length: 144 })
+        Line::Sealed { file: file.into(), length: 144 }
     }
 
     fn state(lines: impl IntoIterator<Item = Line>) -> State {
