@@ -41,9 +41,7 @@ impl Opening {
                     continue;
                 }
                 let opened = Open::at(&path)?;
-                let output_of =
-                    |manifest: usize| manifests.get(manifest).map_or(output, |found| found.output);
-                let followed = index.follow(&path, &opened.file, manifests.len(), output_of)?;
+                let followed = index.follow(&path, &opened.file, manifests.len(), output)?;
                 let shelf = shelf(&path, &followed.head)?;
                 if let Some(first) = manifests.first() {
                     check_mixed(first, &shelf, &followed.head)?;

@@ -43,9 +43,8 @@ pub(crate) struct Twice {
 /// An entry.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    line: u64,
+    line: EntryLine,
     key: u64,
-    line_bytes: u32,
     key_bytes: u32,
     home: u32,
 }
@@ -56,8 +55,9 @@ pub(crate) type SlotPlace = u32;
 /// A file of many entries, or all files of single images that a manifest speaks of.
 #[derive(Debug)]
 pub(crate) struct Home {
-    /// Which manifest.
+    /// Which manifest, and of which output.
     pub(crate) manifest: usize,
+    output: usize,
     /// None of files of single images.
     pub(crate) file: Option<SharedFile<SlotPlace>>,
 }
@@ -72,7 +72,7 @@ pub(crate) struct Followed {
 }
 
 impl Index {
-    /// Follows a manifest: the `manifest`th one, of the `output`th output, which `output_of` tells of those before it.
+    /// Follows a manifest: the `manifest`th one, of the `output`th output.
     ///
     /// # Errors
     /// It is no manifest, or a newer one, or the disk fails.
@@ -81,15 +81,15 @@ impl Index {
         path: &Path,
         file: &File,
         manifest: usize,
-        output_of: impl Fn(usize) -> usize,
+        output: usize,
     ) -> Result<Followed, OutputError> {
         let io_error = |source| OutputError::Io { path: path.to_owned(), source };
         let (head, begin) = head_of(path, file)?;
         let is_shared = !head.layout.starts_with("directory of ");
         let own = (!is_shared).then_some(self.homes.len() as u32);
-        self.homes.extend(own.map(|_| Home { manifest, file: None }));
+        self.homes.extend(own.map(|_| Home { manifest, output, file: None }));
         let by_name = HashMap::new();
-        let mut merge = Merge { index: self, manifest, own, by_name, has_ended: false, output_of };
+        let mut merge = Merge { index: self, manifest, output, own, by_name, has_ended: false };
         let hasher = merge.index.hasher.clone();
         let length = file.metadata().map_err(io_error)?.len();
         let mut ending = Ending::Whole;
@@ -141,16 +141,13 @@ impl Index {
     /// Where an entry lies, and where its line is.
     pub(crate) fn entry(&self, place: usize) -> Option<(u32, EntryLine)> {
         let slot = self.slots[*self.order.get(place)? as usize];
-        Some((slot.home, EntryLine { offset: slot.line, bytes: slot.line_bytes }))
+        Some((slot.home, slot.line))
     }
 
     /// The lines of a file's entries, in the order in which they lie.
     pub(crate) fn held(&self, home: u32) -> impl Iterator<Item = EntryLine> {
         let held = self.homes[home as usize].file.iter().flat_map(|file| &file.held);
-        held.map(|&slot| {
-            let slot = self.slots[slot as usize];
-            EntryLine { offset: slot.line, bytes: slot.line_bytes }
-        })
+        held.map(|&slot| self.slots[slot as usize].line)
     }
 
     /// Leaves out a file's entries after the first ones.
@@ -163,8 +160,8 @@ impl Index {
     /// Leaves out entries of which `keeps` says so, by where they lie and where their lines are.
     pub(crate) fn retain(&mut self, keeps: impl Fn(u32, EntryLine) -> bool) {
         for slot in 0..self.slots.len() as u32 {
-            let Slot { home, line, line_bytes, .. } = self.slots[slot as usize];
-            if self.counts(slot) && !keeps(home, EntryLine { offset: line, bytes: line_bytes }) {
+            let Slot { home, line, .. } = self.slots[slot as usize];
+            if self.counts(slot) && !keeps(home, line) {
                 self.forget(slot);
             }
         }
@@ -206,17 +203,17 @@ impl EntryLine {
 }
 
 /// The lines of a manifest on their way into an index.
-struct Merge<'a, O> {
+struct Merge<'a> {
     index: &'a mut Index,
     manifest: usize,
+    output: usize,
     /// The home of files of single images; none where files hold many.
     own: Option<u32>,
     by_name: HashMap<String, u32>,
     has_ended: bool,
-    output_of: O,
 }
 
-impl<O: Fn(usize) -> usize> Merge<'_, O> {
+impl Merge<'_> {
     fn take(&mut self, piece: Piece, bytes: u64) {
         let Piece { briefs, keys, files, others, parsed, .. } = piece;
         self.reserve(briefs.len(), keys.len(), parsed, bytes);
@@ -257,8 +254,8 @@ impl<O: Fn(usize) -> usize> Merge<'_, O> {
     fn enter(&mut self, brief: &Brief, key: u64, home: u32) {
         let Index { slots, keys, hasher, by_key, homes, twice, .. } = &mut *self.index;
         let slot = slots.len() as u32;
-        let (line, line_bytes, key_bytes) = (brief.line, brief.line_bytes, brief.key_bytes);
-        slots.push(Slot { line, key, line_bytes, key_bytes, home });
+        let line = EntryLine { offset: brief.line, bytes: brief.line_bytes };
+        slots.push(Slot { line, key, key_bytes: brief.key_bytes, home });
         if let Some(file) = &mut homes[home as usize].file {
             file.held.push(slot);
         }
@@ -274,13 +271,13 @@ impl<O: Fn(usize) -> usize> Merge<'_, O> {
                 vacant.insert(slot);
             }
             hashbrown::hash_table::Entry::Occupied(mut occupied) => {
-                let before = homes[slots[*occupied.get() as usize].home as usize].manifest;
-                if before == self.manifest {
+                let before = &homes[slots[*occupied.get() as usize].home as usize];
+                if before.manifest == self.manifest {
                     *occupied.get_mut() = slot;
                     return;
                 }
                 // Parts of one job that both have an image have made the same of it.
-                let outputs = [before, self.manifest].map(&self.output_of);
+                let outputs = [before.output, self.output];
                 if outputs[0] != outputs[1] && twice.is_none() {
                     *twice = Some(Twice { key: String::from_utf8_lossy(own).into_owned(), outputs });
                 }
@@ -324,7 +321,7 @@ impl<O: Fn(usize) -> usize> Merge<'_, O> {
         }
         let home = self.index.homes.len() as u32;
         let file = SharedFile::new(name.to_owned());
-        self.index.homes.push(Home { manifest: self.manifest, file: Some(file) });
+        self.index.homes.push(Home { manifest: self.manifest, output: self.output, file: Some(file) });
         self.by_name.insert(name.to_owned(), home);
         home
     }
@@ -377,7 +374,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
         let mut index = Index::default();
-        let followed = index.follow(file.path(), file.as_file(), 0, |_| 0).unwrap();
+        let followed = index.follow(file.path(), file.as_file(), 0, 0).unwrap();
         index.settle();
         let keys: Vec<String> = (0..index.len()).map(|place| index.key(place).unwrap().to_owned()).collect();
         let state = State::read(file.path()).unwrap().unwrap();
@@ -471,7 +468,7 @@ mod tests {
         let follow = |output_of: fn(usize) -> usize| {
             let mut index = Index::default();
             for (manifest, file) in files.iter().enumerate() {
-                index.follow(file.path(), file.as_file(), manifest, output_of).unwrap();
+                index.follow(file.path(), file.as_file(), manifest, output_of(manifest)).unwrap();
             }
             index.settle();
             index

@@ -1,7 +1,6 @@
 //! A manifest read in pieces, on a few threads at a time.
 
 use std::{
-    borrow::Cow,
     fs::File,
     hash::BuildHasher,
     io,
@@ -11,7 +10,6 @@ use std::{
 
 use hashbrown::DefaultHashBuilder;
 use memchr::{memchr, memchr2, memmem};
-use serde::Deserialize;
 
 use super::line::{LONGEST_LINE, Line, checked};
 use crate::read_at::read_exact_at;
@@ -56,43 +54,6 @@ pub(super) struct Piece {
     pub(super) ending: Ending,
     /// Bytes of its lines.
     pub(super) parsed: u64,
-}
-
-/// The key of an entry and, in a file of many, that file.
-type Named<'a> = (Cow<'a, str>, Option<Cow<'a, str>>);
-
-/// An entry whose file is its own.
-#[derive(Deserialize)]
-struct OwnLine<'a> {
-    #[serde(borrow)]
-    entry: Option<Own<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Own<'a> {
-    #[serde(borrow)]
-    key: Cow<'a, str>,
-}
-
-/// An entry in a file of many, which is in one place.
-#[derive(Deserialize)]
-struct SharedLine<'a> {
-    #[serde(borrow)]
-    entry: Option<Shared<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Shared<'a> {
-    #[serde(borrow)]
-    key: Cow<'a, str>,
-    #[serde(borrow)]
-    at: [InFile<'a>; 1],
-}
-
-#[derive(Deserialize)]
-struct InFile<'a> {
-    #[serde(borrow)]
-    file: Cow<'a, str>,
 }
 
 /// The pieces of a manifest whose entries begin at `begin`, in batches that are read at the same time.
@@ -174,33 +135,33 @@ impl Piece {
         if checked(line).is_none() {
             return false;
         }
-        let found = match plain_entry(line, is_shared) {
-            Some((key, file)) => Ok(Some((Cow::Borrowed(key), file.map(Cow::Borrowed)))),
-            None => entry(line, is_shared),
-        };
-        match found {
-            Ok(Some((key, file))) => {
-                let file = file.map_or(0, |file| self.file(&file));
-                self.briefs.push(Brief {
-                    line: offset,
-                    line_bytes: line.len() as u32,
-                    key: self.keys.len() as u64,
-                    key_bytes: key.len() as u32,
-                    hash: hasher.hash_one(key.as_bytes()),
-                    file,
-                });
-                self.keys.extend(key.as_bytes());
-                true
-            }
-            Ok(None) => match Line::decode(line) {
-                Some(line) => {
-                    self.others.push((self.briefs.len(), line));
-                    true
+        let entry;
+        let (key, file) = match plain_entry(line, is_shared) {
+            Some(found) => found,
+            None => match Line::decode(line) {
+                // In a file of many it is in one place.
+                Some(Line::Entry(found)) if !is_shared || found.at.len() == 1 => {
+                    entry = found;
+                    (&*entry.key, is_shared.then(|| &*entry.at[0].file))
                 }
-                None => false,
+                Some(Line::Entry(_)) | None => return false,
+                Some(other) => {
+                    self.others.push((self.briefs.len(), other));
+                    return true;
+                }
             },
-            Err(_) => false,
-        }
+        };
+        let file = file.map_or(0, |file| self.file(file));
+        self.briefs.push(Brief {
+            line: offset,
+            line_bytes: line.len() as u32,
+            key: self.keys.len() as u64,
+            key_bytes: key.len() as u32,
+            hash: hasher.hash_one(key.as_bytes()),
+            file,
+        });
+        self.keys.extend(key.as_bytes());
+        true
     }
 
     /// The place of a file among those that were spoken of, which is mostly the last one.
@@ -225,17 +186,6 @@ fn plain_entry(line: &[u8], is_shared: bool) -> Option<(&str, Option<&str>)> {
     }
     let rest = &line[memmem::find(line, FILE)? + FILE.len()..];
     Some((key, Some(std::str::from_utf8(&rest[..plain(rest)?]).ok()?)))
-}
-
-/// The key of an entry, and of one in a file of many that file; none of another line.
-fn entry(line: &[u8], is_shared: bool) -> serde_json::Result<Option<Named<'_>>> {
-    Ok(match is_shared {
-        true => {
-            let line: SharedLine<'_> = serde_json::from_slice(line)?;
-            line.entry.map(|Shared { key, at: [InFile { file }] }| (key, Some(file)))
-        }
-        false => serde_json::from_slice::<OwnLine<'_>>(line)?.entry.map(|Own { key }| (key, None)),
-    })
 }
 
 /// Reads on to the end of a line that has begun, or to that of the file.
