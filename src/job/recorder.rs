@@ -25,7 +25,7 @@ use crate::{
     input::{Item, Source},
     model::VisionConfig,
     output::{
-        Array, Content, Contents, Failing, Image, InputFacts, Metadata, OutputError, Plan, Sink, TarEnd,
+        Array, Content, Contents, Failed, Image, InputFacts, Metadata, OutputError, Plan, Sink, TarRead,
         Written, key,
     },
     shard::NotRead,
@@ -195,14 +195,8 @@ impl<'a> Recorder<'a> {
             modified_ns: stat.modified_ns,
             sha256: None,
         };
-        let key = item.key();
-        self.sink.end_tar(&TarEnd {
-            key: &key,
-            name: &item.name,
-            input: &input,
-            damage: damage.as_deref(),
-            has_changed: std::mem::take(&mut self.has_changed),
-        })?;
+        let read = TarRead { key: item.key(), input, damage: damage.clone() };
+        self.sink.end_tar(&item.name, read, std::mem::take(&mut self.has_changed))?;
         self.since.get_or_insert_with(Instant::now);
         self.waiting.push_back(Told::Shard {
             path: item.source.to_string(),
@@ -336,15 +330,14 @@ impl<'a> Recorder<'a> {
     }
 
     fn fail(&mut self, item: &Item, input: &InputFacts, failure: &Failure) -> Result<(), Cut> {
-        let tar = item.sample.as_ref().map(|sample| key(&sample.shard));
         let Failure { stage, defect, reason, .. } = failure;
-        self.sink.failed(&Failing {
-            key: &item.key(),
-            tar: tar.as_deref(),
-            input,
-            stage: stage.name(),
+        self.sink.failed(Failed {
+            key: item.key(),
+            tar: item.sample.as_ref().map(|sample| key(&sample.shard)),
+            input: input.clone(),
+            stage: stage.name().into(),
             defect: *defect,
-            reason,
+            reason: reason.clone(),
         });
         let is_accepted = self.job.accept_failures && defect.is_some();
         let status = if is_accepted { Status::Accepted } else { Status::Failed };

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     extractor::{Extractor, Opened},
     input::{Item, Source, Stat, expand},
-    output::{InputFacts, OutputError, Planned, Sha256Bytes, Sink, Standing},
+    output::{InputFacts, Nothing, OutputError, Planned, Sha256Bytes, Sink, Standing},
     processor::PixelValues,
 };
 
@@ -56,7 +56,7 @@ impl Prepared {
 
         let over: Arc<Mutex<Option<JobError>>> = Arc::default();
         let sink: Box<dyn Sink> = match self.is_complete() {
-            true => Box::new(Untouched),
+            true => Box::new(Nothing),
             false => {
                 let planned = match self.plan.repeats_tars() {
                     true => Planned::default(),
@@ -178,15 +178,6 @@ impl Prepared {
             let done = |found: &Arc<_>| standing(item, &plan, &contents, found) == Standing::Complete;
             found.as_ref().is_some_and(done)
         }
-    }
-}
-
-/// An output of which nothing is left to be done.
-struct Untouched;
-
-impl Sink for Untouched {
-    fn write(&mut self, _: &crate::output::Image<'_>) -> Result<crate::output::Written, OutputError> {
-        Ok(crate::output::Written::default())
     }
 }
 

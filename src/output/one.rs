@@ -69,7 +69,7 @@ impl Sink for OneFile {
 
 /// Nowhere: tensors are computed, and only what is said of them is of interest.
 #[derive(Debug)]
-pub(super) struct Nothing;
+pub(crate) struct Nothing;
 
 impl Sink for Nothing {
     fn write(&mut self, _: &Image<'_>) -> Result<Written, OutputError> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Defect, Image, InputFacts, OutputError};
+use super::{Failed, Image, InputFacts, OutputError, TarRead};
 
 /// Takes images, one after the other.
 pub trait Sink: Send {
@@ -13,16 +13,17 @@ pub trait Sink: Send {
     fn write(&mut self, image: &Image<'_>) -> Result<Written, OutputError>;
 
     /// Notes that an image has no features, and why.
-    fn failed(&mut self, _failing: &Failing<'_>) {}
+    fn failed(&mut self, _failed: Failed) {}
 
     /// Notes that an image that is written was read again and has the same bytes, so that it need not be read once more.
     fn unchanged(&mut self, _key: &str, _input: &InputFacts) {}
 
-    /// All images of a tar have been written that can be.
+    /// All images of a tar have been written that can be. What is made of it is named for `name`; where it `has_changed`, some of them
+    /// are others than were written, and these stay as they are.
     ///
     /// # Errors
     /// The disk is full or fails.
-    fn end_tar(&mut self, _tar: &TarEnd<'_>) -> Result<(), OutputError> {
+    fn end_tar(&mut self, _name: &Path, _read: TarRead, _has_changed: bool) -> Result<(), OutputError> {
         Ok(())
     }
 
@@ -58,36 +59,4 @@ pub struct Written {
     pub warnings: Vec<String>,
     /// What may surprise of the output as a whole.
     pub notices: Vec<String>,
-}
-
-/// An image that has no features.
-#[derive(Clone, Copy, Debug)]
-pub struct Failing<'a> {
-    /// Its path below the input that it came from; of a tar's member the tar's path and the member's.
-    pub key: &'a str,
-    /// The key of the tar that it is in.
-    pub tar: Option<&'a str>,
-    /// What was read of it.
-    pub input: &'a InputFacts,
-    /// Where it failed.
-    pub stage: &'a str,
-    /// What is wrong with its own bytes, if they are to blame.
-    pub defect: Option<Defect>,
-    /// Why it failed, in words.
-    pub reason: &'a str,
-}
-
-/// A tar among the inputs that was read to its end.
-#[derive(Clone, Copy, Debug)]
-pub struct TarEnd<'a> {
-    /// Its path below the input that it came from.
-    pub key: &'a str,
-    /// The same as a path, for which what is made of it is named.
-    pub name: &'a Path,
-    /// As it was when it was opened.
-    pub input: &'a InputFacts,
-    /// Where and how it is damaged, if it is.
-    pub damage: Option<&'a str>,
-    /// Whether some of its images have changed since they were written, and stay as they are.
-    pub has_changed: bool,
 }

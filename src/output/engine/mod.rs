@@ -13,16 +13,16 @@ mod seal;
 mod tests;
 mod together;
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc};
+use std::{collections::HashSet, path::Path, sync::Arc};
 
 use serde_json::value::RawValue;
 
 use super::{
-    Contents, Failing, Image, InputFacts, OutputError, Planned, Sink, TarEnd, Written,
+    Contents, Failed, Image, InputFacts, OutputError, Planned, Sink, TarRead, Written,
     collection::{Collection, Way},
     disk::{Disk, Lock},
     found::Found,
-    manifest::{End, Entry, Failed, Line, Manifest, Place, Stored, TarRead},
+    manifest::{End, Entry, Line, Manifest, Place, Stored},
 };
 use group::Group;
 pub(super) use room::{Room, lines_of};
@@ -110,18 +110,9 @@ impl Sink for Engine {
         }
     }
 
-    fn failed(&mut self, failing: &Failing<'_>) {
-        let &Failing { key, tar, input, stage, defect, reason } = failing;
-        let failed = Failed {
-            key: key.into(),
-            tar: tar.map(Into::into),
-            input: input.clone(),
-            stage: stage.into(),
-            defect,
-            reason: reason.into(),
-        };
+    fn failed(&mut self, failed: Failed) {
         // What is known needs no other line.
-        if self.found.read().failed.get(key) != Some(&failed) {
+        if self.found.read().failed.get(&failed.key) != Some(&failed) {
             self.add(Line::Failed(failed));
         }
     }
@@ -134,21 +125,20 @@ impl Sink for Engine {
         }
     }
 
-    fn end_tar(&mut self, tar: &TarEnd<'_>) -> Result<(), OutputError> {
-        if self.collection().way == Way::Repeated {
-            self.end_repeated(tar).map_err(|error| self.at_path(error))?;
+    fn end_tar(&mut self, name: &Path, read: TarRead, has_changed: bool) -> Result<(), OutputError> {
+        let is_repeated = self.collection().way == Way::Repeated;
+        if is_repeated {
+            self.end_repeated(name, &read).map_err(|error| self.at_path(error))?;
         }
-        let read =
-            TarRead { key: tar.key.into(), input: tar.input.clone(), damage: tar.damage.map(Into::into) };
         let is_known = {
             let state = self.found.read();
             // Of a tar that is not repeated, only damage is of interest, and its end.
-            let is_new = self.collection().way != Way::Repeated && read.damage.is_none();
-            state.tars.get(tar.key).map_or(is_new, |known| *known == read)
-                && !state.failed.contains_key(tar.key)
+            let is_new = !is_repeated && read.damage.is_none();
+            state.tars.get(&read.key).map_or(is_new, |known| *known == read)
+                && !state.failed.contains_key(&read.key)
         };
         // One that has changed is read again, and told of again.
-        if !is_known && !tar.has_changed {
+        if !is_known && !has_changed {
             self.add(Line::Tar(read));
         }
         Ok(())
@@ -178,9 +168,4 @@ impl Sink for Engine {
             if self.collection().way == Way::Each { self.disk.remove_directory(&staging) } else { Ok(()) };
         removed.map_err(|source| OutputError::Io { path: self.collection().path.clone(), source })
     }
-}
-
-/// The files of an image, as a reader opens them.
-fn written(outputs: Vec<PathBuf>) -> Written {
-    Written { outputs, ..Written::default() }
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Engine, written};
+use super::Engine;
 use crate::output::{
     Content, Image, OutputError, Written,
     disk::DiskFile,
@@ -35,7 +35,7 @@ impl Engine {
             // Another image's, which has its place when this is looked at.
             self.commit_group().map_err(|source| OutputError::Io { path: root.clone(), source })?;
         }
-        let mut written = written(files.clone());
+        let mut written = Written { outputs: files.clone(), ..Written::default() };
         let mut replaced = Vec::new();
         for (name, file) in names.iter().zip(&files) {
             let Some(length) = self.replaces(image.key, name, file)? else { continue };

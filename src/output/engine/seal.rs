@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Engine, together::Growing};
 use crate::output::{
-    OutputError, TarEnd,
+    OutputError, TarRead,
     collection::{Collection, Way},
     disk::is_there,
     found::IN_THE_WAY,
@@ -90,8 +90,8 @@ impl Engine {
 
     /// A tar that is repeated has been read to its end: so has what is made of it, which is empty if it has no images. What could not be
     /// read at all leaves what is there as it is.
-    pub(super) fn end_repeated(&mut self, tar: &TarEnd<'_>) -> Result<(), OutputError> {
-        let name = Collection::tar_name(tar.name);
+    pub(super) fn end_repeated(&mut self, name: &Path, read: &TarRead) -> Result<(), OutputError> {
+        let name = Collection::tar_name(name);
         let place = self.found.read().file(&name);
         let is_open =
             |engine: &Self| engine.growing.as_ref().is_some_and(|growing| Some(growing.place) == place);
@@ -104,12 +104,12 @@ impl Engine {
             (place, file.grows_from.is_some(), file.sealed.is_some())
         });
         // One that cannot even be opened says nothing of what was made of it before.
-        let is_unread = tar.damage.is_some() && tar.input.bytes.is_none();
+        let is_unread = read.damage.is_some() && read.input.bytes.is_none();
         match known {
             Some((_, true, _)) if is_unread => return Ok(()),
             Some((place, true, _)) => self.go_on(place)?,
             Some((_, false, true)) => return Ok(()),
-            _ if tar.damage.is_some() => return Ok(()),
+            _ if read.damage.is_some() => return Ok(()),
             _ => {
                 let start = self.layout().start(self.head);
                 self.begin(&name, start)?;

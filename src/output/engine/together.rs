@@ -9,7 +9,6 @@ use std::{
 use super::{
     Engine,
     room::{Room, lines_of},
-    written,
 };
 use crate::output::{
     Format, Image, OutputError, Written,
@@ -107,7 +106,7 @@ impl Engine {
             self.samples.insert((scope, sample.as_str().into()));
         }
         self.enter(image, sample, vec![Place { file: target, offset, length, crc32 }]);
-        Ok(Written { notices, ..written(vec![output]) })
+        Ok(Written { outputs: vec![output], notices, ..Written::default() })
     }
 
     /// Whether a tar has a sample of this name: the one that is repeated, or any file of a set.

@@ -131,27 +131,33 @@ pub struct Sha256Bytes(pub [u8; 32]);
 
 /// An image that has no features.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::output) struct Failed {
-    pub(in crate::output) key: String,
+pub struct Failed {
+    /// Its path below the input that it came from; of a tar's member the tar's path and the member's.
+    pub key: String,
     /// The key of the tar that it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::output) tar: Option<String>,
-    pub(in crate::output) input: InputFacts,
-    pub(in crate::output) stage: String,
+    pub tar: Option<String>,
+    /// What was read of it.
+    pub input: InputFacts,
+    /// Where it failed.
+    pub stage: String,
     /// What is wrong with its own bytes, if they are to blame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::output) defect: Option<Defect>,
-    pub(in crate::output) reason: String,
+    pub defect: Option<Defect>,
+    /// Why it failed, in words.
+    pub reason: String,
 }
 
-/// A tar that was read to its end.
+/// A tar among the inputs that was read to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::output) struct TarRead {
-    pub(in crate::output) key: String,
-    pub(in crate::output) input: InputFacts,
+pub struct TarRead {
+    /// Its path below the input that it came from.
+    pub key: String,
+    /// As it was when it was opened.
+    pub input: InputFacts,
     /// Where and how it is damaged, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::output) damage: Option<String>,
+    pub damage: Option<String>,
 }
 
 /// How a run ended.

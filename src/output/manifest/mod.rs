@@ -12,9 +12,9 @@ mod state;
 mod write;
 
 pub(crate) use index::{EntryLine, Home, Index};
-pub(super) use line::{End, Failed, Line, TarRead};
+pub(super) use line::{End, Line};
 pub(crate) use line::{Entry, Head, Place};
-pub use line::{InputFacts, Sha256Bytes};
+pub use line::{Failed, InputFacts, Sha256Bytes, TarRead};
 pub(crate) use pieces::Ending;
 pub(super) use read::{head_at, is_manifest};
 pub(crate) use shared_file::OnDisk;

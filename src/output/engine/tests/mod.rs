@@ -14,7 +14,7 @@ use std::{
 use crate::{
     output::{
         Array, Content, Contents, Destination, Dtype, Image, Incoming, InputFacts, Metadata, OutputError,
-        Planned, Sha256Bytes, Sink, Standing, TarEnd, TensorSpec,
+        Planned, Sha256Bytes, Sink, Standing, TarRead, TensorSpec,
         disk::{
             Disk,
             testing::{Operation, Recorder, Tree, plant, tree},
@@ -195,7 +195,8 @@ fn run(
 }
 
 fn end_tar(sink: &mut dyn Sink, tar: &str, input: &InputFacts) -> Result<(), OutputError> {
-    sink.end_tar(&TarEnd { key: tar, name: Path::new(tar), input, damage: None, has_changed: false })
+    let read = TarRead { key: tar.into(), input: input.clone(), damage: None };
+    sink.end_tar(Path::new(tar), read, false)
 }
 
 fn is_manifest(path: &Path) -> bool {
