@@ -7,7 +7,7 @@ use crate::{
     features::FeaturesError,
     hub::{HubError, refetch_hint},
     input::{Absence, InputError, NoList},
-    job::{FailureFacts, JobError, Remedy, TarSetting},
+    job::{Failure, JobError, Remedy, TarSetting},
     model::ModelError,
     output::{Format, OutputError, Setting},
 };
@@ -28,7 +28,7 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
 }
 
 /// Why an image failed, with the way out where an option is one.
-pub(super) fn told_of_image(failure: &FailureFacts) -> String {
+pub(super) fn told_of_image(failure: &Failure) -> String {
     let hint = match failure.remedy {
         Some(Remedy::MaxPixels) => "\nhint: --max-pixels N allows more",
         Some(Remedy::LfsPull) => "\nhint: git lfs pull brings it",

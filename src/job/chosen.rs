@@ -6,7 +6,7 @@ use super::{
     Job,
     error::{JobError, TarSetting},
     failure::Failure,
-    report::{Event, FailureFacts, Record, Status},
+    report::{Event, Record, Status},
     run::create,
 };
 use crate::{
@@ -125,7 +125,7 @@ impl Chosen {
         }
         for item in items {
             let Some(error) = item.source.read().err() else { continue };
-            let failure = Some(FailureFacts::of(&Failure::read(&error)));
+            let failure = Some(Failure::read(&error));
             let record = Record { failure, ..Record::bare(item, Status::Failed) };
             if let (Some(file), Some(path)) = (&mut file, failures) {
                 writeln!(file, "{}", record.json())

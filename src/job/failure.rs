@@ -1,11 +1,13 @@
 //! An image that failed, as a value.
 
 use pillow_exact::DecodeError;
+use serde::Serialize;
 
 use crate::{extractor::ExtractError, input::InputError, output::Defect};
 
 /// Where an image failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Stage {
     /// Its bytes could not be read.
@@ -45,15 +47,17 @@ pub enum Remedy {
 }
 
 /// An image that has no features, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// Where it failed.
     pub stage: Stage,
     /// What is wrong with its own bytes, if they are to blame.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub defect: Option<Defect>,
     /// The reason, without the path.
     pub reason: String,
-    /// What might help, if something does.
+    /// What might help, if a setting does. How it is spelled is the caller's.
+    #[serde(skip)]
     pub remedy: Option<Remedy>,
 }
 

@@ -34,6 +34,7 @@ mod facts;
 mod failure;
 mod listing;
 mod looked;
+mod outcome;
 mod overlap;
 mod pipeline;
 mod prepared;
@@ -65,7 +66,7 @@ pub use looked::Looked;
 #[doc(hidden)]
 pub use prepared::Bound;
 pub use prepared::Prepared;
-pub use report::{Ended, Event, FailureFacts, Features, Record, Seconds, Status, Tally, TokenCounts};
+pub use report::{Ended, Event, Features, Record, Seconds, Status, Tally, TokenCounts};
 pub use stop::Stop;
 
 /// What is wanted, of whatever model. It is data: it can be written down and carried out elsewhere, by parts.

@@ -17,9 +17,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounde
 use super::{
     error::JobError,
     failure::{Failure, Stage},
+    outcome::{Made, Outcome, Ready},
+    recorder::{Cut, Recorder},
 };
 use crate::{
-    extractor::{Picture, Preprocessed},
+    extractor::Preprocessed,
     input::Item,
     output::{Array, InputFacts},
     processor::PixelValues,
@@ -36,114 +38,38 @@ pub(super) struct Layout {
     pub(super) waiting: usize,
 }
 
-/// What became of an image.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// Its tensors.
-    Done {
-        /// What was asked for.
-        arrays: Vec<Array>,
-        /// Facts of the picture.
-        picture: Picture,
-        /// Reading, decoding and preprocessing it.
-        preprocess: Duration,
-        /// Its share of the tower's time.
-        encode: Duration,
-    },
-    /// Its output was complete before.
-    Skipped,
-    /// The same, but it has changed since.
-    Changed,
-    /// It failed before by the same bytes, and that is accepted.
-    Accepted,
-    /// It has none.
-    Failed(Failure),
-}
-
-/// An image before the tower, and what was read of it.
-pub(super) struct Readiness {
-    pub(super) input: InputFacts,
-    pub(super) stage: Ready,
-}
-
-/// How far it is.
-pub(super) enum Ready {
-    /// The tower can take it.
-    Preprocessed(Box<Preprocessed>),
-    /// Its output is complete.
-    Skipped,
-    /// The same, but it has changed since.
-    Changed,
-    /// It failed before by the same bytes, and that is accepted.
-    Accepted,
-    Failed(Failure),
-}
-
-/// The same, and how long it took.
-type Prepared = (Readiness, Duration);
+/// An image before the tower, and how long that took.
+type Prepared = (Ready, Duration);
 
 /// Reads, decodes and preprocesses an image on a worker thread.
-pub(super) type Prepare = dyn Fn(&Item) -> Readiness + Send + Sync;
+pub(super) type Prepare = dyn Fn(&Item) -> Ready + Send + Sync;
 
-/// What the tower gives for a batch.
-#[derive(Debug, Default)]
-pub(super) struct Encoded {
-    /// The tensors of each image, in order.
-    pub(super) images: Vec<Vec<Array>>,
-    /// How long the forward pass took.
-    pub(super) elapsed: Duration,
-}
-
-/// Runs the tower on a batch.
-pub(super) type Encode<'a, E> = dyn FnMut(Vec<PixelValues>) -> Result<Encoded, E> + 'a;
+/// Runs the tower on a batch; gives the tensors of each image, in order, and how long that took.
+pub(super) type Encode<'a> = dyn FnMut(Vec<PixelValues>) -> Result<(Vec<Vec<Array>>, Duration), Cut> + 'a;
 
 /// A worker's panic is one image's failure.
 fn lost(item: &Item) -> Prepared {
     let input = InputFacts { path: item.source.to_string(), ..InputFacts::default() };
     let failure = Failure::new(Stage::Preprocess, "its preparation panicked");
-    (Readiness { input, stage: Ready::Failed(failure) }, Duration::ZERO)
-}
-
-/// Takes each image's outcome, in order.
-pub(super) trait Take<E>: Send {
-    /// The next one.
-    ///
-    /// # Errors
-    /// What ends the run.
-    fn take(&mut self, item: &Item, input: &InputFacts, outcome: Outcome) -> Result<(), E>;
-
-    /// No other one is waiting.
-    ///
-    /// # Errors
-    /// What ends the run.
-    fn pause(&mut self) -> Result<(), E>;
-}
-
-/// The stages that a caller supplies. `E` ends the run.
-pub(super) struct Stages<'a, E> {
-    /// See [`Prepare`].
-    pub(super) prepare: Arc<Prepare>,
-    /// See [`Encode`].
-    pub(super) encode: &'a mut Encode<'a, E>,
-    /// See [`Take`].
-    pub(super) write: &'a mut dyn Take<E>,
+    (Ready { input, stage: Err(failure.into()) }, Duration::ZERO)
 }
 
 /// One place in the order of the inputs: its image, and its result when a worker has it.
 type Slot = (Item, Receiver<Prepared>);
 
-/// Runs images through the stages until they end, a stage fails for good, or `stop` has a message. A batch in the
-/// tower at that moment is finished and written.
+/// Runs images through `prepare`, `encode` and the recorder until they end, one of these fails for good, or `stop` has a message. A batch
+/// in the tower at that moment is finished and written.
 ///
 /// # Errors
-/// The first error of `encode` or `write`, or a thread cannot be started.
-pub(super) fn run<E: Send + From<JobError>>(
+/// The first error of `encode` or the recorder, or a thread cannot be started.
+pub(super) fn run(
     items: impl Iterator<Item = Item> + Send + 'static,
     layout: Layout,
     stop: &Receiver<()>,
-    stages: Stages<'_, E>,
-) -> Result<(), E> {
-    let Stages { prepare, encode, write } = stages;
+    prepare: &Arc<Prepare>,
+    encode: &mut Encode<'_>,
+    recorder: &mut Recorder<'_>,
+) -> Result<(), Cut> {
     let window = layout.workers + 2 * layout.batch;
     let (slots_in, slots) = bounded::<Slot>(window);
     let (jobs_in, jobs) = bounded::<(Item, Sender<Prepared>)>(window);
@@ -156,7 +82,7 @@ pub(super) fn run<E: Send + From<JobError>>(
     drop(jobs);
     thread::scope(|scope| {
         let (results_in, results) = bounded::<Done>(layout.waiting);
-        let write = move || write_all(&results, write);
+        let write = move || write_all(&results, recorder);
         let writer = Builder::new().spawn_scoped(scope, write).map_err(JobError::Thread)?;
         let mut queue = Queue { slots, stop, front: None };
         let encoded = encode_all(&mut queue, layout.batch, encode, &results_in);
@@ -172,7 +98,7 @@ type Done = (Item, InputFacts, Outcome);
 /// What comes sooner is waited for: to sync for each of many small images would take longer than they do.
 const PAUSE: Duration = Duration::from_millis(20);
 
-fn write_all<E>(results: &Receiver<Done>, write: &mut dyn Take<E>) -> Result<(), E> {
+fn write_all(results: &Receiver<Done>, recorder: &mut Recorder<'_>) -> Result<(), Cut> {
     loop {
         let next = match results.try_recv() {
             Ok(next) => next,
@@ -181,14 +107,14 @@ fn write_all<E>(results: &Receiver<Done>, write: &mut dyn Take<E>) -> Result<(),
                 Ok(next) => next,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {
-                    write.pause()?;
+                    recorder.commit()?;
                     let Ok(next) = results.recv() else { return Ok(()) };
                     next
                 }
             },
         };
         let (item, input, outcome) = next;
-        write.take(&item, &input, outcome)?;
+        recorder.take(&item, &input, outcome)?;
     }
 }
 
@@ -211,7 +137,7 @@ fn work(jobs: &Receiver<(Item, Sender<Prepared>)>, prepare: &Prepare) {
     for (item, result) in jobs {
         let started = Instant::now();
         let prepared = match catch_unwind(AssertUnwindSafe(|| prepare(&item))) {
-            Ok(readiness) => (readiness, started.elapsed()),
+            Ok(ready) => (ready, started.elapsed()),
             Err(_) => lost(&item),
         };
         if result.send(prepared).is_err() {
@@ -267,17 +193,16 @@ impl Queue<'_> {
 }
 
 /// Gathers batches, encodes them and passes everything on, in order.
-fn encode_all<E>(
+fn encode_all(
     queue: &mut Queue<'_>,
     batch: usize,
-    encode: &mut Encode<'_, E>,
+    encode: &mut Encode<'_>,
     results: &Sender<Done>,
-) -> Result<(), E> {
+) -> Result<(), Cut> {
     while let Some(first) = queue.wait() {
         let mut gathered = VecDeque::from([first]);
         let ready = |gathered: &VecDeque<(Item, Prepared)>| {
-            let is_ready = |ready: &Ready| matches!(ready, Ready::Preprocessed(_));
-            gathered.iter().filter(|(_, (readiness, _))| is_ready(&readiness.stage)).count()
+            gathered.iter().filter(|(_, (ready, _))| ready.stage.is_ok()).count()
         };
         // A run of skipped images is passed on now and then, so that what is gathered stays bounded.
         while ready(&gathered) < batch && gathered.len() < 4 * batch {
@@ -293,34 +218,26 @@ fn encode_all<E>(
     Ok(())
 }
 
-fn encode_batch<E>(gathered: VecDeque<(Item, Prepared)>, encode: &mut Encode<'_, E>) -> Result<Vec<Done>, E> {
+fn encode_batch(gathered: VecDeque<(Item, Prepared)>, encode: &mut Encode<'_>) -> Result<Vec<Done>, Cut> {
     let mut inputs = Vec::new();
     let mut results = Vec::new();
-    for (item, (Readiness { input, stage }, preprocess)) in gathered {
-        let outcome = match stage {
-            Ready::Skipped => Outcome::Skipped,
-            Ready::Changed => Outcome::Changed,
-            Ready::Accepted => Outcome::Accepted,
-            Ready::Failed(failure) => Outcome::Failed(failure),
-            Ready::Preprocessed(ready) => {
-                let Preprocessed { pixel_values, picture } = *ready;
-                inputs.push(pixel_values);
-                Outcome::Done { arrays: Vec::new(), picture, preprocess, encode: Duration::ZERO }
-            }
-        };
+    for (item, (Ready { input, stage }, preprocess)) in gathered {
+        let outcome = stage.map(|ready| {
+            let Preprocessed { pixel_values, picture } = *ready;
+            inputs.push(pixel_values);
+            Made { arrays: Vec::new(), picture, preprocess, encode: Duration::ZERO }
+        });
         results.push((item, input, outcome));
     }
     if inputs.is_empty() {
         return Ok(results);
     }
     let count = inputs.len() as u32;
-    let Encoded { images, elapsed } = encode(inputs)?;
+    let (images, elapsed) = encode(inputs)?;
     let mut images = images.into_iter();
-    for (_, _, outcome) in &mut results {
-        if let Outcome::Done { arrays, encode, .. } = outcome {
-            *encode = elapsed / count;
-            *arrays = images.next().expect("the tower gives tensors for each of its inputs");
-        }
+    for made in results.iter_mut().filter_map(|(_, _, outcome)| outcome.as_mut().ok()) {
+        made.encode = elapsed / count;
+        made.arrays = images.next().expect("the tower gives tensors for each of its inputs");
     }
     Ok(results)
 }

@@ -17,8 +17,8 @@ use super::{
     error::JobError,
     facts::PictureFacts,
     failure::{Failure, Stage},
-    pipeline::{Outcome, Take},
-    report::{Event, FailureFacts, Features, Record, Seconds, Status, Tally, TokenCounts},
+    outcome::{Made, Outcome, Unmade},
+    report::{Event, Features, Record, Seconds, Status, Tally, TokenCounts},
 };
 use crate::{
     extractor::{Opened, Part, Picture, TensorKind, Tokens},
@@ -28,7 +28,6 @@ use crate::{
         Array, Content, Contents, Failed, Image, InputFacts, Metadata, OutputError, Plan, Sink, TarRead,
         Written, key,
     },
-    shard::NotRead,
 };
 
 /// Why a run is cut short.
@@ -82,8 +81,13 @@ pub(super) struct Recorder<'a> {
 
 /// What is told of.
 enum Told {
-    Image { status: Status, warnings: Vec<String>, records: Vec<Record> },
-    Shard { path: String, passed_over: u64, not_read: NotRead, is_followed: bool, is_empty: bool },
+    Image {
+        status: Status,
+        warnings: Vec<String>,
+        records: Vec<Record>,
+    },
+    /// The end of a shard.
+    Shard(Item),
     Notice(String),
 }
 
@@ -142,15 +146,16 @@ impl<'a> Recorder<'a> {
                     self.tally.count(status, &records);
                     self.tell(Event::Image { status, warnings: &warnings, records: &records })?;
                 }
-                Told::Shard { path, passed_over, not_read, is_followed, is_empty } => {
-                    let (path, not_read) = (&path, &not_read);
-                    self.tell(Event::Shard { path, passed_over, not_read, is_followed, is_empty })?;
+                Told::Shard(Item { source, .. }) => {
+                    if let Source::ShardEnd { passed_over, not_read, is_followed, is_empty, .. } = &source {
+                        let (path, passed_over) = (&*source.to_string(), *passed_over);
+                        let (is_followed, is_empty) = (*is_followed, *is_empty);
+                        self.tell(Event::Shard { path, passed_over, not_read, is_followed, is_empty })?;
+                    }
                 }
                 Told::Notice(message) => {
                     let path = self.plan.path().unwrap_or("".as_ref());
-                    if (self.on)(Event::Notice { path, message: &message }).is_break() {
-                        return Err(Cut::Unheard);
-                    }
+                    self.tell(Event::Notice { path, message: &message })?;
                 }
             }
         }
@@ -161,14 +166,19 @@ impl<'a> Recorder<'a> {
     pub(super) fn tell_complete(&mut self, all: bool) -> Result<(), Cut> {
         while let Some((_, status, item)) = self.complete.next_if(|(before, ..)| all || *before <= self.taken)
         {
-            self.wait(status, Vec::new(), vec![Record::bare(&item, status)])?;
+            self.wait_bare(&item, status)?;
         }
         Ok(())
     }
 
-    /// Notes what is to be told of an image.
-    fn wait(&mut self, status: Status, warnings: Vec<String>, records: Vec<Record>) -> Result<(), Cut> {
-        self.waiting.push_back(Told::Image { status, warnings, records });
+    /// Notes what is to be told of an image of which nothing was made.
+    fn wait_bare(&mut self, item: &Item, status: Status) -> Result<(), Cut> {
+        self.wait(Told::Image { status, warnings: Vec::new(), records: vec![Record::bare(item, status)] })
+    }
+
+    /// Notes what is to be told.
+    fn wait(&mut self, told: Told) -> Result<(), Cut> {
+        self.waiting.push_back(told);
         self.since.get_or_insert_with(Instant::now);
         match self.sink.has_uncommitted() {
             true => Ok(()),
@@ -183,11 +193,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn end_shard(&mut self, item: &Item) -> Result<(), Cut> {
-        let Source::ShardEnd { shard, passed_over, not_read, is_followed, is_empty, damage, stat, .. } =
-            &item.source
-        else {
-            return Ok(());
-        };
+        let Source::ShardEnd { shard, damage, stat, .. } = &item.source else { return Ok(()) };
         self.samples.clear();
         let input = InputFacts {
             path: shard.display().to_string(),
@@ -197,40 +203,23 @@ impl<'a> Recorder<'a> {
         };
         let read = TarRead { key: item.key(), input, damage: damage.clone() };
         self.sink.end_tar(&item.name, read, std::mem::take(&mut self.has_changed))?;
-        self.since.get_or_insert_with(Instant::now);
-        self.waiting.push_back(Told::Shard {
-            path: item.source.to_string(),
-            passed_over: *passed_over,
-            not_read: not_read.clone(),
-            is_followed: *is_followed,
-            is_empty: *is_empty,
-        });
-        if !self.sink.has_uncommitted() {
-            self.commit()?;
-        }
-        Ok(())
+        self.wait(Told::Shard(item.clone()))
     }
 
     /// Writes an image.
-    fn write(
-        &mut self,
-        item: &Item,
-        input: &InputFacts,
-        arrays: &[Array],
-        picture: &Picture,
-        times: [Duration; 2],
-    ) -> Result<(), Cut> {
+    fn write(&mut self, item: &Item, input: &InputFacts, made: &Made) -> Result<(), Cut> {
+        let Made { arrays, picture, .. } = made;
         let facts = PictureFacts::of(self.opened, picture);
         let mut metadata = Metadata::default();
         metadata.insert("path", &item.source);
         let metadata = metadata.with(&facts.metadata());
         let mut records = self.records(item, arrays, picture, &facts);
         let mut warnings = picture.warnings.clone();
-        let made = match self.opened.picture(arrays, picture) {
-            Ok(made) => made,
+        let drawn = match self.opened.picture(arrays, picture) {
+            Ok(drawn) => drawn,
             Err(reason) => return self.fail(item, input, &Failure::new(Stage::Write, reason)),
         };
-        let content = match &made {
+        let content = match &drawn {
             Some((bytes, warning)) => {
                 warnings.extend(warning.clone());
                 Content::Picture(bytes)
@@ -253,8 +242,8 @@ impl<'a> Recorder<'a> {
             Ok(Written { outputs, warnings: more, notices }) => {
                 self.waiting.extend(notices.into_iter().map(Told::Notice));
                 warnings.extend(more);
-                self.complete_records(&mut records, &outputs, times);
-                self.wait(Status::Done, warnings, records)
+                self.complete_records(&mut records, &outputs, made);
+                self.wait(Told::Image { status: Status::Done, warnings, records })
             }
             Err(error) if error.is_of_one_image() => {
                 self.fail(item, input, &Failure::new(Stage::Write, error))
@@ -296,12 +285,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// Adds where and how long.
-    fn complete_records(
-        &mut self,
-        records: &mut [Record],
-        outputs: &[PathBuf],
-        [preprocess, encode]: [Duration; 2],
-    ) {
+    fn complete_records(&mut self, records: &mut [Record], outputs: &[PathBuf], made: &Made) {
         let load = self.load.take();
         for (index, record) in records.iter_mut().enumerate() {
             let output = outputs.get(index).or(outputs.first()).map(PathBuf::as_path);
@@ -309,9 +293,9 @@ impl<'a> Recorder<'a> {
             if let Some(features) = &mut record.features {
                 features.output = output.map(|path| path.display().to_string());
                 features.seconds = Some(Seconds {
-                    preprocess: Seconds::of(preprocess),
+                    preprocess: Seconds::of(made.preprocess),
                     load: load.map(Seconds::of),
-                    encode: self.opened.config().map(|_| Seconds::of(encode)),
+                    encode: self.opened.config().map(|_| Seconds::of(made.encode)),
                 });
             }
         }
@@ -341,13 +325,13 @@ impl<'a> Recorder<'a> {
         });
         let is_accepted = self.job.accept_failures && defect.is_some();
         let status = if is_accepted { Status::Accepted } else { Status::Failed };
-        let record = Record { failure: Some(FailureFacts::of(failure)), ..Record::bare(item, status) };
+        let record = Record { failure: Some(failure.clone()), ..Record::bare(item, status) };
         if let (Some(file), Some(path)) = (&mut self.failures, &self.job.failures) {
             writeln!(file, "{}", record.json())
                 .map_err(|source| OutputError::Io { path: path.clone(), source })?;
         }
         self.failed += u64::from(!is_accepted);
-        self.wait(status, Vec::new(), vec![record])?;
+        self.wait(Told::Image { status, warnings: Vec::new(), records: vec![record] })?;
         match self.job.max_failures {
             Some(most) if self.failed >= most => {
                 self.commit()?;
@@ -356,10 +340,9 @@ impl<'a> Recorder<'a> {
             _ => Ok(()),
         }
     }
-}
 
-impl Take<Cut> for Recorder<'_> {
-    fn take(&mut self, item: &Item, input: &InputFacts, outcome: Outcome) -> Result<(), Cut> {
+    /// Takes the outcome of the next image.
+    pub(super) fn take(&mut self, item: &Item, input: &InputFacts, outcome: Outcome) -> Result<(), Cut> {
         if let Some(error) = self.over.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(error.into());
         }
@@ -383,28 +366,17 @@ impl Take<Cut> for Recorder<'_> {
             let reason = format!("its tar has a sample {} already", sample.key);
             return self.fail(item, input, &Failure::new(Stage::Write, reason));
         }
-        let bare = |status| vec![Record::bare(item, status)];
         match outcome {
-            Outcome::Skipped => {
-                if input.sha256.is_some() {
+            Ok(made) => self.write(item, input, &made),
+            Err(Unmade::Failed(failure)) => self.fail(item, input, &failure),
+            Err(Unmade::Left(status)) => {
+                if status == Status::Skipped && input.sha256.is_some() {
                     self.sink.unchanged(&item.key(), input);
                 }
-                self.wait(Status::Skipped, Vec::new(), bare(Status::Skipped))
-            }
-            Outcome::Changed => {
-                self.has_changed |= item.sample.is_some();
-                self.wait(Status::Changed, Vec::new(), bare(Status::Changed))
-            }
-            Outcome::Accepted => self.wait(Status::Accepted, Vec::new(), bare(Status::Accepted)),
-            Outcome::Failed(failure) => self.fail(item, input, &failure),
-            Outcome::Done { arrays, picture, preprocess, encode } => {
-                self.write(item, input, &arrays, &picture, [preprocess, encode])
+                self.has_changed |= status == Status::Changed && item.sample.is_some();
+                self.wait_bare(item, status)
             }
         }
-    }
-
-    fn pause(&mut self) -> Result<(), Cut> {
-        self.commit()
     }
 }
 

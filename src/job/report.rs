@@ -4,11 +4,8 @@ use std::{path::Path, time::Duration};
 
 use serde::Serialize;
 
-use super::{
-    facts::PictureFacts,
-    failure::{Failure, Remedy},
-};
-use crate::{input::Item, output::Defect, shard::NotRead};
+use super::{facts::PictureFacts, failure::Failure};
+use crate::{input::Item, shard::NotRead};
 
 /// A step of a run.
 #[derive(Debug)]
@@ -83,7 +80,7 @@ pub struct Record {
     pub features: Option<Features>,
     /// Of one that failed in this run.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<FailureFacts>,
+    pub failure: Option<Failure>,
 }
 
 impl Record {
@@ -152,28 +149,6 @@ pub struct TokenCounts {
     /// Padding, which follows the patches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub padding: Option<usize>,
-}
-
-/// Why an image failed.
-#[derive(Clone, Debug, Serialize)]
-pub struct FailureFacts {
-    /// Where: `read`, `decode`, `preprocess`, `encode` or `write`.
-    pub stage: &'static str,
-    /// What is wrong with its own bytes, if they are to blame.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub defect: Option<Defect>,
-    /// The reason, without the path.
-    pub reason: String,
-    /// What might help, if a setting does. How it is spelled is the caller's.
-    #[serde(skip)]
-    pub remedy: Option<Remedy>,
-}
-
-impl FailureFacts {
-    pub(super) fn of(failure: &Failure) -> Self {
-        let Failure { stage, defect, reason, remedy } = failure.clone();
-        Self { stage: stage.name(), defect, reason, remedy }
-    }
 }
 
 /// Wall-clock times in seconds, rounded to microseconds, which is what a reader can use.

@@ -15,17 +15,18 @@ use super::{
     error::JobError,
     failure::{Failure, Stage},
     listing::{Listing, standing},
+    outcome::{Ready, Unmade},
     overlap::check_failures,
-    pipeline::{self, Encoded, Layout, Readiness, Ready, Stages},
+    pipeline::{self, Layout},
     prepared::{Prepared, planned},
     recorder::{Cut, Recorder},
-    report::{Ended, Event, Tally},
+    report::{Ended, Event, Status, Tally},
     stop::Stop,
 };
 use crate::{
     extractor::{Extractor, Opened},
     input::{Item, Source, Stat, expand},
-    output::{InputFacts, Nothing, OutputError, Planned, Sha256Bytes, Sink, Standing},
+    output::{Array, InputFacts, Nothing, OutputError, Planned, Sha256Bytes, Sink, Standing},
     processor::PixelValues,
 };
 
@@ -85,16 +86,13 @@ impl Prepared {
             waiting: waiting(image_bytes, opened.batch()),
         };
         let ran = recorder.tell(Event::Started { total }).and_then(|()| {
-            let stages = Stages {
-                prepare: Arc::new(prepare),
-                encode: &mut encoder(&opened, loaded),
-                write: &mut recorder,
-            };
             let items: Box<dyn Iterator<Item = Item> + Send> = match plan.repeats_tars() {
                 true => Box::new(expand(items, job.selection.clone(), passes)),
                 false => items,
             };
-            pipeline::run(items, layout, stop.channel(), stages)
+            let (prepare, mut encode): (Arc<pipeline::Prepare>, _) =
+                (Arc::new(prepare), encoder(&opened, loaded));
+            pipeline::run(items, layout, stop.channel(), &prepare, &mut encode, &mut recorder)
         });
         let is_whole = ran.is_ok() && !stop.is_asked();
         // What came to its end lasts, however the run does.
@@ -119,7 +117,7 @@ impl Prepared {
     fn preparation(
         &self,
         over: Arc<Mutex<Option<JobError>>>,
-    ) -> impl Fn(&Item) -> Readiness + Send + Sync + 'static {
+    ) -> impl Fn(&Item) -> Ready + Send + Sync + 'static {
         let (opened, found, contents) = (self.opened.clone(), self.found.clone(), self.contents.clone());
         let (plan, overlap) = (self.plan.clone(), self.overlap.clone());
         move |item: &Item| {
@@ -127,14 +125,14 @@ impl Prepared {
             let stage = (|| {
                 let is_whole_end = matches!(item.source, Source::ShardEnd { damage: None, .. });
                 if is_whole_end || item.is_shard() && plan.repeats_tars() {
-                    return Ok(Ready::Skipped);
+                    return Err(Unmade::Left(Status::Skipped));
                 }
                 let standing = found.as_ref().map(|found| standing(item, &plan, &contents, found));
                 match standing {
-                    Some(Standing::Complete) => return Ok(Ready::Skipped),
-                    Some(Standing::Accepted) => return Ok(Ready::Accepted),
+                    Some(Standing::Complete) => return Err(Unmade::Left(Status::Skipped)),
+                    Some(Standing::Accepted) => return Err(Unmade::Left(Status::Accepted)),
                     Some(Standing::Foreign(path)) => {
-                        return Err(Failure::new(Stage::Write, OutputError::Foreign { path }));
+                        return Err(Failure::new(Stage::Write, OutputError::Foreign { path }).into());
                     }
                     _ => {}
                 }
@@ -155,19 +153,19 @@ impl Prepared {
                     input.sha256 = Some(sha256);
                     if standing == Some(Standing::Unsure) {
                         match found.is_of(&item.key(), sha256) {
-                            true => return Ok(Ready::Skipped),
-                            false if !contents.update => return Ok(Ready::Changed),
+                            true => return Err(Unmade::Left(Status::Skipped)),
+                            false if !contents.update => return Err(Unmade::Left(Status::Changed)),
                             false => {}
                         }
                     }
                     if contents.accept_failures && found.has_failed(&item.key(), sha256) {
-                        return Ok(Ready::Accepted);
+                        return Err(Unmade::Left(Status::Accepted));
                     }
                 }
                 let ready = opened.preprocess(&bytes).map_err(|error| Failure::preprocess(&error))?;
-                Ok(Ready::Preprocessed(Box::new(ready)))
+                Ok(Box::new(ready))
             })();
-            Readiness { input, stage: stage.unwrap_or_else(Ready::Failed) }
+            Ready { input, stage }
         }
     }
 
@@ -200,7 +198,7 @@ pub(super) fn create(path: &Path) -> Result<File, JobError> {
 fn encoder(
     opened: &Arc<Opened>,
     mut loaded: Option<Extractor>,
-) -> impl FnMut(Vec<PixelValues>) -> Result<Encoded, Cut> {
+) -> impl FnMut(Vec<PixelValues>) -> Result<(Vec<Vec<Array>>, Duration), Cut> {
     move |batch| {
         let extractor = match &mut loaded {
             Some(extractor) => extractor,
@@ -209,7 +207,6 @@ fn encoder(
         };
         let started = Instant::now();
         let images = extractor.encode(batch).map_err(JobError::Model)?;
-        let elapsed = if opened.config().is_some() { started.elapsed() } else { Duration::ZERO };
-        Ok(Encoded { images, elapsed })
+        Ok((images, started.elapsed()))
     }
 }
