@@ -2,10 +2,10 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::report::Status;
+use super::{report::Status, task::Task};
 use crate::{
-    input::{Images, Item, Source, Stat},
-    output::{Contents, Found, OutputError, Plan, Standing},
+    input::{Images, Item},
+    output::{Found, OutputError, Standing},
 };
 
 /// The images of a run.
@@ -29,16 +29,11 @@ impl Listing {
     ///
     /// # Errors
     /// A file of unknown origin is in the place of an output.
-    pub(super) fn of(
-        images: Images,
-        plan: &Plan,
-        contents: &Contents,
-        found: Option<&Arc<Found>>,
-    ) -> Result<Self, OutputError> {
+    pub(super) fn of(images: Images, task: &Task, found: Option<&Arc<Found>>) -> Result<Self, OutputError> {
         let Images::Known { items, .. } = images else { return Ok(Self::Listed(images)) };
         let (mut left, mut unsure, mut complete) = (Vec::new(), HashSet::new(), Vec::new());
         for item in items {
-            match found.map_or(Standing::New, |found| standing(&item, plan, contents, found)) {
+            match found.map_or(Standing::New, |found| task.standing(&item, found)) {
                 Standing::Complete => complete.push((left.len(), Status::Skipped, item)),
                 Standing::Accepted => complete.push((left.len(), Status::Accepted, item)),
                 Standing::Foreign(path) => return Err(OutputError::Foreign { path }),
@@ -82,35 +77,6 @@ impl Listing {
         match self {
             Self::Known { left, .. } => left,
             Self::Listed(_) => &[],
-        }
-    }
-}
-
-/// How far an image, or a tar that is repeated, is.
-pub(super) fn standing(item: &Item, plan: &Plan, contents: &Contents, found: &Found) -> Standing {
-    let stat = || {
-        let Stat { bytes, modified_ns } = item.source.stat();
-        (bytes, modified_ns)
-    };
-    match &item.source {
-        // What could not be read has none.
-        Source::Unreadable(..)
-        | Source::Damaged(..)
-        | Source::SeveralImages(..)
-        | Source::ShardEnd { .. }
-        | Source::NoList { .. } => Standing::New,
-        Source::Shard(_) if plan.repeats_tars() => {
-            if found.is_tar_done(contents, &item.key(), &item.name, stat()) {
-                return Standing::Complete;
-            }
-            match found.foreign_tar(&item.name).filter(|_| !contents.overwrite) {
-                Some(path) => Standing::Foreign(path),
-                None => Standing::New,
-            }
-        }
-        Source::Shard(_) => Standing::New,
-        Source::File(_) | Source::Stdin | Source::Member { .. } => {
-            found.standing(contents, &item.key(), &item.name, stat)
         }
     }
 }

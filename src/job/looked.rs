@@ -12,12 +12,12 @@ use std::{
 use same_file::is_same_file;
 
 use super::{
-    Job,
     chosen::Chosen,
     error::JobError,
-    listing::{Listing, standing},
+    listing::Listing,
     overlap::{Overlap, check_failures},
     prepared::{Prepared, planned},
+    task::Task,
 };
 use crate::{
     extractor::Opened,
@@ -29,10 +29,7 @@ use crate::{
 /// A job of which the model and the inputs were looked at, all parts of it.
 #[derive(Debug)]
 pub struct Looked {
-    job: Job,
-    plan: Plan,
-    opened: Arc<Opened>,
-    contents: Contents,
+    task: Arc<Task>,
     images: Images,
     overlap: Overlap,
 }
@@ -51,16 +48,17 @@ impl Chosen {
         let read: Vec<PathBuf> = inputs.iter().filter_map(|input| input.file()).map(Path::to_owned).collect();
         let mut images = gather(inputs)?;
         leave_out_own(&plan, &folders, &mut images);
-        let overlap = Overlap::of(&plan, job.failures.as_deref(), &contents, &opened, &read)?;
+        let task = Arc::new(Task { job, plan, opened, contents });
+        let overlap = Overlap::of(&task, &read)?;
         overlap.check_all(images.known())?;
-        job.failures.as_deref().map_or(Ok(()), check_failures)?;
-        plan.check_replaced(&contents)?;
+        task.job.failures.as_deref().map_or(Ok(()), check_failures)?;
+        task.plan.check_replaced(&task.contents)?;
         if let Images::Known { items, passed } = &images
             && items.is_empty()
         {
             return Err(JobError::NoImages(passed.not_read.clone()));
         }
-        Ok(Looked { job, plan, opened, contents, images, overlap })
+        Ok(Looked { task, images, overlap })
     }
 
     /// What is stored of each image.
@@ -94,7 +92,7 @@ impl Looked {
     /// # Errors
     /// Outputs of other settings, or of unknown origin, are there, or something that is damaged.
     pub fn complete_parts(&self) -> Result<Vec<bool>, JobError> {
-        let output = &self.plan;
+        let output = &self.task.plan;
         let count = output.part.map_or(1, |part| part.count.get());
         let mut items = match &self.images {
             Images::Known { items, .. } if output.repeats_tars() || !items.iter().any(Item::is_shard) => {
@@ -107,12 +105,11 @@ impl Looked {
                 items[place % count].push(item);
             }
         }
-        let found = output.examine_parts(&self.contents)?;
+        let found = output.examine_parts(&self.task.contents)?;
         let is_complete = |(index, found): (usize, Option<Found>)| {
             let Some(found) = found else { return false };
             let is_done = |item: &&Item| {
-                let standing = standing(item, output, &self.contents, &found);
-                matches!(standing, Standing::Complete | Standing::Accepted)
+                matches!(self.task.standing(item, &found), Standing::Complete | Standing::Accepted)
             };
             match &items {
                 Some(items) => found.is_settled() && items[index].iter().all(is_done),
@@ -127,11 +124,12 @@ impl Looked {
     /// # Errors
     /// See [`JobError`].
     pub fn prepare(self) -> Result<Prepared, JobError> {
-        let Self { job, plan, opened, contents, mut images, overlap } = self;
+        let Self { task, mut images, overlap } = self;
+        let Task { job, plan, contents, .. } = &*task;
         if let Some(part) = plan.part {
             // An image of another part may be written to the same place.
             if let Images::Known { items, .. } = &images {
-                check_names(&mut items.clone(), &plan, &contents, &AtomicU64::new(0))?;
+                check_names(&mut items.clone(), &task, &AtomicU64::new(0))?;
             }
             images = images.of_places(move |place| part.takes(place));
             // What was met beside the images of all parts is the first one's to tell, so that it counts once.
@@ -143,7 +141,8 @@ impl Looked {
         // The second of two listed images with one place fails.
         let listed = |items: Box<dyn Iterator<Item = Item> + Send>| {
             let items = expand(items, job.selection.clone(), |_| false);
-            let place = place(plan.clone(), contents.clone());
+            let task = task.clone();
+            let place = move |item: &Item| task.place(item);
             Images::Listed(Box::new(distinct(Box::new(items), place, again.clone())))
         };
         let mut passed_over = PassedOver::default();
@@ -156,18 +155,17 @@ impl Looked {
             }
             Images::Known { mut items, passed } => {
                 passed_over = passed;
-                check_names(&mut items, &plan, &contents, &again)?;
+                check_names(&mut items, &task, &again)?;
                 Images::Known { items, passed: PassedOver::default() }
             }
         };
-        let found = plan.examine(&contents)?;
-        let listing = Listing::of(images, &plan, &contents, found.as_ref())?;
+        let found = plan.examine(contents)?;
+        let listing = Listing::of(images, &task, found.as_ref())?;
         if let (Some(found), true) = (&found, listing.remaining() != Some(0)) {
             found.refuse_strangers(contents.overwrite)?;
         }
-        let planned = planned(&plan, &listing);
-        plan.check_room(&contents, found.as_deref(), &planned)?;
-        Ok(Prepared { job, plan, opened, listing, passed_over, again, contents, found, overlap })
+        plan.check_room(contents, found.as_deref(), &planned(plan, &listing))?;
+        Ok(Prepared { task, listing, passed_over, again, found, overlap })
     }
 }
 
@@ -187,17 +185,11 @@ fn leave_out_own(plan: &Plan, folders: &[PathBuf], images: &mut Images) {
 }
 
 /// Refuses two images that would be written to one place; images given twice are taken once.
-fn check_names(
-    items: &mut Vec<Item>,
-    plan: &Plan,
-    contents: &Contents,
-    again: &AtomicU64,
-) -> Result<(), JobError> {
-    let place = place(plan.clone(), contents.clone());
+fn check_names(items: &mut Vec<Item>, task: &Task, again: &AtomicU64) -> Result<(), JobError> {
     let mut seen = Distinct::default();
     let mut clash = None;
     items.retain(|item| {
-        let Some(place) = place(item) else { return true };
+        let Some(place) = task.place(item) else { return true };
         match seen.note(&item.source, &place) {
             Seen::New => true,
             Seen::Again => {
@@ -211,22 +203,15 @@ fn check_names(
         }
     });
     let Some((second, taken)) = clash else { return Ok(()) };
-    let first = items.iter().find(|item| place(item).as_ref() == Some(&taken)).unwrap_or(&second);
+    let first = items.iter().find(|item| task.place(item).as_ref() == Some(&taken)).unwrap_or(&second);
+    let plan = &task.plan;
     let by_extension = plan.with_extensions().is_some_and(|plan| {
-        let place = self::place(plan, contents.clone());
-        place(first) != place(&second)
+        let task = Task { plan, ..task.clone() };
+        task.place(first) != task.place(&second)
     });
     let stems = [first, &second].map(|item| item.name.with_extension(""));
     let is_in_tar = plan.format() == Some(Format::Tar) && !plan.repeats_tars();
     let by_dots = is_in_tar && stems[0] != stems[1];
     let [first, second] = [first, &second].map(|item| item.source.to_string());
     Err(JobError::Clash { first, second, place: taken, by_extension, by_dots })
-}
-
-/// What tells the place of an image's output, which no other may have.
-fn place(output: Plan, contents: Contents) -> impl Fn(&Item) -> Option<PathBuf> + Send {
-    move |item| {
-        let sample = item.sample.as_deref().map(|sample| sample.key.as_str());
-        output.place(&contents, &item.key(), &item.name, sample)
-    }
 }

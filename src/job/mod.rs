@@ -42,6 +42,7 @@ mod recorder;
 mod report;
 mod run;
 mod stop;
+mod task;
 
 use std::path::PathBuf;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{failure::Failure, report::Status};
+use super::{error::JobError, failure::Failure, report::Status};
 use crate::{
     extractor::{Picture, Preprocessed},
     output::{Array, InputFacts},
@@ -21,6 +21,8 @@ pub(super) enum Unmade {
     Left(Status),
     /// It has no features.
     Failed(Failure),
+    /// An output would have been written over it, which is found out on the way and ends the run.
+    Ends(JobError),
 }
 
 impl From<Failure> for Unmade {

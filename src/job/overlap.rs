@@ -7,16 +7,16 @@ use std::{
     fs::File,
     io::BufReader,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::Deserialize;
 
-use super::error::JobError;
+use super::{error::JobError, task::Task};
 use crate::{
     bounded::read_piece,
-    extractor::Opened,
     input::{Item, Source},
-    output::{Contents, Plan, place_of, whole_path},
+    output::{place_of, whole_path},
 };
 
 /// A file, whatever its name.
@@ -44,9 +44,7 @@ fn identity(path: &Path) -> Option<Identity> {
 pub(super) struct Overlap {
     /// Files that are there already and may be replaced.
     outputs: HashMap<Identity, PathBuf>,
-    /// Where the output of an image goes, if it is a file of its own.
-    plan: Plan,
-    contents: Contents,
+    task: Arc<Task>,
     model: HashSet<Identity>,
     model_names: HashSet<OsString>,
 }
@@ -56,14 +54,9 @@ impl Overlap {
     ///
     /// # Errors
     /// One of them is a file of the model, or one of `read`, the files that are read beside the images, or failures would go there too.
-    pub(super) fn of(
-        plan: &Plan,
-        failures: Option<&Path>,
-        contents: &Contents,
-        opened: &Opened,
-        read: &[PathBuf],
-    ) -> Result<Self, JobError> {
-        let written = plan.replaced(contents);
+    pub(super) fn of(task: &Arc<Task>, read: &[PathBuf]) -> Result<Self, JobError> {
+        let (plan, failures) = (&task.plan, task.job.failures.as_deref());
+        let written = plan.replaced(&task.contents);
         if let Some(path) = failures {
             let place = place_of(path);
             if written.iter().any(|written| place_of(written) == place) {
@@ -75,7 +68,7 @@ impl Overlap {
             replaced.filter_map(|path| Some((identity(&path)?, path))).collect();
         // Of those nothing need be known where nothing is written.
         let writes = plan.path().is_some() || failures.is_some();
-        let files = if writes { opened.files() } else { Vec::new() };
+        let files = if writes { task.opened.files() } else { Vec::new() };
         let model: HashSet<Identity> = files.iter().filter_map(|path| identity(path)).collect();
         let model_names = files.into_iter().filter_map(file_name).collect();
         if let Some((_, path)) = outputs.iter().find(|(file, _)| model.contains(file)) {
@@ -87,7 +80,7 @@ impl Overlap {
                 return Err(JobError::OverInput { path, input });
             }
         }
-        Ok(Self { outputs, plan: plan.clone(), contents: contents.clone(), model, model_names })
+        Ok(Self { outputs, task: task.clone(), model, model_names })
     }
 
     /// Refuses images that are known in advance, before anything is touched.
@@ -120,7 +113,7 @@ impl Overlap {
 
     /// Refuses an output of one image that would replace another one: a picture, or a tar.
     fn check_others(&self, items: &[Item]) -> Result<(), JobError> {
-        if !self.contents.overwrite || !self.plan.writes_inputs() {
+        if !self.task.contents.overwrite || !self.task.plan.writes_inputs() {
             return Ok(()); // what is there stays
         }
         let file = |item: &Item| match &item.source {
@@ -177,10 +170,10 @@ impl Overlap {
     /// The file that is this image's alone, or its tar's.
     fn own_file(&self, item: &Item) -> Option<PathBuf> {
         let name = match &item.sample {
-            Some(sample) if self.plan.repeats_tars() => &sample.shard,
+            Some(sample) if self.task.plan.repeats_tars() => &sample.shard,
             _ => &item.name,
         };
-        self.plan.own_file(&self.contents, name)
+        self.task.plan.own_file(&self.task.contents, name)
     }
 }
 

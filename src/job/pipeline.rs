@@ -44,8 +44,11 @@ type Prepared = (Ready, Duration);
 /// Reads, decodes and preprocesses an image on a worker thread.
 pub(super) type Prepare = dyn Fn(&Item) -> Ready + Send + Sync;
 
-/// Runs the tower on a batch; gives the tensors of each image, in order, and how long that took.
-pub(super) type Encode<'a> = dyn FnMut(Vec<PixelValues>) -> Result<(Vec<Vec<Array>>, Duration), Cut> + 'a;
+/// The tensors of each image of a batch, in order, and how long the tower took.
+pub(super) type Encoded = (Vec<Vec<Array>>, Duration);
+
+/// Runs the tower on a batch.
+pub(super) type Encode<'a> = dyn FnMut(Vec<PixelValues>) -> Result<Encoded, Cut> + 'a;
 
 /// A worker's panic is one image's failure.
 fn lost(item: &Item) -> Prepared {

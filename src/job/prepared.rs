@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use super::{Job, error::JobError, facts::PictureFacts, listing::Listing, overlap::Overlap};
+use super::{Job, error::JobError, facts::PictureFacts, listing::Listing, overlap::Overlap, task::Task};
 use crate::{
-    extractor::Opened,
     input::{Item, PassedOver, Source},
     output::{Contents, Found, Plan, Planned, Typical, Upcoming, free_space, readable_size},
 };
@@ -12,14 +11,11 @@ use crate::{
 /// A job that is ready to run. Nothing has been written, and no weights have been read.
 #[derive(Debug)]
 pub struct Prepared {
-    pub(super) job: Job,
-    pub(super) plan: Plan,
-    pub(super) opened: Arc<Opened>,
+    pub(super) task: Arc<Task>,
     pub(super) listing: Listing,
     pub(super) passed_over: PassedOver,
     /// How many images were named again, so far.
     pub(super) again: Arc<AtomicU64>,
-    pub(super) contents: Contents,
     /// What is there of the output.
     pub(super) found: Option<Arc<Found>>,
     /// For images that are not known in advance.
@@ -42,23 +38,23 @@ pub(super) fn planned(output: &Plan, listing: &Listing) -> Planned {
 impl Prepared {
     /// What was asked for.
     pub fn job(&self) -> &Job {
-        &self.job
+        &self.task.job
     }
 
     /// The most images that the tower takes at once.
     pub fn batch(&self) -> usize {
-        self.opened.batch()
+        self.task.opened.batch()
     }
 
     /// Where its output goes.
     #[doc(hidden)]
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        &self.task.plan
     }
 
     /// Whether a run that was cut short goes on where it was.
     pub fn resumes(&self) -> bool {
-        self.plan.resumes()
+        self.task.plan.resumes()
     }
 
     /// What was met in directories and is none of the images.
@@ -70,7 +66,7 @@ impl Prepared {
     /// What is stored of each image.
     #[doc(hidden)]
     pub fn contents(&self) -> &Contents {
-        &self.contents
+        &self.task.contents
     }
 
     /// How many images there are, or tars where the output repeats them, if that is known.
@@ -90,12 +86,13 @@ impl Prepared {
 
     /// What is stored, in shapes that are known, and what these say; none where nothing is known, or no file is written.
     fn shaped(&self) -> Option<(Bound, Contents)> {
-        let with = |tensors| Contents { tensors, ..self.contents.clone() };
-        if self.contents.image_bytes().is_some() {
-            return Some((Bound::Exactly, self.contents.clone()));
+        let Task { opened, contents, .. } = &*self.task;
+        let with = |tensors| Contents { tensors, ..contents.clone() };
+        if contents.image_bytes().is_some() {
+            return Some((Bound::Exactly, contents.clone()));
         }
-        let most = self.opened.largest_tensors().map(|tensors| (Bound::AtMost, with(tensors)));
-        let least = || (Bound::AtLeast, with(self.opened.least_tensors()));
+        let most = opened.largest_tensors().map(|tensors| (Bound::AtMost, with(tensors)));
+        let least = || (Bound::AtLeast, with(opened.least_tensors()));
         let shaped = most.unwrap_or_else(least);
         shaped.1.image_bytes().is_some().then_some(shaped)
     }
@@ -112,7 +109,7 @@ impl Prepared {
     /// images.
     #[doc(hidden)]
     pub fn space(&self, closer: bool) -> Option<(Option<u64>, Option<u64>)> {
-        let path = self.plan.path()?;
+        let path = self.task.plan.path()?;
         // How many images a tar has is not known before it is read.
         let is_known = !self.listing.left().iter().any(Item::is_shard) && self.count().is_some();
         let needed = self.shaped().filter(|_| is_known).and_then(|(_, contents)| {
@@ -121,7 +118,7 @@ impl Prepared {
             let named: Vec<_> = new().map(|item| (item.key(), item.source.to_string())).collect();
             let images = new().zip(&named);
             let images = images.map(|(item, (key, input))| Upcoming { key, name: &item.name, input });
-            self.plan.bytes(&contents, self.found.as_deref(), images, typical)
+            self.task.plan.bytes(&contents, self.found.as_deref(), images, typical)
         });
         Some((needed, free_space(path)))
     }
@@ -137,8 +134,8 @@ impl Prepared {
             let item = &left[place * left.len() / FEW.min(left.len())];
             let Source::File(_) = item.source else { continue };
             let Ok((bytes, _)) = item.source.read() else { continue };
-            let Ok(ready) = self.opened.preprocess(&bytes) else { continue };
-            let facts = PictureFacts::of(&self.opened, &ready.picture);
+            let Ok(ready) = self.task.opened.preprocess(&bytes) else { continue };
+            let facts = PictureFacts::of(&self.task.opened, &ready.picture);
             let metadata: usize =
                 facts.metadata().iter().map(|(key, value)| key.len() + value.len() + 6).sum();
             seen.push([facts.json().len() as u64, metadata as u64]);
@@ -158,7 +155,7 @@ impl Prepared {
         if let Some((Bound::AtMost, _)) = self.image_bytes() {
             return Ok(());
         }
-        match (self.plan.path(), self.space(false)) {
+        match (self.task.plan.path(), self.space(false)) {
             (Some(path), Some((Some(needed), Some(free)))) if free < needed => Err(JobError::NoSpace {
                 path: path.to_owned(),
                 needed: readable_size(needed),

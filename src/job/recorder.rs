@@ -7,27 +7,23 @@ use std::{
     iter::Peekable,
     ops::ControlFlow,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
     vec::IntoIter,
 };
 
 use super::{
-    Job,
     error::JobError,
     facts::PictureFacts,
     failure::{Failure, Stage},
     outcome::{Made, Outcome, Unmade},
     report::{Event, Features, Record, Seconds, Status, Tally, TokenCounts},
+    task::Task,
 };
 use crate::{
-    extractor::{Opened, Part, Picture, TensorKind, Tokens},
+    extractor::{Part, Picture, TensorKind, Tokens},
     input::{Item, Source},
     model::VisionConfig,
-    output::{
-        Array, Content, Contents, Failed, Image, InputFacts, Metadata, OutputError, Plan, Sink, TarRead,
-        Written, key,
-    },
+    output::{Array, Content, Failed, Image, InputFacts, Metadata, OutputError, Sink, TarRead, Written, key},
 };
 
 /// Why a run is cut short.
@@ -53,20 +49,21 @@ const LARGEST_GROUP: usize = 2048;
 
 /// What the writing thread needs.
 pub(super) struct Recorder<'a> {
-    pub(super) job: &'a Job,
-    pub(super) plan: &'a Plan,
-    pub(super) opened: &'a Opened,
-    pub(super) contents: &'a Contents,
+    pub(super) task: &'a Task,
     pub(super) sink: Box<dyn Sink>,
     pub(super) failures: Option<File>,
-    /// What an output would have been written over, found out on the way.
-    pub(super) over: Arc<Mutex<Option<JobError>>>,
     /// How long loading the weights took, for the first image's report.
     pub(super) load: Option<Duration>,
     pub(super) on: &'a mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
-    pub(super) tally: Tally,
     /// The images of which nothing was to be done, each after how many others, and what is to be told of it.
     pub(super) complete: Peekable<IntoIter<(usize, Status, Item)>>,
+    pub(super) so_far: SoFar,
+}
+
+/// How far a run is.
+#[derive(Default)]
+pub(super) struct SoFar {
+    tally: Tally,
     /// How many images have come to their ends.
     taken: usize,
     failed: u64,
@@ -91,41 +88,7 @@ enum Told {
     Notice(String),
 }
 
-impl<'a> Recorder<'a> {
-    #[expect(clippy::too_many_arguments, reason = "once, where a run is put together")]
-    pub(super) fn new(
-        job: &'a Job,
-        plan: &'a Plan,
-        opened: &'a Opened,
-        contents: &'a Contents,
-        sink: Box<dyn Sink>,
-        failures: Option<File>,
-        over: Arc<Mutex<Option<JobError>>>,
-        load: Option<Duration>,
-        complete: Vec<(usize, Status, Item)>,
-        on: &'a mut (dyn FnMut(Event<'_>) -> ControlFlow<()> + Send),
-    ) -> Self {
-        Self {
-            job,
-            plan,
-            opened,
-            contents,
-            sink,
-            failures,
-            over,
-            load,
-            on,
-            tally: Tally::default(),
-            complete: complete.into_iter().peekable(),
-            taken: 0,
-            failed: 0,
-            waiting: VecDeque::new(),
-            since: None,
-            samples: HashSet::new(),
-            has_changed: false,
-        }
-    }
-
+impl Recorder<'_> {
     /// Tells the caller.
     pub(super) fn tell(&mut self, event: Event<'_>) -> Result<(), Cut> {
         match (self.on)(event) {
@@ -139,11 +102,11 @@ impl<'a> Recorder<'a> {
         if self.sink.has_uncommitted() {
             self.sink.commit()?;
         }
-        self.since = None;
-        while let Some(told) = self.waiting.pop_front() {
+        self.so_far.since = None;
+        while let Some(told) = self.so_far.waiting.pop_front() {
             match told {
                 Told::Image { status, warnings, records } => {
-                    self.tally.count(status, &records);
+                    self.so_far.tally.count(status, &records);
                     self.tell(Event::Image { status, warnings: &warnings, records: &records })?;
                 }
                 Told::Shard(Item { source, .. }) => {
@@ -154,7 +117,7 @@ impl<'a> Recorder<'a> {
                     }
                 }
                 Told::Notice(message) => {
-                    let path = self.plan.path().unwrap_or("".as_ref());
+                    let path = self.task.plan.path().unwrap_or("".as_ref());
                     self.tell(Event::Notice { path, message: &message })?;
                 }
             }
@@ -164,7 +127,8 @@ impl<'a> Recorder<'a> {
 
     /// Tells of the images that were complete before and come next; of all that are left where none follows.
     pub(super) fn tell_complete(&mut self, all: bool) -> Result<(), Cut> {
-        while let Some((_, status, item)) = self.complete.next_if(|(before, ..)| all || *before <= self.taken)
+        while let Some((_, status, item)) =
+            self.complete.next_if(|(before, ..)| all || *before <= self.so_far.taken)
         {
             self.wait_bare(&item, status)?;
         }
@@ -178,8 +142,8 @@ impl<'a> Recorder<'a> {
 
     /// Notes what is to be told.
     fn wait(&mut self, told: Told) -> Result<(), Cut> {
-        self.waiting.push_back(told);
-        self.since.get_or_insert_with(Instant::now);
+        self.so_far.waiting.push_back(told);
+        self.so_far.since.get_or_insert_with(Instant::now);
         match self.sink.has_uncommitted() {
             true => Ok(()),
             false => self.commit(),
@@ -189,12 +153,12 @@ impl<'a> Recorder<'a> {
     /// Ends the run.
     pub(super) fn finish(self, is_complete: bool) -> Result<Tally, JobError> {
         self.sink.finish(is_complete)?;
-        Ok(self.tally)
+        Ok(self.so_far.tally)
     }
 
     fn end_shard(&mut self, item: &Item) -> Result<(), Cut> {
         let Source::ShardEnd { shard, damage, stat, .. } = &item.source else { return Ok(()) };
-        self.samples.clear();
+        self.so_far.samples.clear();
         let input = InputFacts {
             path: shard.display().to_string(),
             bytes: stat.bytes,
@@ -202,20 +166,20 @@ impl<'a> Recorder<'a> {
             sha256: None,
         };
         let read = TarRead { key: item.key(), input, damage: damage.clone() };
-        self.sink.end_tar(&item.name, read, std::mem::take(&mut self.has_changed))?;
+        self.sink.end_tar(&item.name, read, std::mem::take(&mut self.so_far.has_changed))?;
         self.wait(Told::Shard(item.clone()))
     }
 
     /// Writes an image.
     fn write(&mut self, item: &Item, input: &InputFacts, made: &Made) -> Result<(), Cut> {
         let Made { arrays, picture, .. } = made;
-        let facts = PictureFacts::of(self.opened, picture);
+        let facts = PictureFacts::of(&self.task.opened, picture);
         let mut metadata = Metadata::default();
         metadata.insert("path", &item.source);
         let metadata = metadata.with(&facts.metadata());
         let mut records = self.records(item, arrays, picture, &facts);
         let mut warnings = picture.warnings.clone();
-        let drawn = match self.opened.picture(arrays, picture) {
+        let drawn = match self.task.opened.picture(arrays, picture) {
             Ok(drawn) => drawn,
             Err(reason) => return self.fail(item, input, &Failure::new(Stage::Write, reason)),
         };
@@ -232,7 +196,7 @@ impl<'a> Recorder<'a> {
             name: &item.name,
             sample: item.sample.as_deref(),
             input,
-            place: self.taken - 1,
+            place: self.so_far.taken - 1,
             metadata: &metadata,
             facts: &facts.json(),
             report: &report,
@@ -240,7 +204,7 @@ impl<'a> Recorder<'a> {
         };
         match self.sink.write(&image) {
             Ok(Written { outputs, warnings: more, notices }) => {
-                self.waiting.extend(notices.into_iter().map(Told::Notice));
+                self.so_far.waiting.extend(notices.into_iter().map(Told::Notice));
                 warnings.extend(more);
                 self.complete_records(&mut records, &outputs, made);
                 self.wait(Told::Image { status: Status::Done, warnings, records })
@@ -254,9 +218,9 @@ impl<'a> Recorder<'a> {
 
     /// What is said of each tensor of an image, but for where it went and how long it took.
     fn records(&self, item: &Item, arrays: &[Array], picture: &Picture, facts: &PictureFacts) -> Vec<Record> {
-        let config = self.opened.config();
-        let settings = &self.contents.settings;
-        let request = &self.opened.options().request;
+        let config = self.task.opened.config();
+        let settings = &self.task.contents.settings;
+        let request = &self.task.opened.options().request;
         let setting = |key| settings.get(key).map(str::to_owned);
         let features = |(array, part): (&Array, &Part)| {
             let tower = config.filter(|_| part.kind != TensorKind::PixelValues);
@@ -267,10 +231,10 @@ impl<'a> Recorder<'a> {
             Features {
                 tensor: array.name.clone(),
                 shape: array.shape.clone(),
-                dtype: self.contents.dtype.name(),
+                dtype: self.task.contents.dtype.name(),
                 tokens: part.kind.has_tokens().then(|| request.kept_tokens().name()),
                 layout: tower.filter(|_| part.kind.has_tokens()).map(|tower| self.layout(tower, picture)),
-                not_finite: self.contents.dtype.count_not_finite(&array.values),
+                not_finite: self.task.contents.dtype.count_not_finite(&array.values),
                 picture: picture_facts,
                 model: setting("model").unwrap_or_default(),
                 revision: setting("revision"),
@@ -281,7 +245,7 @@ impl<'a> Recorder<'a> {
         };
         let bare = Record::bare(item, Status::Done);
         let record = |features| Record { features: Some(features), ..bare.clone() };
-        arrays.iter().zip(self.opened.parts()).map(features).map(record).collect()
+        arrays.iter().zip(self.task.opened.parts()).map(features).map(record).collect()
     }
 
     /// Adds where and how long.
@@ -289,13 +253,13 @@ impl<'a> Recorder<'a> {
         let load = self.load.take();
         for (index, record) in records.iter_mut().enumerate() {
             let output = outputs.get(index).or(outputs.first()).map(PathBuf::as_path);
-            let output = output.or(self.plan.path());
+            let output = output.or(self.task.plan.path());
             if let Some(features) = &mut record.features {
                 features.output = output.map(|path| path.display().to_string());
                 features.seconds = Some(Seconds {
                     preprocess: Seconds::of(made.preprocess),
                     load: load.map(Seconds::of),
-                    encode: self.opened.config().map(|_| Seconds::of(made.encode)),
+                    encode: self.task.opened.config().map(|_| Seconds::of(made.encode)),
                 });
             }
         }
@@ -304,12 +268,12 @@ impl<'a> Recorder<'a> {
     /// The tokens of a token tensor, in order.
     fn layout(&self, config: &VisionConfig, picture: &Picture) -> TokenCounts {
         let [rows, columns] = picture.geometry.grid(config.patch_size);
-        let kept = self.opened.options().request.kept_tokens();
+        let kept = self.task.opened.options().request.kept_tokens();
         TokenCounts {
             cls: if kept == Tokens::Patch { 0 } else { config.class_tokens },
             registers: if kept == Tokens::All { config.register_tokens } else { 0 },
             patches: if kept == Tokens::Cls { 0 } else { rows * columns },
-            padding: self.opened.options().request.pad.then(|| self.opened.padding(rows * columns)),
+            padding: self.task.opened.options().request.pad.then(|| self.task.opened.padding(rows * columns)),
         }
     }
 
@@ -323,17 +287,17 @@ impl<'a> Recorder<'a> {
             defect: *defect,
             reason: reason.clone(),
         });
-        let is_accepted = self.job.accept_failures && defect.is_some();
+        let is_accepted = self.task.job.accept_failures && defect.is_some();
         let status = if is_accepted { Status::Accepted } else { Status::Failed };
         let record = Record { failure: Some(failure.clone()), ..Record::bare(item, status) };
-        if let (Some(file), Some(path)) = (&mut self.failures, &self.job.failures) {
+        if let (Some(file), Some(path)) = (&mut self.failures, &self.task.job.failures) {
             writeln!(file, "{}", record.json())
                 .map_err(|source| OutputError::Io { path: path.clone(), source })?;
         }
-        self.failed += u64::from(!is_accepted);
+        self.so_far.failed += u64::from(!is_accepted);
         self.wait(Told::Image { status, warnings: Vec::new(), records: vec![record] })?;
-        match self.job.max_failures {
-            Some(most) if self.failed >= most => {
+        match self.task.job.max_failures {
+            Some(most) if self.so_far.failed >= most => {
                 self.commit()?;
                 Err(Cut::TooManyFailures)
             }
@@ -343,14 +307,11 @@ impl<'a> Recorder<'a> {
 
     /// Takes the outcome of the next image.
     pub(super) fn take(&mut self, item: &Item, input: &InputFacts, outcome: Outcome) -> Result<(), Cut> {
-        if let Some(error) = self.over.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(error.into());
-        }
         item.source.refused()?;
         self.tell_complete(false)?;
-        self.taken += 1;
-        let is_long = self.since.is_some_and(|since| since.elapsed() > LONGEST_GROUP);
-        if is_long || self.waiting.len() >= LARGEST_GROUP {
+        self.so_far.taken += 1;
+        let is_long = self.so_far.since.is_some_and(|since| since.elapsed() > LONGEST_GROUP);
+        if is_long || self.so_far.waiting.len() >= LARGEST_GROUP {
             self.commit()?;
         }
         if let Source::ShardEnd { damage, .. } = &item.source {
@@ -359,8 +320,8 @@ impl<'a> Recorder<'a> {
                 return Ok(());
             }
         }
-        if let (Some(sample), true) = (&item.sample, self.plan.repeats_tars())
-            && !self.samples.insert(sample.key.clone())
+        if let (Some(sample), true) = (&item.sample, self.task.plan.repeats_tars())
+            && !self.so_far.samples.insert(sample.key.clone())
         {
             // Also where the other is there from an earlier run, so that each run fails it.
             let reason = format!("its tar has a sample {} already", sample.key);
@@ -369,11 +330,12 @@ impl<'a> Recorder<'a> {
         match outcome {
             Ok(made) => self.write(item, input, &made),
             Err(Unmade::Failed(failure)) => self.fail(item, input, &failure),
+            Err(Unmade::Ends(error)) => Err(error.into()),
             Err(Unmade::Left(status)) => {
                 if status == Status::Skipped && input.sha256.is_some() {
                     self.sink.unchanged(&item.key(), input);
                 }
-                self.has_changed |= status == Status::Changed && item.sample.is_some();
+                self.so_far.has_changed |= status == Status::Changed && item.sample.is_some();
                 self.wait_bare(item, status)
             }
         }

@@ -5,8 +5,8 @@ use std::{
     io,
     ops::ControlFlow,
     path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
-    time::{Duration, Instant},
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use sha2::{Digest, Sha256};
@@ -14,19 +14,20 @@ use sha2::{Digest, Sha256};
 use super::{
     error::JobError,
     failure::{Failure, Stage},
-    listing::{Listing, standing},
+    listing::Listing,
     outcome::{Ready, Unmade},
     overlap::check_failures,
-    pipeline::{self, Layout},
+    pipeline::{self, Encoded, Layout},
     prepared::{Prepared, planned},
-    recorder::{Cut, Recorder},
+    recorder::{Cut, Recorder, SoFar},
     report::{Ended, Event, Status, Tally},
     stop::Stop,
+    task::Task,
 };
 use crate::{
     extractor::{Extractor, Opened},
     input::{Item, Source, Stat, expand},
-    output::{Array, InputFacts, Nothing, OutputError, Planned, Sha256Bytes, Sink, Standing},
+    output::{InputFacts, Nothing, OutputError, Sha256Bytes, Sink, Standing},
     processor::PixelValues,
 };
 
@@ -47,43 +48,38 @@ impl Prepared {
         // Where there is nothing to resume, it is not touched before the first tensors are there, so weights that only one
         // image needs may be read as late as they are needed.
         let started = Instant::now();
-        let once = !self.plan.resumes() && self.remaining() == Some(1);
+        let task = self.task.clone();
+        let Task { job, plan, opened, contents } = &*task;
+        let once = !plan.resumes() && self.remaining() == Some(1);
         let loaded = match self.remaining() {
             Some(0) => None,
-            _ => Some(Extractor::of(self.opened.clone(), once)?),
+            _ => Some(Extractor::of(opened.clone(), once)?),
         };
-        let has_tower = self.opened.config().is_some();
+        let has_tower = opened.config().is_some();
         let load = (has_tower && loaded.is_some()).then(|| started.elapsed());
 
-        let over: Arc<Mutex<Option<JobError>>> = Arc::default();
         let sink: Box<dyn Sink> = match self.is_complete() {
             true => Box::new(Nothing),
-            false => {
-                let planned = match self.plan.repeats_tars() {
-                    true => Planned::default(),
-                    false => planned(&self.plan, &self.listing),
-                };
-                self.plan.open(&self.contents, self.found.clone(), planned)?
-            }
+            false => plan.open(contents, self.found.clone(), planned(plan, &self.listing))?,
         };
-        let failures = self.job.failures.as_deref().map(create).transpose()?;
+        let failures = job.failures.as_deref().map(create).transpose()?;
         let total = self.count();
-        let image_bytes = self.contents.image_bytes();
-        let prepare = self.preparation(over.clone());
+        let prepare = self.preparation();
         let passes = self.tars_that_are_done();
-        let Self { job, plan, opened, listing, contents, again, .. } = self;
+        let Self { listing, again, .. } = self;
         let (items, complete): (Box<dyn Iterator<Item = Item> + Send>, _) = match listing {
             Listing::Known { left, complete, .. } => (Box::new(left.into_iter()), complete),
             Listing::Listed(images) => (images.into_iter(), Vec::new()),
         };
-        let mut recorder =
-            Recorder::new(&job, &plan, &opened, &contents, sink, failures, over, load, complete, on);
+        let complete = complete.into_iter().peekable();
+        let so_far = SoFar::default();
+        let mut recorder = Recorder { task: &task, sink, failures, load, on, complete, so_far };
         let layout = Layout {
             // Decoding is most of the work beside a small tower. Beside a large one these wait, since no more than some images are
             // ready at a time.
             workers: job.options.threads.get(),
             batch: opened.batch(),
-            waiting: waiting(image_bytes, opened.batch()),
+            waiting: waiting(contents.image_bytes(), opened.batch()),
         };
         let ran = recorder.tell(Event::Started { total }).and_then(|()| {
             let items: Box<dyn Iterator<Item = Item> + Send> = match plan.repeats_tars() {
@@ -91,7 +87,7 @@ impl Prepared {
                 false => items,
             };
             let (prepare, mut encode): (Arc<pipeline::Prepare>, _) =
-                (Arc::new(prepare), encoder(&opened, loaded));
+                (Arc::new(prepare), encoder(opened, loaded));
             pipeline::run(items, layout, stop.channel(), &prepare, &mut encode, &mut recorder)
         });
         let is_whole = ran.is_ok() && !stop.is_asked();
@@ -114,20 +110,17 @@ impl Prepared {
     }
 
     /// The first stage, on worker threads.
-    fn preparation(
-        &self,
-        over: Arc<Mutex<Option<JobError>>>,
-    ) -> impl Fn(&Item) -> Ready + Send + Sync + 'static {
-        let (opened, found, contents) = (self.opened.clone(), self.found.clone(), self.contents.clone());
-        let (plan, overlap) = (self.plan.clone(), self.overlap.clone());
+    fn preparation(&self) -> impl Fn(&Item) -> Ready + Send + Sync + 'static {
+        let (task, found, overlap) = (self.task.clone(), self.found.clone(), self.overlap.clone());
         move |item: &Item| {
+            let Task { plan, opened, contents, .. } = &*task;
             let mut input = InputFacts { path: item.source.to_string(), ..InputFacts::default() };
             let stage = (|| {
                 let is_whole_end = matches!(item.source, Source::ShardEnd { damage: None, .. });
                 if is_whole_end || item.is_shard() && plan.repeats_tars() {
                     return Err(Unmade::Left(Status::Skipped));
                 }
-                let standing = found.as_ref().map(|found| standing(item, &plan, &contents, found));
+                let standing = found.as_ref().map(|found| task.standing(item, found));
                 match standing {
                     Some(Standing::Complete) => return Err(Unmade::Left(Status::Skipped)),
                     Some(Standing::Accepted) => return Err(Unmade::Left(Status::Accepted)),
@@ -136,12 +129,7 @@ impl Prepared {
                     }
                     _ => {}
                 }
-                overlap.check(item).map_err(|error| {
-                    let failed = Failure::new(Stage::Read, &error);
-                    // It ends the run, before an output is finished.
-                    *over.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    failed
-                })?;
+                overlap.check(item).map_err(Unmade::Ends)?;
                 // Also of what is not read to its end: before that, so that a later change is seen.
                 let before = item.source.stat();
                 (input.bytes, input.modified_ns) = (before.bytes, before.modified_ns);
@@ -171,11 +159,8 @@ impl Prepared {
 
     /// What tells the tars that need not be read, where they are repeated and listed.
     fn tars_that_are_done(&self) -> impl Fn(&Item) -> bool + Send + 'static {
-        let (plan, contents, found) = (self.plan.clone(), self.contents.clone(), self.found.clone());
-        move |item| {
-            let done = |found: &Arc<_>| standing(item, &plan, &contents, found) == Standing::Complete;
-            found.as_ref().is_some_and(done)
-        }
+        let (task, found) = (self.task.clone(), self.found.clone());
+        move |item| found.as_ref().is_some_and(|found| task.standing(item, found) == Standing::Complete)
     }
 }
 
@@ -198,7 +183,7 @@ pub(super) fn create(path: &Path) -> Result<File, JobError> {
 fn encoder(
     opened: &Arc<Opened>,
     mut loaded: Option<Extractor>,
-) -> impl FnMut(Vec<PixelValues>) -> Result<(Vec<Vec<Array>>, Duration), Cut> {
+) -> impl FnMut(Vec<PixelValues>) -> Result<Encoded, Cut> {
     move |batch| {
         let extractor = match &mut loaded {
             Some(extractor) => extractor,
