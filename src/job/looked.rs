@@ -23,7 +23,7 @@ use crate::{
     extractor::Opened,
     input::{Distinct, Images, Item, PassedOver, Seen, Source, distinct, expand, gather},
     model::ModelSpec,
-    output::{Contents, Format, Found, Plan, Standing, whole_path},
+    output::{Contents, Destination, Format, Found, Plan, Standing, whole_path},
 };
 
 /// A job of which the model and the inputs were looked at, all parts of it.
@@ -63,7 +63,7 @@ impl Chosen {
 
     /// What is stored of each image.
     fn contents(&self, opened: &Opened) -> Contents {
-        let Plan { dtype, overwrite, update, .. } = self.plan;
+        let Destination { dtype, overwrite, update, .. } = self.job.output;
         let mut settings = opened.metadata().clone();
         if self.plan.format() != Some(Format::Png) {
             settings.insert("dtype", dtype.name());
@@ -105,18 +105,13 @@ impl Looked {
                 items[place % count].push(item);
             }
         }
-        let found = output.examine_parts(&self.task.contents)?;
-        let is_complete = |(index, found): (usize, Option<Found>)| {
-            let Some(found) = found else { return false };
+        let is_complete = |index: usize, found: &Found| {
             let is_done = |item: &&Item| {
-                matches!(self.task.standing(item, &found), Standing::Complete | Standing::Accepted)
+                matches!(self.task.standing(item, found), Standing::Complete | Standing::Accepted)
             };
-            match &items {
-                Some(items) => found.is_settled() && items[index].iter().all(is_done),
-                None => found.is_settled(),
-            }
+            found.is_settled() && items.as_ref().is_none_or(|items| items[index].iter().all(is_done))
         };
-        Ok(found.into_iter().enumerate().map(is_complete).collect())
+        Ok(output.examine_parts(&self.task.contents, is_complete)?)
     }
 
     /// Looks at the output and at what is already there.

@@ -84,8 +84,7 @@ impl Destination {
         if self.dtype == Dtype::Bf16 && matches!(kind.format(), Some(Format::Npy | Format::Tar)) {
             return Err(OutputError::NoBfloat16);
         }
-        let Self { dtype, overwrite, update, .. } = *self;
-        Ok(Plan { kind, dtype, overwrite, update, part: incoming.part, disk: Disk::default() })
+        Ok(Plan { kind, part: incoming.part, disk: Disk::default() })
     }
 
     fn kind(&self, incoming: Incoming) -> Result<Kind, OutputError> {

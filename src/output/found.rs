@@ -3,13 +3,12 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    num::NonZero,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use super::{
-    Contents, OutputError, Part,
+    Contents, OutputError,
     collection::{Collection, Way},
     disk::{PROBE, hidden_sibling, is_there, place_of},
     key,
@@ -57,14 +56,32 @@ impl Found {
     /// # Errors
     /// Outputs of other settings, or of unknown origin, are there, or something that is damaged, or the disk fails.
     pub(super) fn at(collection: &Collection, contents: &Contents) -> Result<Self, OutputError> {
-        let head = collection.head(contents);
-        let mut found = Self::nothing(collection, head.clone());
+        let manifest = collection.manifest();
+        Self::among(collection, contents, &collection.states(contents, |path| path != manifest)?)
+    }
+
+    /// The same beside what others have written there, which was read before; a manifest of its own does not count.
+    ///
+    /// # Errors
+    /// As [`Found::at`].
+    pub(super) fn among(
+        collection: &Collection,
+        contents: &Contents,
+        others: &[(PathBuf, Arc<State>)],
+    ) -> Result<Self, OutputError> {
+        let (head, manifest) = (collection.head(contents), collection.manifest());
+        let others = others.iter().filter(|(path, _)| *path != manifest);
+        let mut found = Self {
+            collection: collection.clone(),
+            state: RwLock::new(State::new(head.clone())),
+            others: others.map(|(_, state)| state.clone()).collect(),
+            seen: None,
+            unnamed: Vec::new(),
+            leftovers: Vec::new(),
+        };
         if contents.overwrite {
             return collection.check_replaced(&head).map(|()| found);
         }
-        let manifest = collection.manifest();
-        let others = collection.states(&head, |path| path != manifest)?;
-        found.others = others.into_iter().map(|(_, state)| state).collect();
         // Before it is read: what another process adds meanwhile is noticed when it is opened.
         let bytes = length(&manifest);
         if let Some(mut state) = State::read(&manifest)? {
@@ -75,48 +92,6 @@ impl Found {
         }
         found.leftovers = found.useless();
         Ok(found)
-    }
-
-    /// Looks at what each part of a job finds; what lies in one directory is read once.
-    ///
-    /// # Errors
-    /// As [`Found::at`].
-    pub(super) fn of_parts(
-        whole: &Collection,
-        contents: &Contents,
-        count: NonZero<usize>,
-    ) -> Result<Vec<Self>, OutputError> {
-        let of = |index| Collection { part: Some(Part { index, count }), ..whole.clone() };
-        if whole.way != Way::Each || contents.overwrite {
-            return (0..count.get()).map(|index| Self::at(&of(index), contents)).collect();
-        }
-        let head = whole.head(contents);
-        let all = whole.states(&head, |_| true)?;
-        let part = |index| {
-            let mut found = Self::nothing(&of(index), head.clone());
-            let manifest = found.collection.manifest();
-            let (mut own, others): (Vec<_>, Vec<_>) = all.iter().partition(|(path, _)| *path == manifest);
-            if let Some((_, state)) = own.first() {
-                found.seen = Some(state.end);
-                found.write().has_ended = state.has_ended;
-            }
-            own.extend(others);
-            found.others = own.into_iter().map(|(_, state)| state.clone()).collect();
-            found.leftovers = found.useless();
-            found
-        };
-        Ok((0..count.get()).map(part).collect())
-    }
-
-    fn nothing(collection: &Collection, head: Head) -> Self {
-        Self {
-            collection: collection.clone(),
-            state: RwLock::new(State::new(head)),
-            others: Vec::new(),
-            seen: None,
-            unnamed: Vec::new(),
-            leftovers: Vec::new(),
-        }
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -348,12 +323,15 @@ impl Collection {
     }
 
     /// What all parts of a job, or an undivided run, have written where images have files of their own: each manifest, and what it says.
-    fn states(
+    /// Nothing where all is started anew.
+    pub(super) fn states(
         &self,
-        head: &Head,
+        contents: &Contents,
         wants: impl Fn(&Path) -> bool,
     ) -> Result<Vec<(PathBuf, Arc<State>)>, OutputError> {
-        let manifests = if self.way == Way::Each { self.manifests()? } else { Vec::new() };
+        let counts = self.way == Way::Each && !contents.overwrite;
+        let manifests = if counts { self.manifests()? } else { Vec::new() };
+        let head = self.head(contents);
         let mut states = Vec::new();
         for path in manifests.into_iter().filter(|path| wants(path)) {
             match State::read(&path) {
@@ -361,7 +339,7 @@ impl Collection {
                 Err(OutputError::Taken { .. }) | Ok(None) => {}
                 Err(error) => return Err(error),
                 Ok(Some(state)) => {
-                    self.check(&state.head, head)?;
+                    self.check(&state.head, &head)?;
                     states.push((path, Arc::new(state)));
                 }
             }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Contents, Dtype, Format, Found, OutputError, OutputFile, Part, Planned, Setting, Sink,
+    Contents, Format, Found, OutputError, OutputFile, Part, Planned, Setting, Sink,
     collection::{Collection, Way},
     disk::{Disk, check_way, end_of_links, probe_sibling, probe_tree, readable_size},
     engine::Engine,
@@ -21,12 +21,6 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(super) kind: Kind,
-    /// The type to store.
-    pub dtype: Dtype,
-    /// Whether outputs that are there are replaced rather than completed.
-    pub overwrite: bool,
-    /// Whether those of images that have changed are made again.
-    pub update: bool,
     /// Which part of the work it takes, if others do the rest.
     pub part: Option<Part>,
     pub(super) disk: Disk,
@@ -47,30 +41,20 @@ pub(super) enum Kind {
 impl Kind {
     /// Whether a setting means anything there; one that does not is refused.
     pub(super) fn accepts(&self, setting: Setting) -> bool {
-        let settings: &[Setting] = match self {
-            Self::Nothing => &[Setting::Part],
-            Self::Stdout { format: Format::Tar, .. } => {
-                &[Setting::Format, Setting::KeepExtension, Setting::Part, Setting::Keep]
-            }
-            Self::Stdout { .. } => &[Setting::Format, Setting::Part],
-            Self::File { .. } => &[Setting::Format, Setting::Overwrite],
-            Self::Many(Collection { way: Way::Each, .. }) => {
-                &[Setting::Format, Setting::KeepExtension, Setting::Part, Setting::Overwrite, Setting::Update]
-            }
-            Self::Many(Collection { way: Way::Repeated, .. }) => {
-                &[Setting::Format, Setting::Part, Setting::Overwrite, Setting::Keep]
-            }
-            Self::Many(Collection { format: Format::Tar, .. }) => &[
-                Setting::Format,
-                Setting::Part,
-                Setting::Overwrite,
-                Setting::ShardSize,
-                Setting::KeepExtension,
-                Setting::Keep,
-            ],
-            Self::Many(_) => &[Setting::Format, Setting::Part, Setting::Overwrite, Setting::ShardSize],
+        let is_tar = self.format() == Some(Format::Tar);
+        let way = match self {
+            Self::Many(collection) => Some(collection.way),
+            _ => None,
         };
-        settings.contains(&setting)
+        match setting {
+            Setting::Format => !matches!(self, Self::Nothing),
+            Setting::ShardSize => matches!(way, Some(Way::Together(_))),
+            Setting::KeepExtension => way == Some(Way::Each) || is_tar && way != Some(Way::Repeated),
+            Setting::Overwrite => way.is_some() || matches!(self, Self::File { .. }),
+            Setting::Update => way == Some(Way::Each),
+            Setting::Part => !matches!(self, Self::File { .. }),
+            Setting::Keep => is_tar,
+        }
     }
 
     pub(super) fn format(&self) -> Option<Format> {
@@ -184,12 +168,8 @@ impl Plan {
 
     /// The file that holds one image's output, or one tar's where these are repeated, alone; none where there is no such file.
     pub fn own_file(&self, contents: &Contents, name: &Path) -> Option<PathBuf> {
-        let collection = self.many()?;
-        match collection.way {
-            Way::Each => Some(collection.path.join(collection.own_files(contents, name).swap_remove(0))),
-            Way::Repeated => Some(collection.file(&Collection::tar_name(name))),
-            Way::Together(_) => None,
-        }
+        let collection = self.many().filter(|collection| collection.is_directory())?;
+        Some(collection.place(contents, "", name, None))
     }
 
     /// The files that are not one image's alone and may be replaced or removed, whether they are there or not.
@@ -292,17 +272,25 @@ impl Plan {
         self.many().map(|collection| Found::at(collection, contents).map(Arc::new)).transpose()
     }
 
-    /// Looks at what is there already for each part of the job; none where nothing is resumed.
+    /// Of each part of the job, or of the only one, whether this is so of what is there already; it is not where nothing is resumed.
     ///
     /// # Errors
     /// As [`Plan::examine`].
-    pub fn examine_parts(&self, contents: &Contents) -> Result<Vec<Option<Found>>, OutputError> {
+    pub fn examine_parts(
+        &self,
+        contents: &Contents,
+        is_so: impl Fn(usize, &Found) -> bool,
+    ) -> Result<Vec<bool>, OutputError> {
         let count = self.part.map_or(NonZero::<usize>::MIN, |part| part.count);
-        Ok(match self.many() {
-            None => (0..count.get()).map(|_| None).collect(),
-            Some(collection) if self.part.is_none() => vec![Some(Found::at(collection, contents)?)],
-            Some(collection) => Found::of_parts(collection, contents, count)?.into_iter().map(Some).collect(),
-        })
+        let Some(whole) = self.many() else { return Ok(vec![false; count.get()]) };
+        // What lies in one directory is read once.
+        let states = whole.states(contents, |path| self.part.is_some() || path != whole.manifest())?;
+        let each = (0..count.get()).map(|index| {
+            let part = self.part.map(|_| Part { index, count });
+            let found = Found::among(&Collection { part, ..whole.clone() }, contents, &states)?;
+            Ok(is_so(index, &found))
+        });
+        each.collect()
     }
 
     /// Opens it for a run, given what was found there.
