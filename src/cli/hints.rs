@@ -7,7 +7,7 @@ use crate::{
     features::FeaturesError,
     hub::{HubError, refetch_hint},
     input::{Absence, InputError, NoList},
-    job::{Failure, JobError, Remedy, TarSetting},
+    job::{Failure, JobError, Remedy},
     model::ModelError,
     output::{Format, OutputError, Setting},
 };
@@ -79,15 +79,14 @@ fn of_job(error: &JobError) -> Option<String> {
             "--keep-extension keeps them apart, if they differ in that alone"
         }
         JobError::SamePlace { .. } => "--output and --failures each need a place of their own",
-        JobError::OverInput { .. } | JobError::OverModel { .. } => "write to another file",
+        JobError::Over { .. } => "write to another file",
         JobError::NoFailures { .. } => "give --failures another file, or remove this one",
         JobError::Clash { by_dots: true, .. } => {
             "rename one of them, or write a directory, .safetensors or .npy, where names stay as they are"
         }
         JobError::Clash { .. } => "give the directory that holds both, so that their paths differ",
         JobError::Thread(_) => FEWER_THREADS,
-        JobError::NoTars { setting: TarSetting::ImageKey } => "leave --image-key out, or give tars",
-        JobError::NoTars { setting: TarSetting::Keep } => "leave --keep out, or give tars",
+        JobError::NoTars { setting, .. } => return Some(format!("leave --{setting} out, or give tars")),
         JobError::NoSpace { .. } => "--dtype f16 halves it, --tokens may leave some out",
         _ => return None,
     };

@@ -4,7 +4,7 @@ use std::{io::Write, ops::ControlFlow};
 
 use super::{
     Job,
-    error::{JobError, TarSetting},
+    error::JobError,
     failure::Failure,
     report::{Event, Record, Status},
     run::create,
@@ -39,14 +39,14 @@ impl Job {
     pub fn choose(self) -> Result<Chosen, JobError> {
         let inputs = self.inputs.choose();
         let has_no_tars = || inputs.iter().all(|input| input.holds_shards() == Some(false));
-        let is_given = |setting: &&TarSetting| match setting {
-            TarSetting::ImageKey => !self.selection.image_keys.is_empty(),
-            TarSetting::Keep => !self.selection.keep.is_empty(),
-        };
-        if let Some(&setting) = [TarSetting::ImageKey, TarSetting::Keep].iter().find(is_given)
+        let of_tars = [
+            ("image-key", "chooses among the images of a tar's samples", &self.selection.image_keys),
+            ("keep", "carries members over from tar to tar", &self.selection.keep),
+        ];
+        if let Some((setting, purpose, _)) = of_tars.into_iter().find(|(.., given)| !given.is_empty())
             && has_no_tars()
         {
-            return Err(JobError::NoTars { setting });
+            return Err(JobError::NoTars { setting, purpose });
         }
         let incoming = Incoming {
             several: !is_one(&inputs),

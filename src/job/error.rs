@@ -6,25 +6,6 @@ use thiserror::Error;
 
 use crate::{input::InputError, model::ModelError, output::OutputError, shard::NotRead};
 
-/// What can be said of tars that come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TarSetting {
-    /// Which image of a sample is taken.
-    ImageKey,
-    /// What is carried over of a sample.
-    Keep,
-}
-
-impl TarSetting {
-    /// The name, and what it does.
-    fn purpose(self) -> &'static str {
-        match self {
-            Self::ImageKey => "image-key chooses among the images of a tar's samples",
-            Self::Keep => "keep carries members over from tar to tar",
-        }
-    }
-}
-
 /// What is to blame. An image that fails is none of these, but a value among the reports.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -84,18 +65,12 @@ pub enum JobError {
         path: PathBuf,
     },
     /// An output would replace what is read.
-    #[error("{}: would be written over {input}, which is an input", path.display())]
-    OverInput {
+    #[error("{}: {reason}", path.display())]
+    Over {
         /// The output.
         path: PathBuf,
-        /// The input that is the same file.
-        input: String,
-    },
-    /// An output would replace a file of the model.
-    #[error("{}: is a file of the model", path.display())]
-    OverModel {
-        /// The output.
-        path: PathBuf,
+        /// What of the inputs, or of the model, is the same file.
+        reason: String,
     },
     /// The file for failures would replace something else.
     #[error("{}: exists, and is no list of failures", path.display())]
@@ -107,9 +82,11 @@ pub enum JobError {
     #[error("a thread cannot be started: {0}")]
     Thread(io::Error),
     /// Something is said of tars, and no tar comes in.
-    #[error("{}, and no tar comes in", setting.purpose())]
+    #[error("{setting} {purpose}, and no tar comes in")]
     NoTars {
         /// What is said.
-        setting: TarSetting,
+        setting: &'static str,
+        /// What it does.
+        purpose: &'static str,
     },
 }

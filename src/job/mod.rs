@@ -59,8 +59,6 @@ use crate::{
 pub use chosen::Absent;
 pub use chosen::Chosen;
 pub use error::JobError;
-#[doc(hidden)]
-pub use error::TarSetting;
 pub use facts::{ImageFacts, PictureFacts};
 pub use failure::{Failure, Remedy, Stage};
 pub use looked::Looked;

@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     ffi::{OsStr, OsString},
+    fmt::Display,
     fs::File,
     io::BufReader,
     path::{Path, PathBuf},
@@ -72,12 +73,11 @@ impl Overlap {
         let model: HashSet<Identity> = files.iter().filter_map(|path| identity(path)).collect();
         let model_names = files.into_iter().filter_map(file_name).collect();
         if let Some((_, path)) = outputs.iter().find(|(file, _)| model.contains(file)) {
-            return Err(JobError::OverModel { path: path.clone() });
+            return Err(over_model(path.clone()));
         }
         for input in read {
             if let Some(path) = identity(input).and_then(|input| outputs.get(&input)) {
-                let (path, input) = (path.clone(), input.display().to_string());
-                return Err(JobError::OverInput { path, input });
+                return Err(over_input(path.clone(), input.display()));
             }
         }
         Ok(Self { outputs, task: task.clone(), model, model_names })
@@ -126,7 +126,7 @@ impl Overlap {
             .filter_map(|item| self.own_file(item))
             .find(|path| inputs.contains(&whole_path(path)))
         {
-            Some(path) => Err(JobError::OverInput { input: path.display().to_string(), path }),
+            Some(path) => Err(over_input(path.clone(), path.display())),
             None => Ok(()),
         }
     }
@@ -140,8 +140,7 @@ impl Overlap {
         else {
             return Ok(());
         };
-        let over =
-            |path: &PathBuf| JobError::OverInput { path: path.clone(), input: item.source.to_string() };
+        let over = |path: &PathBuf| over_input(path.clone(), &item.source);
         if !self.outputs.is_empty()
             && let Some(output) = identity(input).and_then(|input| self.outputs.get(&input))
         {
@@ -157,7 +156,7 @@ impl Overlap {
             if self.has_models_name(&output)
                 && identity(&output).is_some_and(|file| self.model.contains(&file))
             {
-                return Err(JobError::OverModel { path: output });
+                return Err(over_model(output));
             }
         }
         Ok(())
@@ -175,6 +174,14 @@ impl Overlap {
         };
         self.task.plan.own_file(&self.task.contents, name)
     }
+}
+
+fn over_input(path: PathBuf, input: impl Display) -> JobError {
+    JobError::Over { path, reason: format!("would be written over {input}, which is an input") }
+}
+
+fn over_model(path: PathBuf) -> JobError {
+    JobError::Over { path, reason: "is a file of the model".into() }
 }
 
 fn file_name(path: PathBuf) -> Option<OsString> {

@@ -56,8 +56,9 @@ impl Destination {
     /// # Errors
     /// It cannot be told where, or what was asked for cannot be there.
     pub fn plan(&self, incoming: Incoming) -> Result<Plan, OutputError> {
-        if let Some(path) = self.path.clone().filter(|path| is_terminal(path)) {
-            return Err(OutputError::TerminalPath { path });
+        if let Some(path) = self.path.as_deref().filter(|path| is_terminal(path)) {
+            let reason = "is a terminal, and the tensor is binary\nhint: name a file";
+            return Err(OutputError::refused(path, reason));
         }
         let kind = self.kind(incoming)?;
         let given = [
@@ -77,7 +78,9 @@ impl Destination {
             Kind::Many(Collection { path, way: Way::Each | Way::Repeated, .. })
                 if incoming.part.is_some() && self.overwrite =>
             {
-                return Err(OutputError::OverwriteInParts { path: path.clone() });
+                let reason = "one part of a job cannot start over a directory that others write\n\
+                              hint: name an empty directory";
+                return Err(OutputError::refused(path, reason));
             }
             _ => {}
         }
@@ -114,7 +117,11 @@ impl Destination {
             return Ok(Kind::Many(many));
         }
         match incoming.several {
-            true => Err(OutputError::OnePicture { path }),
+            true => {
+                let directory = path.with_extension("");
+                let hint = format!("hint: name a directory, such as {}/", directory.display());
+                Err(OutputError::refused(&path, format!("one file for several images\n{hint}")))
+            }
             false => Ok(Kind::File { path, format }),
         }
     }
@@ -123,7 +130,13 @@ impl Destination {
         let repeats = || Kind::Many(self.collection(path.clone(), Way::Repeated, Format::Tar, incoming));
         match (self.format, incoming.sharded) {
             (None, Some(true)) | (Some(Format::Tar), Some(true) | None) => Ok(repeats()),
-            (Some(Format::Tar), Some(false)) => Err(OutputError::NoTars { path }),
+            (Some(Format::Tar), Some(false)) => {
+                let hint = format!("hint: name one file, such as {}", path.join("features.tar").display());
+                Err(OutputError::refused(
+                    &path,
+                    format!("an output directory of tars needs tar inputs\n{hint}"),
+                ))
+            }
             (format, _) => {
                 Ok(Kind::Many(self.collection(path, Way::Each, format.unwrap_or(Format::Npy), incoming)))
             }

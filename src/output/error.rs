@@ -73,45 +73,9 @@ pub enum OutputError {
     /// Binary data and a person's screen.
     #[error("standard output is a terminal, and the tensor is binary\nhint: redirect it, or name a file")]
     Terminal,
-    /// The same of a path.
-    #[error("{}: is a terminal, and the tensor is binary\nhint: name a file", path.display())]
-    TerminalPath {
-        /// The target.
-        path: PathBuf,
-    },
     /// A format that cannot be written one image after the other.
     #[error("a stream of several images is .npy")]
     NoStream,
-    /// A directory of tars, and inputs that are none.
-    #[error("{}: an output directory of tars needs tar inputs\nhint: name one file, such as {}", path.display(), path.join("features.tar").display())]
-    NoTars {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// One picture, and several images to draw.
-    #[error("{}: one file for several images\nhint: name a directory, such as {}/", path.display(), path.with_extension("").display())]
-    OnePicture {
-        /// The target.
-        path: PathBuf,
-    },
-    /// Parts of a job write side by side, so that none can start the directory anew.
-    #[error("{}: one part of a job cannot start over a directory that others write\nhint: name an empty directory", path.display())]
-    OverwriteInParts {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// A stack, and more than one tensor of an image.
-    #[error(
-        "{}: a stack holds one tensor of an image, and {tensors} are asked for\n\
-         hint: write .safetensors, or into a directory",
-        path.display()
-    )]
-    OneTensor {
-        /// The target.
-        path: PathBuf,
-        /// How many are asked for.
-        tensors: usize,
-    },
     /// A limit on a file's size that not even one image keeps.
     #[error(
         "{}: shard-size {limit}: an image of {image} bytes and what stands beside it do not fit, which take {least}",
@@ -127,27 +91,13 @@ pub enum OutputError {
         /// The least that a limit can be.
         least: u64,
     },
-    /// The target's directory does not exist.
-    #[error("{}: the directory {} does not exist\nhint: create it with mkdir -p", path.display(), directory.display())]
-    NoDirectory {
+    /// It cannot go there, whatever is there already.
+    #[error("{}: {reason}", path.display())]
+    Refused {
         /// The target.
         path: PathBuf,
-        /// Its parent.
-        directory: PathBuf,
-    },
-    /// A file is where one of the target's directories would be.
-    #[error("{}: {} is not a directory\nhint: give another path, or remove that file", path.display(), file.display())]
-    NotDirectory {
-        /// The target.
-        path: PathBuf,
-        /// The file in the way.
-        file: PathBuf,
-    },
-    /// The target is a directory, and a file is needed.
-    #[error("{}: is a directory\nhint: name a file in it, such as {}", path.display(), path.join("features.npy").display())]
-    IsDirectory {
-        /// The target.
-        path: PathBuf,
+        /// Why, and the way out.
+        reason: String,
     },
     /// Another process holds its lock.
     #[error("{}: another process is writing it", path.display())]
@@ -233,6 +183,11 @@ pub enum OutputError {
 }
 
 impl OutputError {
+    /// It cannot go there.
+    pub(super) fn refused(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Refused { path: path.to_owned(), reason: reason.into() }
+    }
+
     /// The same of the path that a user knows, where an error names a file inside of it.
     pub(super) fn at(self, path: &Path) -> Self {
         match self {

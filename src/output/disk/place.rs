@@ -57,7 +57,8 @@ pub(in crate::output) fn check_way(path: &Path) -> Result<(), OutputError> {
     let bare = path.components().as_path();
     match bare.ancestors().skip(1).find(|above| above.exists()) {
         Some(file) if !file.is_dir() => {
-            Err(OutputError::NotDirectory { path: path.to_owned(), file: file.to_owned() })
+            let hint = "hint: give another path, or remove that file";
+            Err(OutputError::refused(path, format!("{} is not a directory\n{hint}", file.display())))
         }
         _ => Ok(()),
     }

@@ -52,7 +52,9 @@ impl OutputFile {
             Err(error) => return Err(io_error(error)),
         };
         if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
-            return Err(OutputError::IsDirectory { path: path.to_owned() });
+            let example = path.join("features.npy");
+            let reason = format!("is a directory\nhint: name a file in it, such as {}", example.display());
+            return Err(OutputError::refused(path, reason));
         }
         let sink = if existing.as_ref().is_some_and(|metadata| !metadata.is_file()) {
             Sink::Direct(OpenOptions::new().write(true).open(path).map_err(io_error)?)
@@ -94,7 +96,9 @@ impl OutputFile {
             return Ok(());
         }
         check_way(path)?;
-        Err(OutputError::NoDirectory { path: path.to_owned(), directory: directory.to_owned() })
+        let directory = directory.display();
+        let reason = format!("the directory {directory} does not exist\nhint: create it with mkdir -p");
+        Err(OutputError::refused(path, reason))
     }
 
     /// Writes all of a file's content through `write`, syncs it and puts it in place.
@@ -239,8 +243,8 @@ mod tests {
     #[test]
     fn what_cannot_be_a_target_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(matches!(create(directory.path()), Err(OutputError::IsDirectory { .. })));
+        assert!(create(directory.path()).unwrap_err().to_string().contains("is a directory"));
         let missing = directory.path().join("missing/x.npy");
-        assert!(matches!(create(&missing), Err(OutputError::NoDirectory { .. })));
+        assert!(create(&missing).unwrap_err().to_string().contains("does not exist"));
     }
 }

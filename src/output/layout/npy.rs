@@ -17,7 +17,13 @@ impl Layout for Stack {
     fn check(&self, path: &Path, contents: &Contents) -> Result<(), OutputError> {
         match contents.tensors.len() {
             1 => Ok(()),
-            tensors => Err(OutputError::OneTensor { path: path.to_owned(), tensors }),
+            tensors => {
+                let reason = format!(
+                    "a stack holds one tensor of an image, and {tensors} are asked for\n\
+                     hint: write .safetensors, or into a directory"
+                );
+                Err(OutputError::refused(path, reason))
+            }
         }
     }
 
