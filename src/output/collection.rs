@@ -164,10 +164,9 @@ impl Collection {
 
     /// The files of an image that has its own, from the base: one, or where the format holds one tensor, one for each.
     pub(super) fn own_files(&self, contents: &Contents, name: &Path) -> Vec<PathBuf> {
-        let format = self.format.name();
-        let endings = match contents.split() {
-            split if split.is_empty() || self.format != Format::Npy => vec![format.to_owned()],
-            split => split.into_iter().map(|tensor| format!("{tensor}.{format}")).collect(),
+        let endings = match self.format {
+            Format::Npy => contents.npy_extensions().collect(),
+            format => vec![format.name().to_owned()],
         };
         let stem = if self.keep_extension { name.file_name() } else { name.file_stem() };
         let file = |ending: String| {
@@ -181,12 +180,16 @@ impl Collection {
 
     /// What nothing else of the output may be called: the file of an image, or its name in a file of many.
     pub(super) fn place(&self, contents: &Contents, key: &str, name: &Path, sample: Option<&str>) -> PathBuf {
-        match (self.way, self.format) {
-            (Way::Each, _) => self.path.join(self.own_files(contents, name).swap_remove(0)),
-            (Way::Repeated, _) => self.file(&Self::tar_name(name)),
-            (Way::Together(_), Format::Tar) => sample_name(name, sample, self.keep_extension).into(),
-            (Way::Together(_), _) => key.into(),
+        match self.way {
+            Way::Each => self.path.join(self.own_files(contents, name).swap_remove(0)),
+            Way::Repeated => self.file(&Self::tar_name(name)),
+            Way::Together(_) => self.sample_name(name, sample).unwrap_or_else(|| key.to_owned()).into(),
         }
+    }
+
+    /// What an image is called in a tar; none in files of other formats.
+    pub(super) fn sample_name(&self, name: &Path, sample: Option<&str>) -> Option<String> {
+        (self.format == Format::Tar).then(|| sample_name(name, sample, self.keep_extension))
     }
 }
 

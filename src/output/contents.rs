@@ -29,12 +29,15 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// The tensors' names where there are several, so that each needs a name of its own; else none.
-    pub fn split(&self) -> Vec<&str> {
-        match self.tensors.as_slice() {
-            [_] => Vec::new(),
-            tensors => tensors.iter().map(|tensor| tensor.name.as_str()).collect(),
-        }
+    /// What tells an image's tensors apart by their names: nothing of the only one.
+    pub(super) fn apart(&self) -> impl Iterator<Item = Option<&str>> {
+        let is_split = self.tensors.len() > 1;
+        self.tensors.iter().map(move |tensor| is_split.then_some(tensor.name.as_str()))
+    }
+
+    /// How the names of `.npy` files of an image's tensors end: `npy`, or `NAME.npy` for each of several.
+    pub(super) fn npy_extensions(&self) -> impl Iterator<Item = String> {
+        self.apart().map(|tensor| tensor.map_or_else(|| "npy".into(), |tensor| format!("{tensor}.npy")))
     }
 
     /// The bytes of an image's tensors; none where they depend on the picture.

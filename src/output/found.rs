@@ -13,6 +13,7 @@ use super::{
     disk::{PROBE, hidden_sibling, is_there, place_of},
     key,
     manifest::{Head, In, InputFacts, Sha256Bytes, State, Stored, head_at, is_manifest},
+    manifests::{beside, inside, stem_of},
     settle::{length, length_of_file, settle},
 };
 
@@ -352,7 +353,7 @@ impl Collection {
         if !self.is_directory() {
             return Ok(vec![self.manifest()]);
         }
-        manifests(&self.path).map_err(|source| OutputError::Io { path: self.path.clone(), source })
+        inside(&self.path).map_err(|source| OutputError::Io { path: self.path.clone(), source })
     }
 
     /// The manifests of all who write there: of whatever part, beside a file too.
@@ -361,13 +362,13 @@ impl Collection {
             return self.manifests().unwrap_or_default();
         }
         let whole = Self { part: None, ..self.clone() };
-        let start = key(Path::new(&whole.named(".part-".as_ref())));
-        let is_of_part = |path: &PathBuf| {
-            let name = key(Path::new(path.file_name().unwrap_or_default()));
-            name.starts_with(&start) && name.ends_with(".manifest.jsonl")
+        let (stem, own) = (whole.named("".as_ref()), whole.manifest());
+        // A name that was asked for may look like a part's.
+        let is_ours = |manifest: &PathBuf| {
+            manifest.file_name() == own.file_name()
+                || stem_of(manifest).is_some_and(|(found, _)| found.as_os_str() == stem)
         };
-        let entries = fs::read_dir(self.base()).into_iter().flatten().filter_map(Result::ok);
-        entries.map(|entry| entry.path()).filter(is_of_part).chain([whole.manifest()]).collect()
+        beside(self.base()).unwrap_or_default().into_iter().filter(is_ours).collect()
     }
 
     /// What is left of looking whether something can be written, where a power cut came between.
@@ -395,28 +396,6 @@ fn is_no_name(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::InvalidFilename)
 }
 
-/// The files in a directory that are named as its manifests.
-pub(super) fn manifests(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        entries => {
-            for entry in entries? {
-                let name = entry?.file_name();
-                let middle =
-                    name.to_str().and_then(|name| name.strip_prefix("manifest.")?.strip_suffix("jsonl"));
-                if middle.is_some_and(|middle| {
-                    middle.is_empty() || middle.starts_with("part-") && middle.contains("-of-")
-                }) {
-                    found.push(directory.join(name));
-                }
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 /// The directory of outputs, or that of a set, which a file belongs to.
 pub(super) fn owner_of(file: &Path) -> Option<PathBuf> {
     let whole = place_of(file);
@@ -425,19 +404,15 @@ pub(super) fn owner_of(file: &Path) -> Option<PathBuf> {
         let name = key(whole.strip_prefix(directory).ok()?);
         state.names().any(|found| found == name).then(|| directory.to_owned())
     };
-    let beside = whole.parent().into_iter().flat_map(|directory| {
-        let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
-        let is_beside =
-            |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().ends_with(b".manifest.jsonl");
-        entries.filter(is_beside).map(move |entry| (entry.path(), directory))
-    });
-    let above = whole.ancestors().skip(1).flat_map(|directory| {
-        manifests(directory).unwrap_or_default().into_iter().map(move |manifest| (manifest, directory))
-    });
+    let of = |directory, found: io::Result<Vec<PathBuf>>| {
+        found.unwrap_or_default().into_iter().map(move |manifest| (manifest, directory))
+    };
+    let beside = whole.parent().into_iter().flat_map(|directory| of(directory, beside(directory)));
+    let above = whole.ancestors().skip(1).flat_map(|directory| of(directory, inside(directory)));
     beside.chain(above).find_map(|(manifest, directory)| names(&manifest, directory))
 }
 
 /// Whether a directory holds outputs that were made here.
 pub(crate) fn is_of_outputs(directory: &Path) -> bool {
-    manifests(directory).is_ok_and(|found| found.iter().any(|path| is_manifest(path)))
+    inside(directory).is_ok_and(|found| found.iter().any(|path| is_manifest(path)))
 }

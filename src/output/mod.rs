@@ -21,6 +21,7 @@ mod heads;
 mod image;
 mod layout;
 mod manifest;
+mod manifests;
 mod metadata;
 mod name;
 mod one;

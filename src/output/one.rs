@@ -12,7 +12,7 @@ use super::{
 
 /// The files of the only image: `x.npy`, or `x.pixel_values.npy` and so on for each of the tensors.
 pub(super) fn files(path: &Path, format: Format, contents: &Contents) -> Vec<PathBuf> {
-    let split = contents.split();
+    let split: Vec<&str> = contents.apart().flatten().collect();
     if format != Format::Npy || split.is_empty() {
         return vec![path.to_owned()];
     }

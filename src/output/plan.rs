@@ -211,10 +211,7 @@ impl Plan {
 
     /// Adds an image to those that are to be written.
     pub fn add_planned(&self, planned: &mut Planned, key: &str, name: &Path) {
-        match self.many().filter(|many| many.format == Format::Tar) {
-            Some(many) => planned.add(key, &super::layout::sample_name(name, None, many.keep_extension)),
-            None => planned.add(key, ""),
-        }
+        planned.add(key, &self.many().and_then(|many| many.sample_name(name, None)).unwrap_or_default());
     }
 
     /// Sees that something can be written there, whatever it will be, and leaves it as it is.

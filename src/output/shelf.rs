@@ -10,13 +10,10 @@ use super::{
     Dtype, Format, OutputError, Part,
     collection::{Collection, Way},
     disk::parent,
-    found,
     manifest::{Head, head_at, is_manifest},
+    manifests::{beside, inside, part_of, stem_of, without_part},
     name::is_inside,
 };
-
-/// What ends the name of a manifest that lies beside its files.
-const BESIDE: &str = ".manifest.jsonl";
 
 /// The manifests that a path stands for.
 #[derive(Debug)]
@@ -39,7 +36,7 @@ pub(crate) fn manifests_of(path: &Path) -> Result<Stands, OutputError> {
         move |source| OutputError::Io { path, source }
     };
     if path.is_dir() {
-        let mut manifests = found::manifests(path).map_err(io_error(path))?;
+        let mut manifests = inside(path).map_err(io_error(path))?;
         if manifests.iter().any(|manifest| is_manifest(manifest)) {
             // What is named like one, and is none, lists nothing.
             manifests.retain(|manifest| is_manifest(manifest));
@@ -66,58 +63,13 @@ pub(crate) fn manifests_of(path: &Path) -> Result<Stands, OutputError> {
     for directory in
         path.ancestors().skip(1).map(|above| if above == Path::new("") { Path::new(".") } else { above })
     {
-        let manifests = found::manifests(directory).unwrap_or_default();
+        let manifests = inside(directory).unwrap_or_default();
         if !manifests.is_empty() {
             let file = (!manifests.iter().any(|manifest| manifest == path)).then(|| path.to_owned());
             return Ok(Stands::For { manifests, file });
         }
     }
     Ok(Stands::Unknown { outputs: Vec::new() })
-}
-
-/// The manifests in a directory that lie beside their files, sorted.
-fn beside(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    match fs::read_dir(directory) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-        entries => {
-            for entry in entries? {
-                let name = entry?.file_name();
-                if name.as_encoded_bytes().ends_with(BESIDE.as_bytes()) {
-                    found.push(directory.join(name));
-                }
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// The stem of the files that a manifest beside them is of, and which part of a job.
-fn stem_of(manifest: &Path) -> Option<(PathBuf, Option<Part>)> {
-    if manifest.extension() != Some(OsStr::new("jsonl")) {
-        return None;
-    }
-    let whole = Path::new(manifest.file_stem()?);
-    if whole.extension() != Some(OsStr::new("manifest")) {
-        return None;
-    }
-    Some(without_part(Path::new(whole.file_stem()?)))
-}
-
-/// `x.part-03-of-16` → `x` and the part.
-fn without_part(stem: &Path) -> (PathBuf, Option<Part>) {
-    match (stem.extension().and_then(|name| part_of(name.to_str()?)), stem.file_stem()) {
-        (Some(part), Some(stem)) => (stem.into(), Some(part)),
-        _ => (stem.to_owned(), None),
-    }
-}
-
-/// `part-03-of-16` as a part.
-fn part_of(name: &str) -> Option<Part> {
-    let (index, count) = name.strip_prefix("part-")?.split_once("-of-")?;
-    let part: Part = format!("{}/{}", index.parse::<usize>().ok()?, count).parse().ok()?;
-    (part.to_string() == name).then_some(part)
 }
 
 /// What the files of the output may be called before the extension that a path is of, and whether that is as it was asked for: a path

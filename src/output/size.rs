@@ -10,7 +10,7 @@ use super::{
     engine::Room,
     format::{npy::HEADER, safetensors},
     key,
-    layout::{Layout, sample_name},
+    layout::Layout,
     manifest::{Entry, Line, Place},
     planned::json_bytes,
 };
@@ -113,11 +113,7 @@ impl Plan {
         let (mut planned, mut bytes) = (Planned::default(), 0);
         for (place, image) in images.enumerate() {
             let names = collection.own_files(contents, image.name);
-            let sample = if collection.format == Format::Tar {
-                sample_name(image.name, None, collection.keep_extension)
-            } else {
-                String::new()
-            };
+            let sample = collection.sample_name(image.name, None).unwrap_or_default();
             planned.add(image.key, &sample);
             let escaped = |text: &str| json_bytes(text) - 2;
             let files: u64 = match collection.way {

@@ -160,12 +160,13 @@ impl Sink for Engine {
         if self.has_begun || is_complete && !self.found.read().has_ended {
             self.add(Line::End(end));
         }
-        self.commit()?;
-        let is_there = self.look_for_made();
-        is_there.map_err(|source| OutputError::Io { path: self.collection().path.clone(), source })?;
-        let staging = self.collection().staging();
-        let removed =
-            if self.collection().way == Way::Each { self.disk.remove_directory(&staging) } else { Ok(()) };
-        removed.map_err(|source| OutputError::Io { path: self.collection().path.clone(), source })
+        let finished = self.commit_group().and_then(|()| self.look_for_made()).and_then(|()| {
+            let collection = self.collection();
+            match collection.way {
+                Way::Each => self.disk.remove_directory(&collection.staging()),
+                Way::Together(_) | Way::Repeated => Ok(()),
+            }
+        });
+        finished.map_err(|source| OutputError::Io { path: self.collection().path.clone(), source })
     }
 }

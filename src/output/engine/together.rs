@@ -14,7 +14,7 @@ use crate::output::{
     Format, Image, OutputError, Written,
     collection::{Collection, Way},
     disk::{DiskFile, parent},
-    layout::{Layout, sample_name},
+    layout::Layout,
     manifest::{FileState, Line, Place},
     planned::json_bytes,
     sum::Summed,
@@ -121,10 +121,7 @@ impl Engine {
     fn incoming<'a, 'b>(&self, layout: &dyn Layout, image: &'a Image<'b>) -> Incoming<'a, 'b> {
         let collection = self.collection();
         let sample = image.sample.map(|sample| sample.key.as_str());
-        let name = match collection.format {
-            Format::Tar => sample_name(image.name, sample, collection.keep_extension),
-            _ => image.key.to_owned(),
-        };
+        let name = collection.sample_name(image.name, sample).unwrap_or_else(|| image.key.to_owned());
         let key = json_bytes(image.key);
         let tensors = image.content.tensors();
         let shapes = tensors.iter().map(|array| layout.shape(&array.shape).to_vec()).collect();

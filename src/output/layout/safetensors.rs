@@ -21,12 +21,6 @@ pub(in crate::output) fn name<'a>(key: &'a str, tensor: Option<&str>) -> Cow<'a,
     }
 }
 
-/// The names that follow the key; one that is none where an image has one tensor.
-fn tensors(contents: &Contents) -> impl Iterator<Item = Option<&str>> {
-    let is_split = contents.tensors.len() > 1;
-    contents.tensors.iter().map(move |tensor| is_split.then_some(tensor.name.as_str()))
-}
-
 impl Layout for Archive {
     fn head_bytes(&self, contents: &Contents) -> u64 {
         Header::new(&contents.settings, contents.dtype).len()
@@ -42,7 +36,8 @@ impl Layout for Archive {
 
     fn line_bytes(&self, contents: &Contents, key: u64, shapes: &[&[usize]], at: u64) -> u64 {
         let mut start = at;
-        tensors(contents)
+        contents
+            .apart()
             .zip(shapes)
             .map(|(tensor, shape)| {
                 let end = start + contents.dtype.bytes(shape);
@@ -64,7 +59,7 @@ impl Layout for Archive {
     fn seal(&self, file: &mut DiskFile, contents: &Contents, state: &FileState) -> io::Result<()> {
         let mut header = Header::new(&contents.settings, contents.dtype);
         for held in &state.held {
-            for (tensor, shape) in tensors(contents).zip(&held.shapes) {
+            for (tensor, shape) in contents.apart().zip(&held.shapes) {
                 header.add(&name(&held.key, tensor), shape);
             }
         }

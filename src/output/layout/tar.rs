@@ -38,15 +38,6 @@ pub(in crate::output) fn sample_name(name: &Path, sample: Option<&str>, keep_ext
     }
 }
 
-/// The extensions of the tensors' members.
-fn extensions(contents: &Contents) -> impl Iterator<Item = String> {
-    let is_split = contents.tensors.len() > 1;
-    contents.tensors.iter().map(move |tensor| match is_split {
-        true => format!("{}.npy", tensor.name),
-        false => "npy".to_owned(),
-    })
-}
-
 /// The text that a tar says of itself.
 fn settings(contents: &Contents) -> String {
     serde_json::to_string(&contents.settings).expect("settings have only string keys")
@@ -54,7 +45,7 @@ fn settings(contents: &Contents) -> String {
 
 /// Each member of an image, with its size.
 fn members<'a>(contents: &'a Contents, image: &'a Image<'_>) -> impl Iterator<Item = (String, u64)> + 'a {
-    let tensors = extensions(contents).zip(image.content.tensors());
+    let tensors = contents.npy_extensions().zip(image.content.tensors());
     let tensors =
         tensors.map(|(extension, array)| (extension, npy::bytes(array, contents.dtype).unwrap_or(u64::MAX)));
     let kept = image.sample.into_iter().flat_map(|sample| &sample.kept);
@@ -114,7 +105,7 @@ impl Layout for Samples {
     }
 
     fn planned_bytes(&self, contents: &Contents, name: u64, report: u64) -> Option<u64> {
-        let tensors = contents.tensors.iter().zip(extensions(contents));
+        let tensors = contents.tensors.iter().zip(contents.npy_extensions());
         let bytes = tensors.map(|(tensor, extension)| {
             let shape = tensor.shape.as_ref()?;
             Some(member_bytes(name + 1 + extension.len() as u64, HEADER as u64 + contents.dtype.bytes(shape)))
