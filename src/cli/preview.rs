@@ -41,8 +41,7 @@ pub(super) fn describe(prepared: &Prepared, complete: &[bool]) -> String {
     line("model", contents.settings.get("model").unwrap_or_default().to_owned());
     line("compute", format!("{} threads, batches of {}", job.options.threads, prepared.batch()));
     line("output", plan.describe(contents));
-    if let (Some((Some(needed), free)), Some((bound, image))) = (prepared.space(true), prepared.image_bytes())
-    {
+    if let (Some((Some(needed), free)), Some((bound, image))) = (prepared.space(), prepared.image_bytes()) {
         let free = free.map_or("unknown".into(), readable_size);
         let bound = match bound {
             Bound::Exactly => "",
@@ -69,7 +68,7 @@ pub(super) fn json(prepared: &Prepared, complete: &[bool]) -> String {
     let mut facts = json!({
         "images": prepared.count(),
         "remaining": prepared.remaining(),
-        "bytes": prepared.space(true).and_then(|(needed, _)| needed),
+        "bytes": prepared.space().and_then(|(needed, _)| needed),
         "output": prepared.plan().path(),
         "parts": complete.len(),
         "complete": those(complete, true),

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use super::{Job, error::JobError, facts::PictureFacts, listing::Listing, overlap::Overlap, task::Task};
+use super::{Job, error::JobError, listing::Listing, overlap::Overlap, task::Task};
 use crate::{
-    input::{Item, PassedOver, Source},
-    output::{Contents, Found, Plan, Planned, Typical, Upcoming, free_space, readable_size},
+    input::{Item, PassedOver},
+    output::{Contents, Found, Plan, Planned, Upcoming, free_space, readable_size},
 };
 
 /// A job that is ready to run. Nothing has been written, and no weights have been read.
@@ -105,49 +105,20 @@ impl Prepared {
     }
 
     /// The bytes that a run will write, as [`Prepared::image_bytes`] says, with heads, manifest, and the copy in which a finished file
-    /// takes more; and those that are free there, if either can be told; none where no file is written. A `closer` look reads some of the
-    /// images.
+    /// takes more; and those that are free there, if either can be told; none where no file is written.
     #[doc(hidden)]
-    pub fn space(&self, closer: bool) -> Option<(Option<u64>, Option<u64>)> {
+    pub fn space(&self) -> Option<(Option<u64>, Option<u64>)> {
         let path = self.task.plan.path()?;
         // How many images a tar has is not known before it is read.
         let is_known = !self.listing.left().iter().any(Item::is_shard) && self.count().is_some();
         let needed = self.shaped().filter(|_| is_known).and_then(|(_, contents)| {
-            let typical = if closer { self.typical() } else { Typical::default() };
             let new = || self.listing.new_ones().map(|(_, item)| item);
             let named: Vec<_> = new().map(|item| (item.key(), item.source.to_string())).collect();
             let images = new().zip(&named);
             let images = images.map(|(item, (key, input))| Upcoming { key, name: &item.name, input });
-            self.task.plan.bytes(&contents, self.found.as_deref(), images, typical)
+            self.task.plan.bytes(&contents, self.found.as_deref(), images)
         });
         Some((needed, free_space(path)))
-    }
-
-    /// What is said of the images, by a few of them.
-    fn typical(&self) -> Typical {
-        /// So few take no time, and photographs of one camera are alike.
-        const FEW: usize = 16;
-        let left = self.listing.left();
-        let mut seen: Vec<[u64; 2]> = Vec::new();
-        let mut input = 0;
-        for place in 0..FEW.min(left.len()) {
-            let item = &left[place * left.len() / FEW.min(left.len())];
-            let Source::File(_) = item.source else { continue };
-            let Ok((bytes, _)) = item.source.read() else { continue };
-            let Ok(ready) = self.task.opened.preprocess(&bytes) else { continue };
-            let facts = PictureFacts::of(&self.task.opened, &ready.picture);
-            let metadata: usize =
-                facts.metadata().iter().map(|(key, value)| key.len() + value.len() + 6).sum();
-            seen.push([facts.json().len() as u64, metadata as u64]);
-            input += bytes.len() as u64;
-        }
-        let count = seen.len() as u64;
-        if count == 0 {
-            return Typical::default();
-        }
-        let mean = |which: usize| seen.iter().map(|sizes| sizes[which]).sum::<u64>() / count;
-        let facts = mean(0);
-        Typical { facts, report: facts + 500, metadata: mean(1), input: input / count }
     }
 
     /// Refuses a run whose outputs do not fit on the disk.
@@ -155,7 +126,7 @@ impl Prepared {
         if let Some((Bound::AtMost, _)) = self.image_bytes() {
             return Ok(());
         }
-        match (self.task.plan.path(), self.space(false)) {
+        match (self.task.plan.path(), self.space()) {
             (Some(path), Some((Some(needed), Some(free)))) if free < needed => Err(JobError::NoSpace {
                 path: path.to_owned(),
                 needed: readable_size(needed),

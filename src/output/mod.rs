@@ -58,4 +58,4 @@ pub use plan::Plan;
 pub use planned::Planned;
 pub(crate) use shelf::{Shelf, Stands, manifests_of};
 pub use sink::{Sink, Written};
-pub use size::{Typical, Upcoming};
+pub use size::Upcoming;

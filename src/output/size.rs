@@ -15,25 +15,11 @@ use super::{
     planned::json_bytes,
 };
 
-/// What is said of an image, as far as it takes room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Typical {
-    /// Bytes of the facts that the manifest holds.
-    pub facts: u64,
-    /// Bytes of what a tar says of it.
-    pub report: u64,
-    /// Bytes of what a file of its own says of it.
-    pub metadata: u64,
-    /// Bytes of the input.
-    pub input: u64,
-}
-
-impl Default for Typical {
-    /// Of a photograph.
-    fn default() -> Self {
-        Self { facts: 200, report: 700, metadata: 200, input: 200_000 }
-    }
-}
+/// What is said of a photograph takes about so many bytes: the facts in the manifest, what a tar says of it, and what a file of its own
+/// does. Beside tensors it is little.
+const FACTS: usize = 150;
+const REPORT: u64 = 650;
+const METADATA: u64 = 150;
 
 /// An image that is to be written, as far as its names take room.
 #[derive(Clone, Copy, Debug)]
@@ -104,12 +90,11 @@ impl Plan {
         contents: &Contents,
         found: Option<&Found>,
         images: impl Iterator<Item = Upcoming<'a>>,
-        typical: Typical,
     ) -> Option<u64> {
         self.path()?;
-        let own = own_bytes(self.format()?, contents, typical.metadata);
+        let own = own_bytes(self.format()?, contents);
         let Some(collection) = self.many() else { return Some(images.count() as u64 * own) };
-        let line = line_bytes(collection, contents, typical);
+        let line = line_bytes(collection, contents);
         let (mut planned, mut bytes) = (Planned::default(), 0);
         for (place, image) in images.enumerate() {
             let names = collection.own_files(contents, image.name);
@@ -133,7 +118,7 @@ impl Plan {
         }
         bytes += Line::Manifest(collection.head(contents)).encode().len() as u64 + 300;
         if let Some(layout) = collection.layout() {
-            bytes += together_bytes(collection, layout, contents, found, &planned, typical.report);
+            bytes += together_bytes(collection, layout, contents, found, &planned);
         }
         Some(bytes)
     }
@@ -149,7 +134,7 @@ fn shapes(layout: &dyn Layout, contents: &Contents) -> Option<Vec<Vec<usize>>> {
 }
 
 /// Bytes of an image's own files.
-fn own_bytes(format: Format, contents: &Contents, metadata: u64) -> u64 {
+fn own_bytes(format: Format, contents: &Contents) -> u64 {
     let data = contents.image_bytes().unwrap_or(0);
     match format {
         Format::Npy => data + (HEADER * contents.tensors.len()) as u64,
@@ -158,28 +143,28 @@ fn own_bytes(format: Format, contents: &Contents, metadata: u64) -> u64 {
             for tensor in &contents.tensors {
                 header.add(&tensor.name, tensor.shape.as_deref().unwrap_or_default());
             }
-            data + safetensors::start_after(header.len() + metadata)
+            data + safetensors::start_after(header.len() + METADATA)
         }
         Format::Tar | Format::Png => data,
     }
 }
 
 /// Bytes of an image's line, without its names.
-fn line_bytes(collection: &Collection, contents: &Contents, typical: Typical) -> u64 {
+fn line_bytes(collection: &Collection, contents: &Contents) -> u64 {
     let files = collection.own_files(contents, Path::new("x")).len();
     let count = if collection.way == Way::Each { files } else { 1 };
     let length = contents.image_bytes().unwrap_or(0) / count as u64;
     let place = Place { file: String::new(), offset: 0, length, crc32: 0 };
     let input = InputFacts {
         path: String::new(),
-        bytes: Some(typical.input),
+        bytes: Some(200_000),
         modified_ns: Some(1_700_000_000_000_000_000),
         sha256: Some(Sha256Bytes([0; 32])),
     };
     let shape = |shape: &Vec<usize>| {
         collection.layout().map_or(shape.as_slice(), |layout| layout.shape(shape)).to_vec()
     };
-    let facts = format!("\"{}\"", "x".repeat((typical.facts as usize).saturating_sub(2)));
+    let facts = format!("\"{}\"", "x".repeat(FACTS));
     let entry = Entry {
         key: String::new(),
         input,
@@ -198,7 +183,6 @@ fn together_bytes(
     contents: &Contents,
     found: Option<&Found>,
     planned: &Planned,
-    report: u64,
 ) -> u64 {
     let Some(shapes) = shapes(layout, contents) else { return 0 };
     let head = layout.head_bytes(contents);
@@ -216,7 +200,7 @@ fn together_bytes(
         let room = Room { layout, contents, head, limit, lines, data, shapes: shapes.clone() };
         let images = planned
             .from(place)
-            .map(|(key, sample)| (key, layout.planned_bytes(contents, sample, report).unwrap_or(0)));
+            .map(|(key, sample)| (key, layout.planned_bytes(contents, sample, REPORT).unwrap_or(0)));
         let fit = room.fit(images);
         bytes += fit.start + fit.data + layout.end_bytes();
         place += fit.count.max(1);
