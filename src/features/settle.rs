@@ -22,6 +22,12 @@ pub(super) struct DataFile {
     pub(super) is_whole: bool,
 }
 
+impl DataFile {
+    fn of(found: &fs::Metadata, path: PathBuf, start: u64, is_whole: bool) -> Self {
+        Self { path, start, length: found.len(), modified: found.modified().ok(), is_whole }
+    }
+}
+
 /// Finds the files, and leaves out what is not complete.
 ///
 /// # Errors
@@ -56,8 +62,8 @@ fn on_disk(
     let sealed = file.sealed;
     let path = manifest.file(&file.name)?;
     let partial = manifest.shelf.partial(&file.name, file.generation);
-    let (named, beside) = (Looked::at(&path), Looked::at(&partial));
-    let length = |looked: &Option<Looked>| looked.as_ref().map(|looked| looked.length);
+    let (named, beside) = (looked(&path), looked(&partial));
+    let length = |looked: &Option<fs::Metadata>| looked.as_ref().map(fs::Metadata::len);
     let whole = |there| match beside {
         Some(_) => whole_entries(index, home, manifest, start, there),
         None => Ok(0),
@@ -71,17 +77,17 @@ fn on_disk(
     };
     index.void(home, keep);
     let reason = match (found, named, beside) {
-        (OnDisk::Grows(_), _, Some(there)) => return Ok(there.file(partial, start, false)),
-        (OnDisk::Whole, Some(there), _) => return Ok(there.file(path, sealed_start, true)),
+        (OnDisk::Grows(_), _, Some(there)) => return Ok(DataFile::of(&there, partial, start, false)),
+        (OnDisk::Whole, Some(there), _) => return Ok(DataFile::of(&there, path, sealed_start, true)),
         (OnDisk::Unnamed, _, Some(there)) if unfinished => {
-            return Ok(there.file(partial, sealed_start, true));
+            return Ok(DataFile::of(&there, partial, sealed_start, true));
         }
         (OnDisk::Lost | OnDisk::Grows(_), ..) if unfinished || sealed.is_none() => {
             return Ok(DataFile::default());
         }
         (_, Some(named), _) => {
             let said = sealed.unwrap_or_default();
-            format!("it has {} bytes, and {} says {said}", named.length, manifest.path.display())
+            format!("it has {} bytes, and {} says {said}", named.len(), manifest.path.display())
         }
         (_, None, _) => format!("it is missing, and {} says that it is there", manifest.path.display()),
     };
@@ -124,26 +130,14 @@ fn retain_own(index: &mut Index, manifests: &[Manifest]) -> Result<(), FeaturesE
         line.read(file).is_ok_and(|entry| {
             entry.at.iter().all(|place| {
                 let path = manifests[manifest].shelf.file(&place.file);
-                path.and_then(|path| Looked::at(&path)).is_some_and(|there| there.length == place.length)
+                path.and_then(|path| looked(&path)).is_some_and(|there| there.len() == place.length)
             })
         })
     });
     Ok(())
 }
 
-/// A file that is there.
-struct Looked {
-    length: u64,
-    modified: Option<SystemTime>,
-}
-
-impl Looked {
-    fn at(path: &Path) -> Option<Self> {
-        let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-        Some(Self { length: found.len(), modified: found.modified().ok() })
-    }
-
-    fn file(self, path: PathBuf, start: u64, is_whole: bool) -> DataFile {
-        DataFile { path, start, length: self.length, modified: self.modified, is_whole }
-    }
+/// What the disk says of a file that is there.
+fn looked(path: &Path) -> Option<fs::Metadata> {
+    fs::metadata(path).ok().filter(fs::Metadata::is_file)
 }

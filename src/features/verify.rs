@@ -2,9 +2,9 @@
 
 use std::{fs::File, io, ops::ControlFlow, path::PathBuf, sync::Arc};
 
-use super::{Features, FeaturesError, files::Open};
+use super::{Features, FeaturesError, files::Open, followed::Manifest};
 use crate::{
-    output::{Entry, Head, Heading, Place, Shelf},
+    output::{Entry, Heading, Place},
     read_at::read_exact_at,
 };
 
@@ -101,17 +101,24 @@ impl Features {
     /// What a whole file says of itself before its entries, and what follows them.
     fn verify_head(&self, home: u32) -> Result<Option<Difference>, FeaturesError> {
         let Some(on_disk) = self.home(home).filter(|on_disk| on_disk.is_whole) else { return Ok(None) };
-        let manifest = self.manifest_of(home);
-        let Some(frame) = self.frame(home, &manifest.shelf, &manifest.head, on_disk.start)? else {
-            return Ok(None);
-        };
+        let Manifest { shelf, head, .. } = self.manifest_of(home);
+        let Some(mut heading) = Heading::new(shelf.format(), shelf.dtype, head) else { return Ok(None) };
+        if heading.names_entries() {
+            for line in self.index.held(home) {
+                let entry = self.line(home, line)?;
+                heading.add(&entry.key, entry.shapes.iter().map(Vec::as_slice));
+            }
+        }
+        // What can be no head is not as it was written either.
+        let frame = heading.frame(on_disk.start);
+        let (start, end) = frame.unwrap_or_else(|error| (error.to_string().into_bytes(), Vec::new()));
         let opened = match self.shared(home, on_disk) {
             Ok(opened) => opened,
             Err(error) => return Ok(Some(Difference { key: None, ..of_error("", error) })),
         };
-        let is_so = |bytes: &[u8], offset: u64| is_there(&opened.file, bytes, offset);
-        let end = opened.length.saturating_sub(frame.1.len() as u64);
-        let same = is_so(&frame.0, 0).and_then(|head| Ok(head && is_so(&frame.1, end)?));
+        let last = opened.length.saturating_sub(end.len() as u64);
+        let same = is_there(&opened.file, &start, 0)
+            .and_then(|is_same| Ok(is_same && is_there(&opened.file, &end, last)?));
         let path = on_disk.path.clone();
         Ok(match same {
             Ok(true) => None,
@@ -120,25 +127,6 @@ impl Features {
             }
             Err(error) => Some(Difference { key: None, path, reason: format!("cannot be read: {error}") }),
         })
-    }
-
-    /// What a file must begin and end with.
-    #[expect(clippy::type_complexity, reason = "two pieces of a file, where there are any")]
-    fn frame(
-        &self,
-        home: u32,
-        shelf: &Shelf,
-        head: &Head,
-        start: u64,
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, FeaturesError> {
-        let Some(mut heading) = Heading::new(shelf, head) else { return Ok(None) };
-        if heading.names_entries() {
-            for line in self.index.held(home) {
-                heading.add(&self.line(home, line)?);
-            }
-        }
-        // What can be no head is not as it was written either.
-        Ok(Some(heading.frame(start).unwrap_or_else(|error| (error.to_string().into_bytes(), Vec::new()))))
     }
 }
 

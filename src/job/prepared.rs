@@ -112,10 +112,11 @@ impl Prepared {
         // How many images a tar has is not known before it is read.
         let is_known = !self.listing.left().iter().any(Item::is_shard) && self.count().is_some();
         let needed = self.shaped().filter(|_| is_known).and_then(|(_, contents)| {
-            let new = || self.listing.new_ones().map(|(_, item)| item);
-            let named: Vec<_> = new().map(|item| (item.key(), item.source.to_string())).collect();
-            let images = new().zip(&named);
-            let images = images.map(|(item, (key, input))| Upcoming { key, name: &item.name, input });
+            let images = self.listing.new_ones().map(|(_, item)| Upcoming {
+                key: item.key(),
+                name: &item.name,
+                input: item.source.to_string(),
+            });
             self.task.plan.bytes(&contents, self.found.as_deref(), images)
         });
         Some((needed, free_space(path)))

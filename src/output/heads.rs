@@ -3,9 +3,8 @@
 use std::io;
 
 use super::{
-    Dtype, Entry, Format, Head, Shelf,
+    Dtype, Format, Head,
     format::{npy, safetensors::Header},
-    layout::tensor_name,
 };
 use crate::shard::{END, TarWriter};
 
@@ -17,10 +16,9 @@ pub(crate) enum Heading {
 }
 
 impl Heading {
-    /// That of a file of these settings without entries; none of files of single images.
-    pub(crate) fn new(shelf: &Shelf, head: &Head) -> Option<Self> {
-        let dtype = shelf.dtype;
-        match shelf.format() {
+    /// That of a file of these settings without entries; none of a format whose files hold one image.
+    pub(crate) fn new(format: Format, dtype: Dtype, head: &Head) -> Option<Self> {
+        match format {
             Format::Npy => Some(Self::Stack { rows: 0, row: Vec::new(), dtype }),
             Format::Safetensors => {
                 let is_split = head.tensors.len() > 1;
@@ -38,17 +36,18 @@ impl Heading {
     }
 
     /// Adds the next entry.
-    pub(crate) fn add(&mut self, entry: &Entry) {
+    pub(crate) fn add<'a>(&mut self, key: &str, mut shapes: impl Iterator<Item = &'a [usize]>) {
         match self {
             Self::Stack { rows, row, .. } => {
-                *rows += 1;
-                if let ([shape], true) = (entry.shapes.as_slice(), row.is_empty()) {
-                    row.clone_from(shape);
+                if let (Some(shape), 0) = (shapes.next(), *rows) {
+                    *row = shape.to_vec();
                 }
+                *rows += 1;
             }
             Self::Archive { header, tensors } => {
-                for (tensor, shape) in tensors.iter().zip(&entry.shapes) {
-                    header.add(&tensor_name(&entry.key, tensor.as_deref()), shape);
+                for (tensor, shape) in tensors.iter().zip(shapes) {
+                    let name = tensor.as_ref().map(|tensor| format!("{key}/{tensor}"));
+                    header.add(name.as_deref().unwrap_or(key), shape);
                 }
             }
             Self::Samples { .. } => {}

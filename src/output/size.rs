@@ -22,14 +22,14 @@ const REPORT: u64 = 650;
 const METADATA: u64 = 150;
 
 /// An image that is to be written, as far as its names take room.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Upcoming<'a> {
     /// Its key.
-    pub key: &'a str,
+    pub key: String,
     /// The path that files of its own are named for.
     pub name: &'a Path,
     /// Its path as it was given.
-    pub input: &'a str,
+    pub input: String,
 }
 
 impl Plan {
@@ -99,7 +99,7 @@ impl Plan {
         for (place, image) in images.enumerate() {
             let names = collection.own_files(contents, image.name);
             let sample = collection.sample_name(image.name, None).unwrap_or_default();
-            planned.add(image.key, &sample);
+            planned.add(&image.key, &sample);
             let escaped = |text: &str| json_bytes(text) - 2;
             let files: u64 = match collection.way {
                 Way::Each => names.iter().map(|name| escaped(&key(name))).sum(),
@@ -110,7 +110,7 @@ impl Plan {
                         - 1
                 }
             };
-            bytes += line + escaped(image.key) + escaped(image.input) + files + sample.len() as u64;
+            bytes += line + escaped(&image.key) + escaped(&image.input) + files + sample.len() as u64;
             bytes += if collection.way == Way::Each { own } else { 0 };
         }
         if planned.is_empty() {

@@ -1,12 +1,15 @@
 //! Files of many images that are made whole.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
 use super::{Engine, together::Growing};
 use crate::output::{
-    OutputError, TarRead,
+    Head, Heading, OutputError, TarRead,
     collection::{Collection, Way},
-    disk::is_there,
+    disk::{DiskFile, is_there},
     found::IN_THE_WAY,
     manifest::{FileState, Line},
 };
@@ -18,13 +21,12 @@ impl Engine {
         let name = self.found.read().files[growing.place].name.clone();
         let target = self.collection().file(&name);
         self.check_free(&name, &target)?;
-        let layout = self.layout();
         let Some(Growing { place, mut file, .. }) = self.growing.take() else { return Ok(()) };
         let (sealed, length) = {
             let state = self.found.read();
             let found = &state.files[place];
-            let length = found.start + found.data() + layout.end_bytes();
-            (layout.seal(&mut file, &self.contents, found), length)
+            let length = found.start + found.data() + self.layout().end_bytes();
+            (self.finish_file(&mut file, found, &state.head), length)
         };
         // Nobody syncs it then, so nothing may be said of what it holds.
         self.has_failed |= sealed.is_err();
@@ -34,6 +36,18 @@ impl Engine {
         self.group.has_grown = false;
         self.add(Line::Sealed { file: name, length });
         Ok(())
+    }
+
+    /// Writes what names the entries before these, or what follows them.
+    fn finish_file(&self, file: &mut DiskFile, found: &FileState, head: &Head) -> io::Result<()> {
+        let heading = Heading::new(self.collection().format, self.contents.dtype, head);
+        let mut heading = heading.expect("images share files");
+        let names_entries = heading.names_entries();
+        for held in &found.held {
+            heading.add(&held.key, held.shapes.iter().map(|shape| &**shape));
+        }
+        let (start, end) = heading.frame(found.start)?;
+        if names_entries { file.write_start(&start) } else { file.write_all(&end) }
     }
 
     /// Sees that nobody else's file is where one of many images is to be.

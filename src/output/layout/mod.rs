@@ -1,10 +1,9 @@
-//! How many images lie in one file: how it begins, how an entry is laid down, how it is sealed, and what limits it.
+//! How many images lie in one file: how it begins, how an entry is laid down, and what limits it.
 
 mod npy;
 mod safetensors;
 mod tar;
 
-pub(super) use safetensors::name as tensor_name;
 pub(super) use tar::{admits, begin as begin_tar, sample_name, write as write_sample};
 
 use std::{
@@ -13,11 +12,7 @@ use std::{
     path::Path,
 };
 
-use super::{
-    Contents, Format, Image, OutputError,
-    disk::DiskFile,
-    manifest::{FileState, Held},
-};
+use super::{Contents, Format, Image, OutputError, disk::DiskFile, manifest::Held};
 
 /// The layout of files of this format; none of a format whose files hold one image.
 pub(super) fn of(format: Format) -> Option<&'static dyn Layout> {
@@ -108,10 +103,4 @@ pub(super) trait Layout: Debug + Send + Sync {
     ) -> io::Result<()> {
         image.content.tensors().iter().try_for_each(|array| contents.dtype.write(writer, &array.values))
     }
-
-    /// Makes a file whole that holds these entries.
-    ///
-    /// # Errors
-    /// The disk is full or fails.
-    fn seal(&self, file: &mut DiskFile, contents: &Contents, state: &FileState) -> io::Result<()>;
 }

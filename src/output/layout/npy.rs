@@ -1,14 +1,9 @@
 //! Rows of one `.npy`, in order. Which image each row is, the manifest says.
 
-use std::{io, path::Path};
+use std::path::Path;
 
 use super::Layout;
-use crate::output::{
-    Contents, Image, OutputError,
-    disk::DiskFile,
-    format::npy::{self, HEADER},
-    manifest::{FileState, Held},
-};
+use crate::output::{Contents, Image, OutputError, format::npy::HEADER, manifest::Held};
 
 #[derive(Debug)]
 pub(super) struct Stack;
@@ -47,10 +42,5 @@ impl Layout for Stack {
             )),
             _ => Ok(()),
         }
-    }
-
-    fn seal(&self, file: &mut DiskFile, contents: &Contents, state: &FileState) -> io::Result<()> {
-        let row = state.held.first().map(|held| &*held.shapes[0]).unwrap_or_default();
-        file.write_start(&npy::stack_header(state.held.len(), row, contents.dtype)?)
     }
 }

@@ -1,25 +1,14 @@
 //! Named tensors in one `.safetensors`, under their image's key and, where an image has several, their own name below that.
 
-use std::{borrow::Cow, io};
-
 use super::Layout;
 use crate::output::{
     Contents, Image,
-    disk::DiskFile,
     format::safetensors::{Header, LARGEST_HEADER, line_bytes, start_after},
-    manifest::{FileState, Held},
+    manifest::Held,
 };
 
 #[derive(Debug)]
 pub(super) struct Archive;
-
-/// The name of a tensor in the header.
-pub(in crate::output) fn name<'a>(key: &'a str, tensor: Option<&str>) -> Cow<'a, str> {
-    match tensor {
-        None => key.into(),
-        Some(tensor) => format!("{key}/{tensor}").into(),
-    }
-}
 
 impl Layout for Archive {
     fn head_bytes(&self, contents: &Contents) -> u64 {
@@ -54,15 +43,5 @@ impl Layout for Archive {
             "__metadata__" => Err("cannot hold an entry __metadata__".into()),
             _ => Ok(()),
         }
-    }
-
-    fn seal(&self, file: &mut DiskFile, contents: &Contents, state: &FileState) -> io::Result<()> {
-        let mut header = Header::new(&contents.settings, contents.dtype);
-        for held in &state.held {
-            for (tensor, shape) in contents.apart().zip(&held.shapes) {
-                header.add(&name(&held.key, tensor), shape);
-            }
-        }
-        file.write_start(&header.frame(state.start)?)
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         Contents, Image,
         disk::DiskFile,
         format::npy::{self, HEADER},
-        manifest::{FileState, Held},
+        manifest::Held,
         name,
     },
     shard::{END, TarWriter, member_bytes},
@@ -135,10 +135,6 @@ impl Layout for Samples {
         name: &str,
     ) -> io::Result<()> {
         write(&mut TarWriter::new(writer), contents, image, name)
-    }
-
-    fn seal(&self, file: &mut DiskFile, _contents: &Contents, _state: &FileState) -> io::Result<()> {
-        TarWriter::new(file).end()
     }
 }
 
