@@ -47,6 +47,14 @@ impl Collection {
         !matches!(self.way, Way::Together(_))
     }
 
+    /// The most bytes of a file.
+    pub(super) fn limit(&self) -> u64 {
+        match self.way {
+            Way::Together(Some(limit)) => limit,
+            _ => u64::MAX,
+        }
+    }
+
     /// The directory in which the manifest lies, and from which it names files.
     pub(super) fn base(&self) -> &Path {
         if self.is_directory() { &self.path } else { parent(&self.path) }

@@ -113,10 +113,9 @@ impl Found {
     /// # Errors
     /// As said.
     pub fn refuse_strangers(&self, overwrite: bool) -> Result<(), OutputError> {
-        let Way::Together(limit) = self.collection.way else { return Ok(()) };
+        let Way::Together(_) = self.collection.way else { return Ok(()) };
         let state = self.read();
-        let is_set = limit.is_some() || self.collection.is_set(&state);
-        let next = self.collection.file_name(is_set.then(|| self.collection.next(&state)));
+        let next = self.collection.next_name(&state);
         let made = state.files.iter().map(|file| &file.name).chain([&next]);
         let made = made.filter(|name| !state.is_ours(name)).map(|name| self.collection.file(name));
         // Which numbers come after that is not known.
@@ -380,14 +379,22 @@ impl Collection {
         probes.filter(is_empty).collect::<Vec<_>>().into_iter()
     }
 
-    /// Whether there are numbered files.
+    /// Whether there are several files, or may be.
     pub(super) fn is_set(&self, state: &State) -> bool {
-        state.files.iter().any(|file| self.number(&file.name).is_some())
+        match self.way {
+            Way::Together(None) => state.files.iter().any(|file| self.number(&file.name).is_some()),
+            Way::Together(Some(_)) => true,
+            Way::Each | Way::Repeated => false,
+        }
     }
 
-    /// The number of the next file of a set.
-    pub(super) fn next(&self, state: &State) -> usize {
-        state.files.iter().filter_map(|file| self.number(&file.name)).max().map_or(0, |number| number + 1)
+    /// The name of the only file, or of the next one of a set.
+    pub(super) fn next_name(&self, state: &State) -> String {
+        let next = || {
+            let numbers = state.files.iter().filter_map(|file| self.number(&file.name));
+            numbers.max().map_or(0, |number| number + 1)
+        };
+        self.file_name(self.is_set(state).then(next))
     }
 }
 

@@ -7,10 +7,9 @@ use serde_json::value::RawValue;
 use super::{
     Contents, Format, Found, InputFacts, OutputError, Plan, Planned, Sha256Bytes,
     collection::{Collection, Way},
-    engine::Room,
+    engine::{Room, lines_of},
     format::{npy::HEADER, safetensors},
     key,
-    layout::Layout,
     manifest::{Entry, Line, Place},
     planned::json_bytes,
 };
@@ -44,41 +43,35 @@ impl Plan {
         found: Option<&Found>,
         planned: &Planned,
     ) -> Result<(), OutputError> {
-        let Some((collection, layout)) = self.many().and_then(|many| Some((many, many.layout()?))) else {
-            return Ok(());
-        };
-        let Some(shapes) = shapes(layout, contents) else { return Ok(()) };
-        let head = layout.head_bytes(contents);
+        let Some(collection) = self.many() else { return Ok(()) };
+        let Some(mut room) = Room::of(collection, contents) else { return Ok(()) };
+        let (path, layout) = (collection.path.clone(), room.layout);
         // What a tar says of an image, of each of its tensors.
         let report = 1000 * contents.tensors.len() as u64;
         let bytes = |sample| layout.planned_bytes(contents, sample, report).unwrap_or(0);
         if let Way::Together(Some(limit)) = collection.way {
-            let room =
-                |limit| Room { layout, contents, head, limit, lines: 0, data: 0, shapes: shapes.clone() };
-            let empty = [(2, 0)];
-            let mut images = planned.from(0).chain(planned.is_empty().then_some(empty[0]));
-            if let Some((key, sample)) =
-                images.find(|&(key, sample)| room(limit).fit([(key, bytes(sample))].into_iter()).count == 0)
-            {
-                let image = bytes(sample);
-                let least = room(u64::MAX).fit([(key, image)].into_iter());
-                let least = least.start + least.data + layout.end_bytes();
-                return Err(OutputError::ShardSize { path: collection.path.clone(), limit, image, least });
-            }
-            return Ok(());
+            // Where no name is known, none is shorter than this.
+            let mut images = planned.from(0).chain(planned.is_empty().then_some((2, 0)));
+            let Some((key, sample)) =
+                images.find(|&(key, sample)| room.fit([(key, bytes(sample))]).count == 0)
+            else {
+                return Ok(());
+            };
+            room.limit = u64::MAX;
+            let image = bytes(sample);
+            let least = room.fit([(key, image)]);
+            let least = room.end(least.start, least.data);
+            return Err(OutputError::ShardSize { path, limit, image, least });
         }
         if collection.way == Way::Repeated || planned.is_empty() {
             return Ok(());
         }
-        let (lines, data, held) = found.map_or((0, 0, 0), |found| found.held(layout, contents));
-        let room = Room { layout, contents, head, limit: u64::MAX, lines, data, shapes };
+        let held = found.map_or(0, |found| found.fill(&mut room));
         let fit = room.fit(planned.from(0).map(|(key, sample)| (key, bytes(sample))));
         match fit.count < planned.len() {
-            true => Err(OutputError::TooMany {
-                path: collection.path.clone(),
-                images: held + planned.len(),
-                entries: held + fit.count,
-            }),
+            true => {
+                Err(OutputError::TooMany { path, images: held + planned.len(), entries: held + fit.count })
+            }
             false => Ok(()),
         }
     }
@@ -117,20 +110,8 @@ impl Plan {
             return Some(0);
         }
         bytes += Line::Manifest(collection.head(contents)).encode().len() as u64 + 300;
-        if let Some(layout) = collection.layout() {
-            bytes += together_bytes(collection, layout, contents, found, &planned);
-        }
-        Some(bytes)
+        Some(bytes + together_bytes(collection, contents, found, &planned).unwrap_or(0))
     }
-}
-
-/// The shapes of an image's tensors as they lie in a file, if they are known.
-fn shapes(layout: &dyn Layout, contents: &Contents) -> Option<Vec<Vec<usize>>> {
-    contents
-        .tensors
-        .iter()
-        .map(|tensor| tensor.shape.as_ref().map(|shape| layout.shape(shape).to_vec()))
-        .collect()
 }
 
 /// Bytes of an image's own files.
@@ -176,37 +157,31 @@ fn line_bytes(collection: &Collection, contents: &Contents) -> u64 {
     Line::Entry(entry).encode().len() as u64
 }
 
-/// Bytes of the files that images share.
+/// Bytes of the files that images share; none where they share none.
 fn together_bytes(
     collection: &Collection,
-    layout: &'static dyn Layout,
     contents: &Contents,
     found: Option<&Found>,
     planned: &Planned,
-) -> u64 {
-    let Some(shapes) = shapes(layout, contents) else { return 0 };
-    let head = layout.head_bytes(contents);
-    let limit = if let Way::Together(Some(limit)) = collection.way { limit } else { u64::MAX };
-    let (mut lines, mut data, mut before) = (0, 0, 0);
-    if limit == u64::MAX
+) -> Option<u64> {
+    let mut room = Room::of(collection, contents)?;
+    let mut before = 0;
+    if room.limit == u64::MAX
         && let Some(found) = found
     {
-        (lines, data, _) = found.held(layout, contents);
+        found.fill(&mut room);
         // What grows already is there.
-        before = if found.grows() { data } else { 0 };
+        before = if found.grows() { room.data } else { 0 };
     }
     let (mut place, mut bytes) = (0, 0);
     while place < planned.len() {
-        let room = Room { layout, contents, head, limit, lines, data, shapes: shapes.clone() };
-        let images = planned
-            .from(place)
-            .map(|(key, sample)| (key, layout.planned_bytes(contents, sample, REPORT).unwrap_or(0)));
-        let fit = room.fit(images);
-        bytes += fit.start + fit.data + layout.end_bytes();
+        let image = |sample| room.layout.planned_bytes(contents, sample, REPORT).unwrap_or(0);
+        let fit = room.fit(planned.from(place).map(|(key, sample)| (key, image(sample))));
+        bytes += room.end(fit.start, fit.data);
         place += fit.count.max(1);
-        (lines, data) = (0, 0);
+        (room.lines, room.data) = (0, 0);
     }
-    bytes - before
+    Some(bytes - before)
 }
 
 fn digits(number: u64) -> u64 {
@@ -214,13 +189,12 @@ fn digits(number: u64) -> u64 {
 }
 
 impl Found {
-    /// Of a single file, the bytes of its entries' lines and of its entries, and how many it holds.
-    fn held(&self, layout: &'static dyn Layout, contents: &Contents) -> (u64, u64, usize) {
+    /// Puts what a single file holds into its room; gives how many entries that are.
+    fn fill(&self, room: &mut Room<'_>) -> usize {
         let state = self.read();
-        match state.files.last() {
-            Some(file) => (super::engine::lines_of(layout, contents, file), file.data(), file.held.len()),
-            None => (0, 0, 0),
-        }
+        let Some(file) = state.files.last() else { return 0 };
+        (room.lines, room.data) = (lines_of(room.layout, room.contents, file), file.data());
+        file.held.len()
     }
 
     /// Whether a file has been begun and not finished.

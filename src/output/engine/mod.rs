@@ -33,14 +33,12 @@ pub(super) struct Engine {
     disk: Disk,
     found: Arc<Found>,
     contents: Contents,
-    /// What this run computes with.
-    compute: Option<String>,
     planned: Planned,
     manifest: Manifest,
     /// Bytes of the head of a file of many images that names none.
     head: u64,
-    /// Whether this run has written a line.
-    has_begun: bool,
+    /// The first line of this run, until there is another.
+    begin: Option<Line>,
     group: Group,
     /// The images that got files of their own in this run.
     made: Vec<Arc<str>>,
@@ -62,10 +60,8 @@ impl Engine {
 
     /// Adds a line to the group.
     fn add(&mut self, line: Line) {
-        if !self.has_begun {
-            self.has_begun = true;
-            let compute = self.compute.clone();
-            self.manifest.add(&Line::Begin { tool_version: env!("CARGO_PKG_VERSION").into(), compute });
+        if let Some(begin) = self.begin.take() {
+            self.manifest.add(&begin);
         }
         self.manifest.add(&line);
         self.found.write().follow(line);
@@ -157,7 +153,7 @@ impl Sink for Engine {
             self.seal_all().map_err(|error| self.at_path(error))?;
         }
         let end = if is_complete { End::Complete } else { End::Stopped };
-        if self.has_begun || is_complete && !self.found.read().has_ended {
+        if self.begin.is_none() || is_complete && !self.found.read().has_ended {
             self.add(Line::End(end));
         }
         let finished = self.commit_group().and_then(|()| self.look_for_made()).and_then(|()| {

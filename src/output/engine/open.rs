@@ -64,12 +64,11 @@ impl Engine {
         Ok(Self {
             disk,
             found,
-            compute,
             planned,
             manifest,
             head: collection.layout().map_or(0, |layout| layout.head_bytes(&contents)),
             contents,
-            has_begun: false,
+            begin: Some(Line::Begin { tool_version: env!("CARGO_PKG_VERSION").into(), compute }),
             group: Group::default(),
             made: Vec::new(),
             has_failed: false,

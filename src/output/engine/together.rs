@@ -49,14 +49,6 @@ impl Engine {
         self.collection().layout().expect("images share files")
     }
 
-    /// The most bytes of a file.
-    fn limit(&self) -> u64 {
-        match self.collection().way {
-            Way::Together(Some(limit)) => limit,
-            _ => u64::MAX,
-        }
-    }
-
     /// Adds an image to the file that takes it.
     pub(super) fn append(&mut self, image: &Image<'_>) -> Result<Written, OutputError> {
         let (layout, path) = (self.layout(), self.collection().path.clone());
@@ -80,9 +72,9 @@ impl Engine {
             let first = state.files.iter().find_map(|file| file.held.first());
             layout.admits(first, image, &incoming.name).map_err(misplaced)?;
         }
-        let least = self.room(&incoming, 0, 0).fit([(incoming.key, incoming.bytes)].into_iter());
-        if least.count == 0 {
-            let reason = format!("{} and a file's head take more than {} bytes", image.key, self.limit());
+        let empty = self.room(&incoming, 0, 0);
+        if empty.fit([(incoming.key, incoming.bytes)]).count == 0 {
+            let reason = format!("{} and a file's head take more than {} bytes", image.key, empty.limit);
             return Err(misplaced(reason));
         }
         let mut notices = Vec::new();
@@ -96,7 +88,8 @@ impl Engine {
         let (length, crc32) = (summed.count(), summed.crc32());
         drop(summed);
         let offset = growing.data;
-        growing.lines += layout.line_bytes(&self.contents, incoming.key, &incoming.shapes(), offset);
+        let shapes = &mut incoming.shapes.iter().map(Vec::as_slice);
+        growing.lines += layout.line_bytes(&self.contents, incoming.key, shapes, offset);
         growing.data += length;
         self.group.has_grown = true;
         let output = self.collection().file(&target);
@@ -130,16 +123,9 @@ impl Engine {
     }
 
     fn room(&self, incoming: &Incoming<'_, '_>, lines: u64, data: u64) -> Room<'_> {
-        let (layout, limit) = (self.layout(), self.limit());
-        Room {
-            layout,
-            contents: &self.contents,
-            head: self.head,
-            limit,
-            lines,
-            data,
-            shapes: incoming.shapes.clone(),
-        }
+        let (layout, contents, head) = (self.layout(), &self.contents, self.head);
+        let limit = self.collection().limit();
+        Room { layout, contents, head, limit, lines, data, shapes: incoming.shapes.clone() }
     }
 
     /// Sees that there is a file that takes an image: begins one, or the next one, or gives it more room.
@@ -159,13 +145,13 @@ impl Engine {
                 self.seal()?;
                 continue;
             }
-            let (start, data) = (growing.start, growing.data);
-            let (one, lines) = ((incoming.key, incoming.bytes), growing.lines);
-            let fit = self.room(incoming, lines, data).fit([one].into_iter());
-            let is_set = matches!(self.collection().way, Way::Together(_)) && self.is_set();
-            if fit.count == 1 && fit.start <= start && self.ends_within(start, data, incoming.bytes) {
+            let (start, lines, data) = (growing.start, growing.lines, growing.data);
+            let room = self.room(incoming, lines, data);
+            let fit = room.fit([(incoming.key, incoming.bytes)]);
+            if fit.count == 1 && fit.start <= start && room.takes(start, incoming.bytes) {
                 return Ok(());
             }
+            let is_set = self.collection().is_set(&self.found.read());
             if is_set && data > 0 {
                 self.seal()?;
             } else if fit.count == 1 {
@@ -184,18 +170,6 @@ impl Engine {
         }
     }
 
-    fn ends_within(&self, start: u64, data: u64, bytes: u64) -> bool {
-        let end = start.saturating_add(data).saturating_add(bytes).saturating_add(self.layout().end_bytes());
-        end <= self.limit()
-    }
-
-    /// Whether there are several files, or may be.
-    fn is_set(&self) -> bool {
-        let collection = self.collection();
-        let state = self.found.read();
-        matches!(collection.way, Way::Together(Some(_))) || collection.is_set(&state)
-    }
-
     /// Where entries are to begin in a file that holds some, and takes this image and those after it.
     fn start_for(&self, incoming: &Incoming<'_, '_>, lines: u64, data: u64) -> u64 {
         let room = self.room(incoming, lines, data);
@@ -206,12 +180,12 @@ impl Engine {
             |sample| room.layout.planned_bytes(&self.contents, sample, report).unwrap_or(incoming.bytes);
         let planned = self.planned.from(place).map(|(key, sample)| (key, bytes(sample)));
         let fit = room.fit(planned);
-        let least = room.fit([(incoming.key, incoming.bytes)].into_iter()).start;
+        let least = room.fit([(incoming.key, incoming.bytes)]).start;
         let start = match fit.count {
             0 => room.guess(incoming.key, incoming.bytes),
             _ => fit.start.max(least),
         };
-        if self.ends_within(start, data, incoming.bytes) { start } else { least }
+        if room.takes(start, incoming.bytes) { start } else { least }
     }
 
     /// Opens the file that the next image goes to: one that grows already, or takes more, or a new one.
@@ -232,7 +206,7 @@ impl Engine {
             let next = || match (target, state.files.iter().find(lost)) {
                 (Some(target), _) => target.to_owned(),
                 (None, Some(file)) => file.name.clone(),
-                (None, None) => collection.file_name(self.is_set().then(|| collection.next(&state))),
+                (None, None) => collection.next_name(&state),
             };
             let name = growing.map_or_else(next, |place| state.files[place].name.clone());
             (state.file(&name), name)
@@ -304,12 +278,6 @@ impl Engine {
         drop(state);
         self.growing = Some(Growing { place, file, start, data, lines });
         Ok(())
-    }
-}
-
-impl Incoming<'_, '_> {
-    fn shapes(&self) -> Vec<&[usize]> {
-        self.shapes.iter().map(Vec::as_slice).collect()
     }
 }
 

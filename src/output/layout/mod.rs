@@ -49,7 +49,13 @@ pub(super) trait Layout: Debug + Send + Sync {
 
     /// Bytes that an entry takes in the head, at the most. `key` are the bytes of its key as JSON, `at` is where it lies among the
     /// entries, and its tensors have these `shapes`.
-    fn line_bytes(&self, _contents: &Contents, _key: u64, _shapes: &[&[usize]], _at: u64) -> u64 {
+    fn line_bytes(
+        &self,
+        _contents: &Contents,
+        _key: u64,
+        _shapes: &mut dyn Iterator<Item = &[usize]>,
+        _at: u64,
+    ) -> u64 {
         0
     }
 

@@ -23,7 +23,13 @@ impl Layout for Archive {
         8 + LARGEST_HEADER
     }
 
-    fn line_bytes(&self, contents: &Contents, key: u64, shapes: &[&[usize]], at: u64) -> u64 {
+    fn line_bytes(
+        &self,
+        contents: &Contents,
+        key: u64,
+        shapes: &mut dyn Iterator<Item = &[usize]>,
+        at: u64,
+    ) -> u64 {
         let mut start = at;
         contents
             .apart()
