@@ -2,21 +2,21 @@
 
 use std::path::Path;
 
-use serde_json::value::RawValue;
-
 use super::{
-    Contents, Format, Found, InputFacts, OutputError, Plan, Planned, Sha256Bytes,
+    Contents, Format, Found, OutputError, Plan, Planned,
     collection::{Collection, Way},
     engine::{Room, lines_of},
     format::{npy::HEADER, safetensors},
     key,
-    manifest::{Entry, Line, Place},
+    manifest::Line,
     planned::json_bytes,
 };
 
-/// What is said of a photograph takes about so many bytes: the facts in the manifest, what a tar says of it, and what a file of its own
-/// does. Beside tensors it is little.
-const FACTS: usize = 150;
+/// What is said of a photograph takes about so many bytes, which is little beside its tensors: its line in the manifest, of each place and
+/// shape in that, what a tar says of it, and what a file of its own does. Names come to that.
+const LINE: u64 = 360;
+const PLACE: u64 = 56;
+const SHAPE: u64 = 12;
 const REPORT: u64 = 650;
 const METADATA: u64 = 150;
 
@@ -87,23 +87,17 @@ impl Plan {
         self.path()?;
         let own = own_bytes(self.format()?, contents);
         let Some(collection) = self.many() else { return Some(images.count() as u64 * own) };
-        let line = line_bytes(collection, contents);
         let (mut planned, mut bytes) = (Planned::default(), 0);
-        for (place, image) in images.enumerate() {
-            let names = collection.own_files(contents, image.name);
+        for image in images {
+            let files = match collection.way {
+                Way::Each => collection.own_files(contents, image.name),
+                _ => vec![collection.file_name(Some(0)).into()],
+            };
             let sample = collection.sample_name(image.name, None).unwrap_or_default();
             planned.add(&image.key, &sample);
-            let escaped = |text: &str| json_bytes(text) - 2;
-            let files: u64 = match collection.way {
-                Way::Each => names.iter().map(|name| escaped(&key(name))).sum(),
-                _ => {
-                    escaped(
-                        &collection.file_name(matches!(collection.way, Way::Together(Some(_))).then_some(0)),
-                    ) + digits(place as u64 * own)
-                        - 1
-                }
-            };
-            bytes += line + escaped(&image.key) + escaped(&image.input) + files + sample.len() as u64;
+            let names = files.iter().map(|file| json_bytes(&key(file))).sum::<u64>();
+            let names = names + json_bytes(&image.key) + json_bytes(&image.input) + json_bytes(&sample);
+            bytes += LINE + PLACE * files.len() as u64 + SHAPE * contents.tensors.len() as u64 + names;
             bytes += if collection.way == Way::Each { own } else { 0 };
         }
         if planned.is_empty() {
@@ -128,33 +122,6 @@ fn own_bytes(format: Format, contents: &Contents) -> u64 {
         }
         Format::Tar | Format::Png => data,
     }
-}
-
-/// Bytes of an image's line, without its names.
-fn line_bytes(collection: &Collection, contents: &Contents) -> u64 {
-    let files = collection.own_files(contents, Path::new("x")).len();
-    let count = if collection.way == Way::Each { files } else { 1 };
-    let length = contents.image_bytes().unwrap_or(0) / count as u64;
-    let place = Place { file: String::new(), offset: 0, length, crc32: 0 };
-    let input = InputFacts {
-        path: String::new(),
-        bytes: Some(200_000),
-        modified_ns: Some(1_700_000_000_000_000_000),
-        sha256: Some(Sha256Bytes([0; 32])),
-    };
-    let shape = |shape: &Vec<usize>| {
-        collection.layout().map_or(shape.as_slice(), |layout| layout.shape(shape)).to_vec()
-    };
-    let facts = format!("\"{}\"", "x".repeat(FACTS));
-    let entry = Entry {
-        key: String::new(),
-        input,
-        sample: (collection.format == Format::Tar).then(String::new),
-        at: vec![place; count],
-        shapes: contents.tensors.iter().filter_map(|tensor| tensor.shape.as_ref().map(shape)).collect(),
-        facts: RawValue::from_string(facts).ok(),
-    };
-    Line::Entry(entry).encode().len() as u64
 }
 
 /// Bytes of the files that images share; none where they share none.
@@ -182,10 +149,6 @@ fn together_bytes(
         (room.lines, room.data) = (0, 0);
     }
     Some(bytes - before)
-}
-
-fn digits(number: u64) -> u64 {
-    u64::from(number.max(1).ilog10()) + 1
 }
 
 impl Found {
