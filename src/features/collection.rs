@@ -83,7 +83,7 @@ impl Features {
 
     /// The type of all elements.
     pub fn dtype(&self) -> Dtype {
-        self.first().shelf.dtype
+        self.first().dtype
     }
 
     /// The paths of what is open, as they were asked for when it was written.
@@ -91,7 +91,7 @@ impl Features {
         let mut last = None;
         self.manifests
             .iter()
-            .map(|manifest| manifest.shelf.path())
+            .map(|manifest| manifest.collection.path.as_path())
             .filter(move |&path| last.replace(path) != Some(path))
     }
 
@@ -162,7 +162,7 @@ impl Features {
     fn known(&self, key: &str) -> Result<usize, FeaturesError> {
         self.place(key).ok_or_else(|| FeaturesError::NoKey {
             key: key.to_owned(),
-            path: self.first().shelf.path().to_owned(),
+            path: self.first().collection.path.clone(),
         })
     }
 
@@ -179,7 +179,7 @@ impl Features {
     pub(super) fn entry(&self, place: usize) -> Result<(u32, Entry), FeaturesError> {
         let (home, line) = self.index.entry(place).ok_or_else(|| FeaturesError::NoKey {
             key: place.to_string(),
-            path: self.first().shelf.path().to_owned(),
+            path: self.first().collection.path.clone(),
         })?;
         Ok((home, self.line(home, line)?))
     }
@@ -199,7 +199,7 @@ impl Features {
     /// A tensor's file, and where in it the elements are.
     fn find(&self, home: u32, entry: &Entry, tensor: usize) -> Result<(Arc<Open>, At), FeaturesError> {
         let manifest = self.manifest_of(home);
-        let (format, dtype) = (manifest.shelf.format(), manifest.shelf.dtype);
+        let (format, dtype) = (manifest.collection.format, manifest.dtype);
         let shared = self.home(home);
         let wrong = || {
             let reason = format!("what it says of {:?} cannot be", entry.key);
@@ -270,7 +270,7 @@ impl Features {
     /// A shape without the dimension of the batch. A stack's rows have none; of tiles the first dimension is theirs.
     fn row<'a>(&self, home: u32, shape: &'a [usize]) -> &'a [usize] {
         let manifest = self.manifest_of(home);
-        let is_stack = manifest.shelf.format() == Format::Npy && self.home(home).is_some();
+        let is_stack = manifest.collection.format == Format::Npy && self.home(home).is_some();
         let is_bare = is_stack || self.metadata().get("tiles").is_some();
         if is_bare { shape } else { shape.strip_prefix(&[1]).unwrap_or(shape) }
     }
@@ -284,13 +284,13 @@ impl Features {
         // While one grows it is read beside its name, which it has had before.
         let named = self.index.homes.iter().filter_map(|home| {
             let shared = home.file.as_ref().filter(|shared| shared.sealed.is_some())?;
-            self.manifests[home.manifest].shelf.file(&shared.name)
+            self.manifests[home.manifest].file(&shared.name).ok()
         });
         let read = self.homes.iter().map(|home| home.path.clone()).filter(|path| path != Path::new(""));
         if named.chain(read).any(|path| place_of(&path) == file) {
             return Ok(true);
         }
-        let name = |manifest: &Manifest| file.strip_prefix(place_of(manifest.shelf.path())).ok().map(key);
+        let name = |manifest: &Manifest| file.strip_prefix(place_of(&manifest.collection.path)).ok().map(key);
         let names: Vec<Option<String>> = self.manifests.iter().map(name).collect();
         for place in 0..self.len() {
             let (home, entry) = self.entry(place)?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Features, FeaturesError, files::Open, followed::Manifest, settle::settle};
-use crate::output::{Ending, Head, Index, Part, Shelf, Stands, key, manifests_of};
+use crate::output::{Collection, Dtype, Ending, Head, Index, Part, Stands, key, manifests_of};
 
 /// Opens what was written to a path: a directory, a stack, an archive, a tar, a set or the parts of a split job. The path is what was asked
 /// for when it was written, or that of a file of it.
@@ -42,9 +42,9 @@ impl Opening {
                 }
                 let opened = Open::at(&path)?;
                 let followed = index.follow(&path, &opened.file, manifests.len(), output)?;
-                let shelf = shelf(&path, &followed.head)?;
+                let (collection, dtype) = collection(&path, &followed.head)?;
                 if let Some(first) = manifests.first() {
-                    check_mixed(first, &shelf, &followed.head)?;
+                    check_mixed(first, &collection.path, &followed.head)?;
                 }
                 if let (Ending::Garbled(at), false) = (followed.ending, self.unfinished) {
                     let reason = format!(
@@ -53,7 +53,7 @@ impl Opening {
                     return Err(FeaturesError::damaged(&path, reason));
                 }
                 let (head, has_ended) = (followed.head, followed.has_ended);
-                manifests.push(Manifest { path, output, shelf, head, has_ended });
+                manifests.push(Manifest { path, output, collection, dtype, head, has_ended });
             }
         }
         if manifests.is_empty() {
@@ -67,7 +67,7 @@ impl Opening {
         if let Some(twice) = index.twice.take() {
             let path_of = |output| {
                 let manifest = manifests.iter().find(|manifest| manifest.output == output);
-                manifest.map_or_else(PathBuf::new, |manifest| manifest.shelf.path().to_owned())
+                manifest.map_or_else(PathBuf::new, |manifest| manifest.collection.path.clone())
             };
             return Err(FeaturesError::Twice { key: twice.key, paths: twice.outputs.map(path_of) });
         }
@@ -96,8 +96,8 @@ impl Opening {
     }
 }
 
-fn shelf(manifest: &Path, head: &Head) -> Result<Shelf, FeaturesError> {
-    Shelf::of(manifest, head).ok_or_else(|| match head.layout.as_str() {
+fn collection(manifest: &Path, head: &Head) -> Result<(Collection, Dtype), FeaturesError> {
+    Collection::of(manifest, head).ok_or_else(|| match head.layout.as_str() {
         "directory of png" => FeaturesError::Pictures { path: crate::output::parent(manifest).to_owned() },
         layout => {
             let reason = format!("its layout, {layout}, is not known here");
@@ -107,7 +107,7 @@ fn shelf(manifest: &Path, head: &Head) -> Result<Shelf, FeaturesError> {
 }
 
 /// Refuses what was made otherwise than the first.
-fn check_mixed(first: &Manifest, shelf: &Shelf, head: &Head) -> Result<(), FeaturesError> {
+fn check_mixed(first: &Manifest, path: &Path, head: &Head) -> Result<(), FeaturesError> {
     // Whatever the version, the numbers are the reference's.
     let [found, expected] = [head, &first.head].map(|head| head.settings.clone().without("tool_version"));
     let mut differences = found.differences(&expected);
@@ -121,14 +121,14 @@ fn check_mixed(first: &Manifest, shelf: &Shelf, head: &Head) -> Result<(), Featu
     if differences.is_empty() {
         return Ok(());
     }
-    let reason = format!("made {}, unlike {}", differences.join("; "), first.shelf.path().display());
-    Err(FeaturesError::Mixed { path: shelf.path().to_owned(), reason })
+    let reason = format!("made {}, unlike {}", differences.join("; "), first.collection.path.display());
+    Err(FeaturesError::Mixed { path: path.to_owned(), reason })
 }
 
 /// Refuses what a run has not finished, and a job of which parts are missing.
 fn check_finished(manifests: &[Manifest], index: &Index) -> Result<(), FeaturesError> {
     let unfinished = |manifest: &Manifest, reason: String| {
-        Err(FeaturesError::Unfinished { path: manifest.shelf.path().to_owned(), reason })
+        Err(FeaturesError::Unfinished { path: manifest.collection.path.clone(), reason })
     };
     for (place, manifest) in manifests.iter().enumerate() {
         let grows = |home: &&crate::output::Home| {
@@ -144,13 +144,13 @@ fn check_finished(manifests: &[Manifest], index: &Index) -> Result<(), FeaturesE
     }
     for first in manifests {
         let of_output = || manifests.iter().filter(|manifest| manifest.output == first.output);
-        let Some(Part { count, .. }) = first.shelf.part() else { continue };
+        let Some(Part { count, .. }) = first.collection.part else { continue };
         // What an undivided run has looked at is complete.
-        if of_output().any(|manifest| manifest.shelf.part().is_none()) {
+        if of_output().any(|manifest| manifest.collection.part.is_none()) {
             continue;
         }
         let found: HashSet<usize> = of_output()
-            .filter_map(|manifest| manifest.shelf.part().filter(|part| part.count == count))
+            .filter_map(|manifest| manifest.collection.part.filter(|part| part.count == count))
             .map(|part| part.index)
             .collect();
         if let Some(index) = (0..count.get()).find(|index| !found.contains(index)) {

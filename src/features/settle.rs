@@ -61,7 +61,7 @@ fn on_disk(
     let (start, sealed_start, before) = (file.start, file.sealed_start, file.grows_from);
     let sealed = file.sealed;
     let path = manifest.file(&file.name)?;
-    let partial = manifest.shelf.partial(&file.name, file.generation);
+    let partial = manifest.collection.partial(&file.name, file.generation);
     let (named, beside) = (looked(&path), looked(&partial));
     let length = |looked: &Option<fs::Metadata>| looked.as_ref().map(fs::Metadata::len);
     let whole = |there| match beside {
@@ -129,7 +129,7 @@ fn retain_own(index: &mut Index, manifests: &[Manifest]) -> Result<(), FeaturesE
         let Some(file) = &opened[manifest] else { return true };
         line.read(file).is_ok_and(|entry| {
             entry.at.iter().all(|place| {
-                let path = manifests[manifest].shelf.file(&place.file);
+                let path = manifests[manifest].file(&place.file).ok();
                 path.and_then(|path| looked(&path)).is_some_and(|there| there.len() == place.length)
             })
         })

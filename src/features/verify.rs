@@ -101,8 +101,8 @@ impl Features {
     /// What a whole file says of itself before its entries, and what follows them.
     fn verify_head(&self, home: u32) -> Result<Option<Difference>, FeaturesError> {
         let Some(on_disk) = self.home(home).filter(|on_disk| on_disk.is_whole) else { return Ok(None) };
-        let Manifest { shelf, head, .. } = self.manifest_of(home);
-        let Some(mut heading) = Heading::new(shelf.format(), shelf.dtype, head) else { return Ok(None) };
+        let Manifest { collection, dtype, head, .. } = self.manifest_of(home);
+        let Some(mut heading) = Heading::new(collection.format, *dtype, head) else { return Ok(None) };
         if heading.names_entries() {
             for line in self.index.held(home) {
                 let entry = self.line(home, line)?;

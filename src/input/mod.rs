@@ -39,6 +39,13 @@ pub enum Inputs {
     List(List),
 }
 
+impl Default for Inputs {
+    /// None.
+    fn default() -> Self {
+        Self::Paths(Vec::new())
+    }
+}
+
 impl Inputs {
     /// What each is.
     #[doc(hidden)]

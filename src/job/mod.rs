@@ -69,7 +69,7 @@ pub use report::{Ended, Event, Features, Record, Seconds, Status, Tally, TokenCo
 pub use stop::Stop;
 
 /// What is wanted, of whatever model. It is data: it can be written down and carried out elsewhere, by parts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Job {
@@ -91,21 +91,4 @@ pub struct Job {
     pub retry_failures: bool,
     /// A file for the failures, a line of JSON each.
     pub failures: Option<PathBuf>,
-}
-
-impl Default for Job {
-    /// No images, of which shapes would be told.
-    fn default() -> Self {
-        Self {
-            options: Options::default(),
-            inputs: Inputs::Paths(Vec::new()),
-            selection: Selection::default(),
-            part: None,
-            output: Destination::default(),
-            max_failures: None,
-            accept_failures: false,
-            retry_failures: false,
-            failures: None,
-        }
-    }
 }

@@ -18,14 +18,14 @@ const PARTIAL: &str = ".partial";
 
 /// Where many images go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Collection {
+pub(crate) struct Collection {
     /// The directory, or the file that was asked for.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     pub(super) way: Way,
     /// How the files lie.
-    pub(super) format: Format,
+    pub(crate) format: Format,
     /// Which part of a job writes here, if it is split.
-    pub(super) part: Option<Part>,
+    pub(crate) part: Option<Part>,
     /// Whether outputs are named for images with their extensions.
     pub(super) keep_extension: bool,
 }
@@ -139,7 +139,7 @@ impl Collection {
     }
 
     /// Where a file is that the manifest names.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         // The beginning is spelled as the path is, whose bytes may be no text.
         let start = self.named(OsStr::new(""));
         match name.strip_prefix(&key(Path::new(&start))) {
@@ -158,7 +158,7 @@ impl Collection {
     }
 
     /// A file of many images while it grows, which is begun for the `generation`th time.
-    pub(super) fn partial(&self, name: &str, generation: usize) -> PathBuf {
+    pub(crate) fn partial(&self, name: &str, generation: usize) -> PathBuf {
         let mut suffix = match self.part {
             // In a directory that all parts write, each knows its own.
             Some(part) if self.is_directory() => format!(".{part}{PARTIAL}"),

@@ -21,7 +21,7 @@ fn escape(bytes: &[u8]) -> String {
 }
 
 /// Whether a name leads to a file below the directory that it is given in. Anybody can have written others into a manifest.
-pub(super) fn is_inside(name: &str) -> bool {
+pub(crate) fn is_inside(name: &str) -> bool {
     !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 

@@ -7,12 +7,11 @@ use std::{
 };
 
 use super::{
-    Dtype, Format, OutputError, Part,
+    Dtype, Format, OutputError,
     collection::{Collection, Way},
     disk::parent,
     manifest::{Head, head_at, is_manifest},
     manifests::{beside, inside, part_of, stem_of, without_part},
-    name::is_inside,
 };
 
 /// The manifests that a path stands for.
@@ -108,16 +107,9 @@ fn outputs_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(outputs)
 }
 
-/// The files that one manifest speaks of.
-#[derive(Debug)]
-pub(crate) struct Shelf {
-    collection: Collection,
-    pub(crate) dtype: Dtype,
-}
-
-impl Shelf {
-    /// That of a manifest, given its first line; none of what holds no tensors.
-    pub(crate) fn of(manifest: &Path, head: &Head) -> Option<Self> {
+impl Collection {
+    /// What a manifest speaks of, given its first line, and the type of all elements; none of what holds no tensors.
+    pub(crate) fn of(manifest: &Path, head: &Head) -> Option<(Self, Dtype)> {
         let (way, format) = match head.layout.split_once(" of ") {
             Some(("directory", format)) => (Way::Each, format),
             Some(("tars", format)) => (Way::Repeated, format),
@@ -138,32 +130,7 @@ impl Shelf {
                 (parent(manifest).to_owned(), middle.and_then(part_of))
             }
         };
-        Some(Self { collection: Collection { path, way, format, part, keep_extension: false }, dtype })
-    }
-
-    /// The path that the output was asked for by.
-    pub(crate) fn path(&self) -> &Path {
-        &self.collection.path
-    }
-
-    /// Which part of a job it is.
-    pub(crate) fn part(&self) -> Option<Part> {
-        self.collection.part
-    }
-
-    /// How files lie.
-    pub(crate) fn format(&self) -> Format {
-        self.collection.format
-    }
-
-    /// A file that the manifest names; none of a name that leads elsewhere, which anybody can have written.
-    pub(crate) fn file(&self, name: &str) -> Option<PathBuf> {
-        is_inside(name).then(|| self.collection.file(name))
-    }
-
-    /// A file of many images while it grows.
-    pub(crate) fn partial(&self, name: &str, generation: usize) -> PathBuf {
-        self.collection.partial(name, generation)
+        Some((Self { path, way, format, part, keep_extension: false }, dtype))
     }
 }
 
