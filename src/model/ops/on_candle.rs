@@ -51,7 +51,7 @@ impl Ops for CandleOps {
     }
 
     fn linear(&self, LinearWeights { rows, bias }: LinearWeights) -> Result<Linear> {
-        let weight = rows.to_tensor(&self.device)?.to_dtype(self.products)?;
+        let weight = rows.to_device(&self.device)?.to_dtype(self.products)?;
         Ok(Linear { weight, bias: bias.map(|bias| self.place(&bias)).transpose()? })
     }
 

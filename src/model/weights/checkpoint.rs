@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 
 use super::{
+    element::Element,
     entry::{Entry, Part, Stored},
     header::read_header,
     names::{Names, Scope, is_of_the_tower},
@@ -183,39 +184,70 @@ impl Checkpoint {
         Ok(entry.expect("a tensor lies somewhere"))
     }
 
-    /// Reads as many of a tensor's elements as there is room for, from the one at `first` on.
+    /// Reads as many of a tensor's elements as there is room for, from the one at `first` on, widened to float32.
     pub(in crate::model) fn read_elements(
         &self,
         entry: &Entry,
         first: usize,
         into: &mut [f32],
     ) -> Result<(), ModelError> {
+        fn halves<T: Element>(
+            checkpoint: &Checkpoint,
+            part: &Part,
+            start: u64,
+            count: usize,
+        ) -> Result<Vec<T>, ModelError> {
+            let mut values = vec![T::zeroed(); count];
+            checkpoint.read_floats(part, start, &mut values)?;
+            Ok(values)
+        }
+        self.read_parts(entry, first, into, |part, start, into| match part.stored.dtype {
+            Dtype::F32 => self.read_floats(part, start, into),
+            Dtype::BF16 => {
+                halves::<bf16>(self, part, start, into.len())?.convert_to_f32_slice(into);
+                Ok(())
+            }
+            _ => {
+                halves::<f16>(self, part, start, into.len())?.convert_to_f32_slice(into);
+                Ok(())
+            }
+        })
+    }
+
+    /// The same of a tensor that is stored in this type, as it is.
+    pub(super) fn read_stored<T: Element>(
+        &self,
+        entry: &Entry,
+        first: usize,
+        into: &mut [T],
+    ) -> Result<(), ModelError> {
+        self.read_parts(entry, first, into, |part, start, into| self.read_floats(part, start, into))
+    }
+
+    /// Reads as many of a tensor's elements as there is room for, from the one at `first` on, by what reads a part from a byte on.
+    fn read_parts<T>(
+        &self,
+        entry: &Entry,
+        first: usize,
+        into: &mut [T],
+        read: impl Fn(&Part, u64, &mut [T]) -> Result<(), ModelError>,
+    ) -> Result<(), ModelError> {
         let size = |part: &Part| (part.stored.dtype.bitsize() / 8) as u64;
         let elements = |part: &Part| (part.bytes().end - part.bytes().start) / size(part);
         let mut rest = into;
         for (part, here) in entry.over(first as u64..(first + rest.len()) as u64, elements) {
             let (values, others) = rest.split_at_mut((here.end - here.start) as usize);
-            self.read_floats(part, here.start * size(part), values)?;
+            read(part, here.start * size(part), values)?;
             rest = others;
         }
         Ok(())
     }
 
     /// Reads as many of a part's elements as there is room for, from the byte `start` on.
-    fn read_floats(&self, part: &Part, start: u64, into: &mut [f32]) -> Result<(), ModelError> {
-        if part.stored.dtype == Dtype::F32 {
-            self.read_part(part, start, bytemuck::cast_slice_mut(into))?;
-            into.iter_mut().for_each(|value| *value = f32::from_bits(u32::from_le(value.to_bits())));
-        } else {
-            let mut bits = vec![0u16; into.len()];
-            self.read_part(part, start, bytemuck::cast_slice_mut(&mut bits))?;
-            bits.iter_mut().for_each(|bits| *bits = u16::from_le(*bits));
-            match part.stored.dtype {
-                Dtype::BF16 => bytemuck::cast_slice::<u16, bf16>(&bits).convert_to_f32_slice(into),
-                _ => bytemuck::cast_slice::<u16, f16>(&bits).convert_to_f32_slice(into),
-            }
-        }
-        if all_finite(into) {
+    fn read_floats<T: Element>(&self, part: &Part, start: u64, into: &mut [T]) -> Result<(), ModelError> {
+        self.read_part(part, start, bytemuck::cast_slice_mut(into))?;
+        into.iter_mut().for_each(|value| *value = T::from_le(*value));
+        if T::all_finite(into) {
             return Ok(());
         }
         Err(ModelError::NotFinite {
@@ -288,14 +320,6 @@ impl Checkpoint {
     }
 }
 
-/// Whether none of the values is infinite or no number. It has no branch and no early end, so that it is as fast as the values come
-/// from the cache that they were just written to.
-fn all_finite(values: &[f32]) -> bool {
-    // Only where all bits of the exponent are set does one more carry into the sign's.
-    let carries = |value: &f32| (value.to_bits() & 0x7fff_ffff).wrapping_add(0x0080_0000);
-    values.iter().fold(0, |carried, value| carried | carries(value)) >> 31 == 0
-}
-
 fn no_shard(index: &Path, shard: &Path) -> ModelError {
     let name = shard.file_name().unwrap_or_default().to_string_lossy();
     ModelError::NotACheckpoint {
@@ -321,26 +345,4 @@ fn common_beginning<'a>(mut names: impl Iterator<Item = &'a String>) -> Option<S
         }
     }
     Some(excerpt(if shared.is_empty() { first } else { shared }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_finite_is_found_wherever_it_stands() {
-        let finite = [0.0, -0.0, 1.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE, -1e-45, 1e-45];
-        assert!(all_finite(&finite) && all_finite(&[]));
-        let quiet = f32::from_bits(0xffc0_0001);
-        let loud = f32::from_bits(0x7f80_0001);
-        for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, quiet, loud] {
-            for len in [1, 2, 7, 33, 100] {
-                for at in 0..len {
-                    let mut values: Vec<f32> = finite.iter().copied().cycle().take(len).collect();
-                    values[at] = wrong;
-                    assert!(!all_finite(&values), "{wrong} at {at} of {len}");
-                }
-            }
-        }
-    }
 }

@@ -74,6 +74,12 @@ impl Entry {
         self.parts[0].stored.dtype
     }
 
+    /// The type that all of its elements are stored in, if that is one.
+    pub(super) fn one_dtype(&self) -> Option<Dtype> {
+        let dtype = self.dtype();
+        self.parts.iter().all(|part| part.stored.dtype == dtype).then_some(dtype)
+    }
+
     /// How many bytes it has.
     pub(in crate::model) fn len(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes().end - part.bytes().start).sum()

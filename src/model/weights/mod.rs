@@ -3,6 +3,7 @@
 //! What is wrong with a checkpoint is told here, by file and tensor. Nothing here knows what the tensors are for.
 
 mod checkpoint;
+mod element;
 mod entry;
 mod fingerprint;
 mod header;
@@ -14,6 +15,7 @@ mod shards;
 mod source;
 mod spelling;
 mod streamed;
+mod to_device;
 mod wrapper;
 
 use std::sync::Arc;

@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use candle_core::{Device, Tensor};
-use rayon::prelude::*;
+use candle_core::{DType, Device, Tensor};
 
 use super::Weights;
 use crate::model::error::ModelError;
@@ -88,16 +87,19 @@ impl Rows {
         Ok(())
     }
 
-    /// All of them, (outputs, inputs).
-    pub(crate) fn to_tensor(&self, device: &Device) -> candle_core::Result<Tensor> {
-        /// Rows that a thread reads at once.
-        const CHUNK: usize = 64;
-        let mut values = vec![0f32; self.outputs() * self.inputs];
-        values.par_chunks_mut(CHUNK * self.inputs).enumerate().try_for_each(|(chunk, values)| {
-            let first = chunk * CHUNK;
-            self.read(first..first + values.len() / self.inputs, values)
-        })?;
-        Tensor::from_vec(values, (self.outputs(), self.inputs), device)
+    /// All of them on a device, (outputs, inputs).
+    pub(crate) fn to_device(&self, device: &Device) -> candle_core::Result<Tensor> {
+        let part = |Part { name, shape, rows }: &Part| {
+            let elements = rows.start * self.inputs..rows.end * self.inputs;
+            let stored = self.weights.to_device(name, shape, elements, device)?;
+            stored.to_dtype(DType::F32)?.reshape((rows.len(), self.inputs))
+        };
+        let parts = self.parts.iter().map(part).collect::<candle_core::Result<Vec<_>>>()?;
+        let rows = Tensor::cat(&parts, 0)?; // (outputs, inputs)
+        match &self.scale {
+            Some(scale) => rows.broadcast_mul(&Tensor::from_slice(scale, (scale.len(), 1), device)?),
+            None => Ok(rows),
+        }
     }
 }
 
@@ -125,7 +127,7 @@ mod tests {
             }
         }
         assert_eq!(
-            stacked.to_tensor(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+            stacked.to_device(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(),
             want
         );
     }
