@@ -11,9 +11,10 @@ use clip_features::{
     device::Kernels,
     extractor::{Options, TensorKind},
     model::{Model, ModelSpec, RandomWeights, VisionConfig, VisionTower, Wanted, Weights},
-    output::Array,
+    output::{Array, Dtype},
     processor::PixelValues,
 };
+use half::{bf16, f16};
 use safetensors::SafeTensors;
 use support::{
     candle, difference, fixture, golden,
@@ -90,6 +91,31 @@ fn a_wide_towers_outputs_are_the_same_in_every_batch_too() {
         })
     };
     assert!(found(1) == found(2) && found(1) == found(3));
+}
+
+/// What is rounded where candle computes, to be brought to the host, is what would be written of float32.
+#[test]
+fn tensors_that_will_be_halves_are_rounded_once() {
+    use TensorKind::{Attentions, HiddenStates, LastHiddenState, PoolerOutput};
+    let extractor = extractor(
+        &fixture("checkpoints/vision"),
+        &[LastHiddenState, HiddenStates, Attentions, PoolerOutput],
+        2,
+    );
+    let exact = extractor.encode_as(inputs(&extractor), Dtype::F32).unwrap().concat();
+    for (dtype, rounded) in [
+        (Dtype::F16, (|value| f16::from_f32(value).to_f32()) as fn(f32) -> f32),
+        (Dtype::Bf16, |value| bf16::from_f32(value).to_f32()),
+    ] {
+        let halves = extractor.encode_as(inputs(&extractor), dtype).unwrap().concat();
+        assert_eq!(halves.len(), exact.len());
+        for (found, exact) in halves.iter().zip(&exact) {
+            let want: Vec<f32> = exact.values.iter().copied().map(rounded).collect();
+            assert_eq!((&found.name, &found.shape), (&exact.name, &exact.shape));
+            assert_eq!(bits(&found.values), bits(&want), "{}", found.name);
+            assert_ne!(bits(&found.values), bits(&exact.values), "{}", found.name);
+        }
+    }
 }
 
 fn picture() -> String {

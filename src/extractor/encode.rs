@@ -2,19 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::padded;
 use super::request::{Part, Request, TensorKind};
 use crate::{
     model::{ModelError, Outputs, VisionTower},
-    output::Array,
+    output::{Array, Dtype},
     processor::{Patches, PixelValues},
 };
 
+/// How a tower takes images, and gives its tensors.
+pub(super) struct Taken {
+    /// It takes so many at once, neither more nor fewer: the last ones have pictures of zeros beside them.
+    pub(super) whole: Option<usize>,
+    /// What they will be stored in.
+    pub(super) stored: Dtype,
+}
+
 /// The inputs of some images → for each image, in order, the tensors asked for, each with a leading dimension
-/// of its tiles, mostly 1. `patches` is what the processor cuts pictures into, if it does. With `fixed`, the tower takes so many at once,
-/// neither more nor fewer: the last ones have pictures of zeros beside them.
+/// of its tiles, mostly 1. `patches` is what the processor cuts pictures into, if it does.
 ///
 /// # Errors
 /// As [`VisionTower::outputs`].
@@ -23,9 +30,17 @@ pub(super) fn encode(
     batch: &[PixelValues],
     request: &Request,
     patches: Option<Patches>,
-    fixed: Option<usize>,
+    taken: Taken,
 ) -> Result<Vec<Vec<Array>>, ModelError> {
     let mut wanted = request.wanted(tower.config())?;
+    let Taken { whole: fixed, stored } = taken;
+    let stored = match stored {
+        // What is drawn is not stored.
+        _ if request.draw.is_some() => DType::F32,
+        Dtype::F32 => DType::F32,
+        Dtype::F16 => DType::F16,
+        Dtype::Bf16 => DType::BF16,
+    };
     let (padded, patch_size) = (request.padded(patches), tower.config().patch_size);
     let mut encoded = vec![Vec::new(); batch.len()];
     let mut pass = |mut pixels: Vec<f32>, count, (height, width)| -> Result<Outputs, ModelError> {
@@ -33,7 +48,7 @@ pub(super) fn encode(
         let input = Tensor::from_vec(pixels, (count, 3, height, width), &Device::Cpu)?; // (B, 3, H, W)
         let own = (height / patch_size) * (width / patch_size);
         wanted.padding = padded.is_some_and(|count| count > own);
-        tower.outputs(&input, &wanted)
+        tower.outputs_as(&input, &wanted, stored)
     };
     for (size, places) in by_size(batch) {
         for places in places.chunks(fixed.unwrap_or(places.len())) {
@@ -116,7 +131,7 @@ fn arrays(
             let (first, kept) = request.kept_tokens().span(config, patches);
             tensor = tensor.narrow(1, first, kept)?; // (tiles, kept, width)
         }
-        let values = tensor.flatten_all()?.to_vec1()?;
+        let values = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
         Ok(Array { name: part.name(), shape: shape(part.kind), values })
     };
     request.parts(config)?.into_iter().map(one).collect()

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use crate::{
     model::{ModelError, ModelSpec, VisionTower},
-    output::Array,
+    output::{Array, Dtype},
     processor::PixelValues,
 };
 
@@ -88,6 +88,15 @@ impl Extractor {
     /// # Errors
     /// As [`VisionTower::outputs`].
     pub fn encode(&self, batch: Vec<PixelValues>) -> Result<Vec<Vec<Array>>, ModelError> {
+        self.encode_as(batch, Dtype::F32)
+    }
+
+    /// The same for tensors that will be stored in a type: where it takes less to bring them to the host in it, they are rounded to it.
+    ///
+    /// # Errors
+    /// As [`VisionTower::outputs`].
+    #[doc(hidden)]
+    pub fn encode_as(&self, batch: Vec<PixelValues>, stored: Dtype) -> Result<Vec<Vec<Array>>, ModelError> {
         let (request, patches) = (&self.opened.options.request, self.opened.patches());
         match &self.tower {
             None => {
@@ -96,7 +105,8 @@ impl Extractor {
             }
             Some(tower) => {
                 let whole = self.opened.road().takes_whole_batches().then_some(self.opened.batch());
-                self.opened.pool.install(|| encode::encode(tower, &batch, request, patches, whole))
+                let taken = encode::Taken { whole, stored };
+                self.opened.pool.install(|| encode::encode(tower, &batch, request, patches, taken))
             }
         }
     }

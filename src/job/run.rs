@@ -27,7 +27,7 @@ use super::{
 use crate::{
     extractor::{Extractor, Opened},
     input::{Item, Source, Stat, expand},
-    output::{InputFacts, Nothing, OutputError, Sha256Bytes, Sink, Standing},
+    output::{Dtype, InputFacts, Nothing, OutputError, Sha256Bytes, Sink, Standing},
     processor::PixelValues,
 };
 
@@ -87,7 +87,7 @@ impl Prepared {
                 false => items,
             };
             let (prepare, mut encode): (Arc<pipeline::Prepare>, _) =
-                (Arc::new(prepare), encoder(opened, loaded));
+                (Arc::new(prepare), encoder(opened, loaded, contents.dtype));
             pipeline::run(items, layout, stop.channel(), &prepare, &mut encode, &mut recorder)
         });
         let is_whole = ran.is_ok() && !stop.is_asked();
@@ -183,6 +183,7 @@ pub(super) fn create(path: &Path) -> Result<File, JobError> {
 fn encoder(
     opened: &Arc<Opened>,
     mut loaded: Option<Extractor>,
+    dtype: Dtype,
 ) -> impl FnMut(Vec<PixelValues>) -> Result<Encoded, Cut> {
     move |batch| {
         let extractor = match &mut loaded {
@@ -191,7 +192,7 @@ fn encoder(
             none => none.insert(Extractor::of(opened.clone(), false).map_err(JobError::Model)?),
         };
         let started = Instant::now();
-        let images = extractor.encode(batch).map_err(JobError::Model)?;
+        let images = extractor.encode_as(batch, dtype).map_err(JobError::Model)?;
         Ok((images, started.elapsed()))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use candle_core::{Device, Result as CandleResult, Tensor};
+use candle_core::{DType, Device, Result as CandleResult, Tensor};
 
 use super::{
     config::VisionConfig,
@@ -157,9 +157,9 @@ impl Outputs {
         }
     }
 
-    /// The same tensors on the host, each brought there once.
-    pub(super) fn into_host(self) -> CandleResult<Self> {
-        let one = |tensor: Tensor| tensor.contiguous()?.to_device(&Device::Cpu);
+    /// The same tensors in a type, on the host, each brought there once.
+    pub(super) fn into_host(self, dtype: DType) -> CandleResult<Self> {
+        let one = |tensor: Tensor| tensor.to_dtype(dtype)?.contiguous()?.to_device(&Device::Cpu);
         let layers = |tensors: BTreeMap<usize, Tensor>| -> CandleResult<BTreeMap<usize, Tensor>> {
             tensors.into_iter().map(|(index, tensor)| Ok((index, one(tensor)?))).collect()
         };
@@ -170,7 +170,7 @@ impl Outputs {
             pooler_output: self.pooler_output.map(one).transpose()?,
             image_embeds: self.image_embeds.map(one).transpose()?,
             image_features: self.image_features.map(one).transpose()?,
-            padding: self.padding.map(|padding| padding.into_host().map(Box::new)).transpose()?,
+            padding: self.padding.map(|padding| padding.into_host(dtype).map(Box::new)).transpose()?,
         })
     }
 

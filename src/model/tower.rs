@@ -1,6 +1,6 @@
 //! The vision tower: `pixel_values` → `last_hidden_state` and the tensors on the way there.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::{
     config::VisionConfig,
@@ -102,12 +102,26 @@ impl VisionTower {
     /// `pixel_values` has a shape that the tower does not take, the tower was loaded for less, its weights are streamed
     /// and cannot be read, or candle fails.
     pub fn outputs(&self, pixel_values: &Tensor, wanted: &Wanted) -> Result<Outputs, ModelError> {
+        self.outputs_as(pixel_values, wanted, DType::F32)
+    }
+
+    /// The same for tensors that will be stored in a type: candle rounds them to it where they are, so that no more is brought to the
+    /// host. Those of our kernels are there already, and stay as they are.
+    ///
+    /// # Errors
+    /// As [`VisionTower::outputs`].
+    pub fn outputs_as(
+        &self,
+        pixel_values: &Tensor,
+        wanted: &Wanted,
+        stored: DType,
+    ) -> Result<Outputs, ModelError> {
         self.check_input(pixel_values)?;
-        let outputs = match &self.parts {
-            OnRoad::Kernels(parts) => parts.outputs(&self.config, pixel_values, wanted)?,
-            OnRoad::Candle(parts) => parts.outputs(&self.config, pixel_values, wanted)?,
+        let (outputs, dtype) = match &self.parts {
+            OnRoad::Kernels(parts) => (parts.outputs(&self.config, pixel_values, wanted)?, DType::F32),
+            OnRoad::Candle(parts) => (parts.outputs(&self.config, pixel_values, wanted)?, stored),
         };
-        Ok(outputs.into_host()?)
+        Ok(outputs.into_host(dtype)?)
     }
 
     /// The tokens before anything is done to them: patch, class, register and position embeddings,
