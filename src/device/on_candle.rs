@@ -78,12 +78,17 @@ impl OnCandle {
         format!("candle-{}-{products}{card}", self.choice().kind())
     }
 
+    /// The bytes that are free on the device, as far as that can be told.
+    pub(super) fn free(&self) -> Option<u64> {
+        gpu::facts(&self.device).map(|(_, free)| free)
+    }
+
     /// # Errors
     /// So many bytes are not free on the device, as far as that can be told.
     pub(super) fn check_room(&self, needed: u64) -> Result<(), DeviceError> {
         let in_words = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
-        match gpu::facts(&self.device) {
-            Some((_, free)) if free < needed => Err(DeviceError::TooLittle {
+        match self.free() {
+            Some(free) if free < needed => Err(DeviceError::TooLittle {
                 device: self.choice(),
                 needed: in_words(needed),
                 free: in_words(free),

@@ -101,6 +101,14 @@ impl Road {
         self.kernels() == Kernels::Candle
     }
 
+    /// The bytes that are free on a GPU, as far as that can be told.
+    pub fn free(&self) -> Option<u64> {
+        match self {
+            Self::Kernels(_) => None,
+            Self::Candle(on) => on.free(),
+        }
+    }
+
     /// # Errors
     /// Weights of so many bytes are more than is free on a GPU, as far as that can be told.
     pub fn check_room(&self, needed: u64) -> Result<(), DeviceError> {

@@ -4,6 +4,7 @@
 //! [`Extractor`] has them too. What is promised: an image's features do not depend on its batch, its neighbours or the number of
 //! threads. Nothing here knows of files of many images, of resuming, or of outputs.
 
+mod batch;
 mod drawn;
 mod encode;
 mod error;

@@ -1,11 +1,12 @@
 //! A model, opened: everything that can be refused is looked at before any work.
 
-use std::path::PathBuf;
+use std::{num::NonZero, path::PathBuf};
 
 use image::RgbImage;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{
+    batch,
     error::ExtractError,
     memory::check_memory,
     metadata::metadata,
@@ -29,6 +30,7 @@ pub struct Opened {
     /// The tower, unless only its input is wanted.
     tower: Option<UnloadedTower>,
     road: Road,
+    batch: usize,
     parts: Vec<Part>,
     metadata: Metadata,
     files: Vec<ModelFiles>,
@@ -64,7 +66,8 @@ impl Opened {
             let road = Road::default();
             let parts = vec![Part { kind: TensorKind::PixelValues, layer: None }];
             let metadata = metadata(&options, &model, &processor, None)?;
-            return Ok(Self { options, processor, tower: None, road, parts, metadata, files, pool });
+            let batch = options.batch.map_or_else(|| batch::of_cpu(options.threads), NonZero::get);
+            return Ok(Self { options, processor, tower: None, road, batch, parts, metadata, files, pool });
         }
         let Taken { road, .. } = options.choose_road()?;
         let mut config = model.config()?;
@@ -85,7 +88,16 @@ impl Opened {
         road.check_room(tower.bytes())?;
         let parts = request.parts(&tower.config)?;
         let metadata = metadata(&options, &model, &processor, Some((&tower, &road)))?;
-        let opened = Self { options, processor, tower: Some(tower), road, parts, metadata, files, pool };
+        let batch = match options.batch {
+            Some(batch) => batch.get(),
+            None if road.is_gpu() => {
+                let image = image_bytes(&tower.config, request, &processor);
+                batch::of_gpu(road.free(), tower.bytes(), image)
+            }
+            None => batch::of_cpu(options.threads),
+        };
+        let opened =
+            Self { options, processor, tower: Some(tower), road, batch, parts, metadata, files, pool };
         opened.check_drawing()?;
         Ok(opened)
     }
@@ -102,14 +114,7 @@ impl Opened {
 
     /// The most images that the tower takes at once.
     pub fn batch(&self) -> usize {
-        /// Images that keep a GPU busy.
-        const OF_A_GPU: usize = 32;
-        match self.options.batch {
-            Some(batch) => batch.get(),
-            None if self.road.is_gpu() => OF_A_GPU,
-            // One image keeps a few threads busy.
-            None => self.options.threads.get().div_ceil(4).min(16),
-        }
+        self.batch
     }
 
     /// All that decides the numbers of an image's tensors, for an output to say.
@@ -236,6 +241,20 @@ impl Opened {
         let once = once && !self.options.tiles;
         self.tower.as_ref().map(|tower| self.pool.install(|| tower.load(&self.road, once))).transpose()
     }
+}
+
+/// What an image takes of a GPU; where that depends on the picture, one of the tower's own size, or with all patches that it may have.
+fn image_bytes(config: &VisionConfig, request: &Request, processor: &Processor) -> u64 {
+    let own = [config.image_size; 2];
+    let least = processor.config().least_output_size();
+    let size = least.map_or(own, |(height, width)| [height as usize, width as usize]);
+    let cut = |patches: Patches| [patches.patch_size * patches.max_num_patches, patches.patch_size];
+    let size @ [height, width] = processor.config().patches().map_or(size, cut);
+    let bytes = |&kind: &TensorKind| {
+        let layers = if kind.has_layers() { config.num_hidden_layers as u64 + 1 } else { 1 };
+        layers.saturating_mul(Dtype::F32.bytes(&request.shape(kind, config, height, width, None)))
+    };
+    batch::image_bytes(config, size, request.tensors.iter().map(bytes).fold(0, u64::saturating_add))
 }
 
 /// Whether what is asked for can be had of an input of this size.
