@@ -4,14 +4,18 @@
 //! SigLIP and DINOv2. [`Extractor`] is the whole way for one image or a batch in memory; a [`job::Job`] is the way of many
 //! images into one destination, and [`features`] reads back what was written.
 //!
-//! ```no_run
-//! use clip_features::{Extractor, ModelSpec, Options, TensorKind};
+//! ```
+//! # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+//! # let (directory, model) = given::model()?;
+//! # let photo = directory.path().join("photo.ppm");
+//! # std::fs::write(&photo, b"P6 1 1 255\n\xff\x80\x00")?;
+//! use clip_features::{Extractor, Options, TensorKind};
 //!
 //! let mut options = Options::default();
 //! options.request.tensors = vec![TensorKind::LastHiddenState, TensorKind::PoolerOutput];
-//! let extractor = Extractor::load(&ModelSpec::Local("clip-vit-large-patch14".into()), options)?;
-//! let features = extractor.extract(&std::fs::read("photo.jpg")?)?;
-//! assert_eq!(features[0].shape, [1, 257, 1024]);
+//! let extractor = Extractor::load(&model, options)?; // such as ModelSpec::Local("clip-vit-large-patch14".into())
+//! let features = extractor.extract(&std::fs::read(photo)?)?;
+//! assert_eq!(features[0].shape, [1, 5, 48]); // here a small tower; of ViT-L/14 [1, 257, 1024]
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

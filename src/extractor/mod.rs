@@ -35,13 +35,15 @@ pub use request::{Layers, Part, Request, TensorKind, Tokens};
 
 /// A model that is ready to run.
 ///
-/// ```no_run
-/// use clip_features::{Extractor, ModelSpec};
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, model) = given::model()?;
+/// use clip_features::{Extractor, Options};
 ///
-/// let model = ModelSpec::Local("clip-vit-large-patch14".into());
-/// let extractor = Extractor::load(&model, Default::default())?;
-/// let features = extractor.extract(&std::fs::read("photo.jpg")?)?;
-/// assert_eq!(features[0].shape, [1, 257, 1024]);
+/// let extractor = Extractor::load(&model, Options::default())?;
+/// let photo = b"P6 1 1 255\n\xff\x80\x00"; // what a file holds: here a PPM of one pixel
+/// let features = extractor.extract(photo)?;
+/// assert_eq!(features[0].shape, [1, 5, 48]); // of ViT-L/14 [1, 257, 1024]
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -62,6 +64,17 @@ impl Extractor {
 
     /// Reads the weights of what is opened; `once` leaves them for the forward pass to read, which is faster where there
     /// will be one only.
+    ///
+    /// ```
+    /// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+    /// # let (directory, model) = given::model()?;
+    /// use clip_features::{Extractor, Opened, Options};
+    ///
+    /// let opened = Opened::open(&model, Options::default())?;
+    /// assert_eq!(opened.input_size(), Some((64, 64))); // what can be refused is known by now
+    /// let extractor = Extractor::of(opened.into(), false)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// The weights cannot be read.
@@ -86,8 +99,19 @@ impl Extractor {
 
     /// The inputs of some images → for each image, in order, the tensors asked for, each with a leading dimension of 1.
     ///
+    /// ```
+    /// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+    /// # let (directory, model) = given::model()?;
+    /// # let (first, second) = (b"P6 1 1 255\n\xff\x80\x00", b"P6 1 1 255\n\x00\x80\xff");
+    /// # let extractor = clip_features::Extractor::load(&model, Default::default())?;
+    /// let ready = |photo| extractor.opened().preprocess(photo).map(|ready| ready.pixel_values);
+    /// let features = extractor.encode(vec![ready(first)?, ready(second)?])?;
+    /// assert_eq!(features[1], extractor.extract(second)?); // whatever its batch
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
-    /// As [`VisionTower::outputs`].
+    /// An input does not fit the tower, or there is not the memory for it.
     pub fn encode(&self, batch: Vec<PixelValues>) -> Result<Vec<Vec<Array>>, ModelError> {
         self.encode_as(batch, Dtype::F32)
     }

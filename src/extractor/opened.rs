@@ -23,6 +23,17 @@ use crate::{
 };
 
 /// What is known of an extractor before its weights are read.
+///
+/// ```
+/// use clip_features::{ModelSpec, Opened, Options};
+///
+/// let model = ModelSpec::Random { seed: 0, directory: None }; // ViT-L/14
+/// let opened = Opened::open(&model, Options::default())?;
+/// assert_eq!(opened.input_size(), Some((224, 224)));
+/// assert_eq!(opened.tensors()[0].shape, Some(vec![1, 257, 1024]));
+/// assert_eq!(opened.metadata().get("family"), Some("CLIP"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Opened {
     pub(super) options: Options,
@@ -204,6 +215,15 @@ impl Opened {
     /// Decodes an image and makes the tower's input of it, exactly as the reference's processor does. The picture's pixels are kept
     /// where they are to be drawn on.
     ///
+    /// ```
+    /// # use clip_features::{ModelSpec, Opened, Options};
+    /// # let opened = Opened::open(&ModelSpec::Random { seed: 0, directory: None }, Options::default())?;
+    /// let ready = opened.preprocess(b"P6 2 1 255\n\x00\x80\xff\xff\xff\xff")?;
+    /// assert_eq!((ready.picture.width, ready.picture.height), (2, 1));
+    /// assert_eq!((ready.pixel_values.height(), ready.pixel_values.width()), (224, 224));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// The bytes are no picture that can be decoded, or one that cannot be resized or does not fit the tower.
     pub fn preprocess(&self, bytes: &[u8]) -> Result<Preprocessed, ExtractError> {
@@ -214,6 +234,17 @@ impl Opened {
     }
 
     /// Makes the tower's input of a picture that is decoded.
+    ///
+    /// ```
+    /// # use clip_features::{ModelSpec, Opened, Options};
+    /// # let opened = Opened::open(&ModelSpec::Random { seed: 0, directory: None }, Options::default())?;
+    /// use clip_features::image::{Rgb, RgbImage};
+    ///
+    /// let white = RgbImage::from_pixel(640, 480, Rgb([255; 3]));
+    /// let values = opened.preprocess_rgb(&white)?.into_vec(); // (3, 224, 224), channel first
+    /// assert_eq!(values[0], (1.0 - 0.48145466) / 0.26862954); // CLIP's mean and deviation of red
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// It cannot be resized, or does not fit the tower.

@@ -13,6 +13,17 @@ use crate::{
 };
 
 /// The settings of an extractor.
+///
+/// ```
+/// use clip_features::{ImageSize, ModelSpec, Opened, Options, Tokens};
+///
+/// let mut options = Options::default();
+/// options.image_size = Some(ImageSize::Edge(336));
+/// options.request.tokens = Tokens::Patch;
+/// let opened = Opened::open(&ModelSpec::Random { seed: 0, directory: None }, options)?;
+/// assert_eq!(opened.tensors()[0].shape, Some(vec![1, 24 * 24, 1024]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

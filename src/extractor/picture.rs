@@ -11,6 +11,17 @@ use crate::{
 };
 
 /// A decoded picture and the tower's input made of it.
+///
+/// ```
+/// # use clip_features::{ModelSpec, Opened, Options};
+/// # let opened = Opened::open(&ModelSpec::Random { seed: 0, directory: None }, Options::default())?;
+/// use clip_features::Preprocessed;
+///
+/// let Preprocessed { pixel_values, picture } = opened.preprocess(b"P6 1 1 255\n\xff\x80\x00")?;
+/// assert_eq!(pixel_values.as_slice().len(), 3 * 224 * 224);
+/// assert!(picture.warnings.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Preprocessed {
     /// The tower's input.
@@ -20,6 +31,15 @@ pub struct Preprocessed {
 }
 
 /// Facts of a decoded picture.
+///
+/// ```
+/// # use clip_features::{ModelSpec, Opened, Options};
+/// # let opened = Opened::open(&ModelSpec::Random { seed: 0, directory: None }, Options::default())?;
+/// let picture = opened.preprocess(b"P6 2 1 255\n\x00\x80\xff\xff\xff\xff")?.picture;
+/// assert_eq!((picture.format.name(), picture.width, picture.height), ("PNM", 2, 1));
+/// assert!(picture.rgb.is_none()); // its pixels are kept for a drawing alone
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Picture {
     /// The format that the bytes were in.

@@ -9,6 +9,17 @@ use crate::model::{ModelError, VisionConfig, Wanted};
 use crate::processor::Patches;
 
 /// A tensor that can be asked for.
+///
+/// ```
+/// use clip_features::{ModelSpec, Opened, Options, TensorKind};
+///
+/// let mut options = Options::default();
+/// options.request.tensors = vec![TensorKind::LastHiddenState, TensorKind::PoolerOutput];
+/// let opened = Opened::open(&ModelSpec::Random { seed: 0, directory: None }, options)?;
+/// let shapes: Vec<_> = opened.tensors().into_iter().filter_map(|tensor| tensor.shape).collect();
+/// assert_eq!(shapes, [vec![1, 257, 1024], vec![1, 1024]]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -71,6 +82,18 @@ impl TensorKind {
 }
 
 /// The tokens to keep of (B, class + registers + patches, width).
+///
+/// ```
+/// use clip_features::{ModelSpec, Opened, Options, Tokens};
+///
+/// for (tokens, count) in [(Tokens::All, 257), (Tokens::Patch, 256), (Tokens::Cls, 1)] {
+///     let mut options = Options::default();
+///     options.request.tokens = tokens;
+///     let opened = Opened::open(&ModelSpec::Random { seed: 0, directory: None }, options)?;
+///     assert_eq!(opened.tensors()[0].shape, Some(vec![1, count, 1024]));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -121,6 +144,12 @@ pub struct Layers(Vec<(i64, i64)>);
 
 impl Layers {
     /// One layer.
+    ///
+    /// ```
+    /// use clip_features::Layers;
+    ///
+    /// assert_eq!("-2".parse(), Ok(Layers::one(-2))); // the last but one, as LLaVA takes it
+    /// ```
     pub fn one(layer: i64) -> Self {
         Self(vec![(layer, layer)])
     }
@@ -200,6 +229,20 @@ impl Part {
 }
 
 /// What is wanted of each image.
+///
+/// ```
+/// use clip_features::{ModelSpec, Opened, Options, TensorKind, Tokens};
+///
+/// let mut options = Options::default();
+/// options.request.tensors = vec![TensorKind::HiddenStates];
+/// options.request.layers = Some("-2,-1".parse()?);
+/// options.request.grid = true;
+/// options.request.tokens = Tokens::Patch;
+/// let tensors = Opened::open(&ModelSpec::Random { seed: 0, directory: None }, options)?.tensors();
+/// assert_eq!((tensors[0].name.as_str(), tensors.len()), ("hidden_states.23", 2));
+/// assert_eq!(tensors[0].shape, Some(vec![1, 16, 16, 1024])); // rows and columns of patches
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

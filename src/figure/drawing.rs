@@ -13,6 +13,18 @@ use super::{
 };
 
 /// A picture of an image's patches.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, mut job, model) = given::job()?;
+/// let maps = directory.path().join("maps");
+/// job.options.request.draw = Some("pca:bare".parse()?);
+/// job.output.path = Some(maps.clone());
+/// # given::records(job, &model)?;
+/// assert!(maps.join("cat.png").exists()); // once the job is run
+/// assert!("sum".parse::<clip_features::Drawing>().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drawing {
     /// What it shows.

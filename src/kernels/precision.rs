@@ -4,6 +4,16 @@ use serde::{Deserialize, Serialize};
 
 /// PyTorch's words for the precision of float32 matrix products (`torch.set_float32_matmul_precision`). Errors are those of
 /// `last_hidden_state` against float64, relative to its norm.
+///
+/// ```
+/// use clip_features::{MatmulPrecision, ModelSpec, Opened, Options};
+///
+/// let mut options = Options::default();
+/// options.matmul_precision = MatmulPrecision::Medium;
+/// let opened = Opened::open(&ModelSpec::Random { seed: 0, directory: None }, options)?;
+/// assert_eq!(opened.metadata().get("matmul_precision"), Some("medium")); // which each output says
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -7,6 +7,18 @@ use thiserror::Error;
 use crate::device::DeviceError;
 
 /// Why a model could not be opened, loaded or run.
+///
+/// ```
+/// use clip_features::{Layers, ModelError, ModelSpec, Opened, Options, TensorKind};
+///
+/// let mut options = Options::default();
+/// options.request.tensors = vec![TensorKind::HiddenStates];
+/// options.request.layers = Some(Layers::one(30));
+/// match Opened::open(&ModelSpec::Random { seed: 0, directory: None }, options) {
+///     Err(ModelError::NoSuchLayer { first, last, .. }) => assert_eq!((first, last), (-25, 24)),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ModelError {

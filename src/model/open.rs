@@ -17,6 +17,17 @@ use crate::device::Road;
 use crate::processor::{Backend, ConfigError, Fit, ImageSize, Processor, ProcessorConfig};
 
 /// Which model is wanted.
+///
+/// ```
+/// use clip_features::{Extractor, ModelSpec, Options, TensorKind};
+///
+/// let model = ModelSpec::Random { seed: 0, directory: None }; // or ModelSpec::Local("clip-vit-large-patch14".into())
+/// let mut options = Options::default();
+/// options.request.tensors = vec![TensorKind::PixelValues]; // for which no weights are made or read
+/// let features = Extractor::load(&model, options)?.extract(b"P6 1 1 255\n\xff\x80\x00")?;
+/// assert_eq!(features[0].shape, [1, 3, 224, 224]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ModelSpec {

@@ -3,6 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 /// transformers' word for what an image processor computes with. Both of its classes read the same config.
+///
+/// ```
+/// use clip_features::{Backend, ModelSpec, Opened, Options};
+///
+/// let mut options = Options::default();
+/// options.backend = Some(Backend::Torchvision);
+/// let opened = Opened::open(&ModelSpec::Random { seed: 0, directory: None }, options)?;
+/// assert_eq!(opened.metadata().get("processor_backend"), Some("torchvision"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -8,6 +8,20 @@ use super::image_size::ImageSize;
 use super::size::Size;
 
 /// How a picture comes into the shape of the tower's input.
+///
+/// ```
+/// use clip_features::{Fit, ModelSpec, Opened, Options, image::RgbImage};
+///
+/// let wide = RgbImage::new(640, 320);
+/// for (fit, shape) in [(Fit::Auto, (224, 224)), (Fit::Pad, (224, 224)), (Fit::Keep, (224, 448))] {
+///     let mut options = Options::default();
+///     options.fit = fit;
+///     let opened = Opened::open(&ModelSpec::Random { seed: 0, directory: None }, options)?;
+///     let values = opened.preprocess_rgb(&wide)?;
+///     assert_eq!((values.height(), values.width()), shape);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -61,6 +61,20 @@ const MAX_OUTPUT_PIXELS: u64 = 178_956_970;
 const MAX_ASPECT: u32 = 32;
 
 /// Why a picture has no pixel values.
+///
+/// ```
+/// # use clip_features::{Fit, ModelSpec, Opened, Options};
+/// # let mut options = Options::default();
+/// use clip_features::{ExtractError, ProcessError, image::RgbImage};
+///
+/// options.fit = Fit::Keep;
+/// # let opened = Opened::open(&ModelSpec::Random { seed: 0, directory: None }, options)?;
+/// match opened.preprocess_rgb(&RgbImage::new(1, 1000)) {
+///     Err(ExtractError::Process(ProcessError::Strip { height, .. })) => assert_eq!(height, 1000),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 pub enum ProcessError {
     /// The picture, or what the resize makes of it, has no pixels or too many.

@@ -8,6 +8,21 @@ use super::geometry::Placement;
 
 /// Preprocessed pixels of one picture: `(tiles, 3, height, width)`, channel first, row by row, in f32. Mostly there is one tile, the
 /// picture.
+///
+/// Whoever has another way to them hands them to [`Extractor::encode`](crate::Extractor::encode).
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, model) = given::model()?;
+/// # let extractor = clip_features::Extractor::load(&model, Default::default())?;
+/// use clip_features::PixelValues;
+///
+/// let grey = vec![0.0; 3 * 64 * 64];
+/// let input = PixelValues::new(64, 64, grey).ok_or("values of another number")?;
+/// let features = extractor.encode(vec![input])?.remove(0); // of the first image
+/// assert_eq!(features[0].shape, [1, 5, 48]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct PixelValues {
     tiles: usize,
@@ -67,6 +82,13 @@ impl PixelValues {
     /// The values as flattened patches, row by row, each in the order (row, column, channel): (rows · columns, 3 · p · p), which is
     /// what `convert_image_to_patches` of transformers makes of (3, height, width). What is left of a patch at the right and the
     /// bottom is left out.
+    ///
+    /// ```
+    /// use clip_features::PixelValues;
+    ///
+    /// let values = PixelValues::new(2, 2, (0..12).map(|value| value as f32).collect()).unwrap(); // (3, 2, 2)
+    /// assert_eq!(values.to_patches(1)[..3], [0.0, 4.0, 8.0]); // red, green and blue of the first pixel
+    /// ```
     pub fn to_patches(&self, patch_size: usize) -> Vec<f32> {
         let (height, width) = (self.height(), self.width());
         let (rows, columns) = (height / patch_size, width / patch_size);
