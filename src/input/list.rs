@@ -13,6 +13,18 @@ use super::{InputError, Item, NoList, Source, no_list::LONGEST_PATH, source::is_
 use crate::bounded::{Piece, read_piece};
 
 /// What ends a path in a list.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, mut job, model) = given::job()?;
+/// # let (list, path) = (directory.path().join("photos.0"), directory.path().join("photos/cat.ppm"));
+/// use clip_features::{Inputs, List, Separator};
+///
+/// std::fs::write(&list, format!("{}\0", path.display()))?; // find photos -name '*.ppm' -print0 > photos.0
+/// job.inputs = Inputs::List(List { path: list, separator: Separator::Nul });
+/// assert_eq!(given::records(job, &model)?.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Separator {
@@ -23,6 +35,19 @@ pub enum Separator {
 }
 
 /// A list of paths in a file; `-` is standard input.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, mut job, model) = given::job()?;
+/// # let (list, cat) = (directory.path().join("photos.txt"), directory.path().join("photos/cat.ppm"));
+/// use clip_features::{Inputs, List, Separator};
+///
+/// std::fs::write(&list, format!("{}\n", cat.display()))?;
+/// job.inputs = Inputs::List(List { path: list, separator: Separator::Newline });
+/// let records = given::records(job, &model)?; // runs the job
+/// assert_eq!(records[0].input, cat.display().to_string());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {
     /// The file.

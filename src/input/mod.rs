@@ -30,6 +30,17 @@ use source::{STDIN, is_stdin};
 pub use stream::look_at_stdin;
 
 /// What images come from, as it was named.
+///
+/// ```
+/// use clip_features::{Inputs, job::Job};
+///
+/// let mut job = Job::default();
+/// job.inputs = Inputs::Paths(vec!["cat.jpg".into()]);
+/// assert!(job.clone().choose()?.is_one());
+/// job.inputs = Inputs::Paths(vec!["cat.jpg".into(), "photos/".into(), "shards/00042.tar".into()]);
+/// assert!(!job.choose()?.is_one());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Inputs {

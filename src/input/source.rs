@@ -95,6 +95,20 @@ impl Stat {
 }
 
 /// Why an image's bytes could not be read; the message does not repeat the path.
+///
+/// ```
+/// use clip_features::{InputError, Inputs, List, ModelSpec, Separator, job::{Job, JobError}};
+///
+/// let mut job = Job::default();
+/// job.inputs = Inputs::List(List { path: std::env::temp_dir(), separator: Separator::Newline });
+/// match job.choose()?.look(&ModelSpec::Random { seed: 0, directory: None }) {
+///     Err(JobError::Input(error @ InputError::NoList { .. })) => {
+///         assert!(error.to_string().ends_with("is no list of paths: it is a directory"));
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InputError {

@@ -5,6 +5,17 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// What of each sample is wanted.
+///
+/// ```
+/// use clip_features::{Inputs, job::Job};
+///
+/// let mut job = Job::default();
+/// job.inputs = Inputs::Paths(vec!["shards/00042.tar".into()]);
+/// job.selection.image_keys = vec!["png".into(), "jpg".into()]; // a png where a sample has one, else a jpg
+/// job.selection.keep = vec!["txt".into()]; // and its caption goes along
+/// job.output.path = Some("tarred/".into()); // to tarred/00042.tar
+/// assert!(job.choose().is_ok());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
     /// Extensions of the image to take, the first that a sample has, in small letters. Where there are none, a sample must have
