@@ -3,6 +3,17 @@
 use super::{Dtype, Metadata};
 
 /// A tensor that each image has.
+///
+/// ```
+/// use clip_features::{Fit, ModelSpec, Opened, Options};
+///
+/// let mut options = Options::default();
+/// options.fit = Fit::Keep;
+/// let opened = Opened::open(&ModelSpec::Random { seed: 0, directory: None }, options)?;
+/// let spec = &opened.tensors()[0];
+/// assert_eq!((spec.name.as_str(), &spec.shape), ("last_hidden_state", &None)); // as many tokens as a picture gives
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     /// Its name.

@@ -17,6 +17,19 @@ use super::{
 };
 
 /// Where an output is wanted, and how.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, mut job, model) = given::job()?;
+/// # let path = directory.path().join("features.safetensors");
+/// use clip_features::{Dtype, features};
+///
+/// job.output.path = Some(path.clone()); // features.safetensors: one file for all images
+/// job.output.dtype = Dtype::F16;
+/// # given::records(job, &model)?;
+/// assert_eq!(features::open(path)?.dtype(), Dtype::F16); // once the job is run
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

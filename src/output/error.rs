@@ -44,6 +44,20 @@ impl Setting {
 }
 
 /// Why an output could not be opened or written.
+///
+/// ```
+/// use clip_features::{Dtype, OutputError, job::{Job, JobError}};
+///
+/// let mut job = Job::default();
+/// job.output.path = Some("features.npy".into());
+/// job.output.dtype = Dtype::Bf16;
+/// match job.choose() {
+///     Err(JobError::Output(error @ OutputError::NoBfloat16)) => {
+///         assert_eq!(error.to_string(), "dtype bf16: .npy has no bfloat16");
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OutputError {

@@ -26,6 +26,19 @@ const OF_THE_MODEL: [&str; 9] = [
 const LONGEST_VALUE: usize = 60;
 
 /// Sorted key–value pairs, for the `__metadata__` of a safetensors file.
+///
+/// ```
+/// use clip_features::{Fit, ModelSpec, Opened, Options};
+///
+/// let model = ModelSpec::Random { seed: 0, directory: None };
+/// let mut options = Options::default();
+/// let usual = Opened::open(&model, options.clone())?;
+/// options.fit = Fit::Squash;
+/// let squashed = Opened::open(&model, options)?;
+/// assert_eq!(squashed.metadata().get("fit"), Some("squash"));
+/// assert!(!squashed.metadata().differences(usual.metadata()).is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Metadata(BTreeMap<String, String>);

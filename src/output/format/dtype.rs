@@ -7,6 +7,15 @@ use serde::{Deserialize, Serialize};
 use half::{bf16, f16};
 
 /// A stored element type. All are computed in float32 and rounded to nearest, ties to even.
+///
+/// ```
+/// use clip_features::Dtype;
+///
+/// let values = [0.5, 70_000.0];
+/// assert_eq!(Dtype::F16.count_not_finite(&values), 1); // beyond 65504
+/// assert_eq!(Dtype::Bf16.count_not_finite(&values), 0);
+/// assert_eq!((Dtype::Bf16.name(), Dtype::Bf16.size()), ("bf16", 2));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dtype {

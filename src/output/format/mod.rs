@@ -16,6 +16,15 @@ use super::{Content, Metadata};
 pub use dtype::Dtype;
 
 /// The format of a file.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use clip_features::Format;
+///
+/// assert_eq!(Format::of_path(Path::new("features.safetensors")), Some(Format::Safetensors));
+/// assert_eq!(Format::of_path(Path::new("features.pt")), None); // no pickles
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

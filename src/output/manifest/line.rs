@@ -110,6 +110,17 @@ pub(crate) struct Place {
 }
 
 /// An input as it was when it was read.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, path) = given::written()?;
+/// let features = clip_features::features::open(path)?;
+/// let input = features.record(0)?.input;
+/// assert!(input.path.ends_with("cat.ppm"));
+/// assert_eq!(input.bytes, Some(14));
+/// assert!(input.sha256.is_some()); // tells whether the image has changed since
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFacts {
     /// As it was given.
