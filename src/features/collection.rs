@@ -17,6 +17,17 @@ use crate::output::{Dtype, Entry, EntryLine, Format, Index, Metadata, key, place
 /// The features of many images, in the order in which they were written.
 ///
 /// Nothing of them is read before it is asked for. All calls may come from several threads at once, and from a process that was forked.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, path) = given::written()?;
+/// let features = clip_features::features::open(path)?;
+/// assert_eq!(features.missing(["dog.ppm", "bird.ppm"]), ["bird.ppm"]);
+/// let place = features.place("dog.ppm").ok_or("no dog")?;
+/// let tokens = features.read(place, 0)?; // the first of its tensors
+/// assert_eq!((features.tensors(), tokens.shape()), (&["last_hidden_state".into()][..], &[5, 48][..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Features {
     pub(super) index: Index,
@@ -107,6 +118,20 @@ impl Features {
     }
 
     /// A tensor of an image, by its name.
+    ///
+    /// ```
+    /// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+    /// # let (directory, mut job, model) = given::job()?;
+    /// # let path = directory.path().join("features.safetensors");
+    /// # job.output.path = Some(path.clone());
+    /// use clip_features::{TensorKind, features};
+    ///
+    /// job.options.request.tensors = vec![TensorKind::LastHiddenState, TensorKind::PoolerOutput];
+    /// # given::records(job, &model)?;
+    /// let features = features::open(path)?; // once the job is run
+    /// assert_eq!(features.get_tensor("cat.ppm", "pooler_output")?.shape(), [48]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// There is no such image or tensor, or a file was cut, has changed or cannot be read.

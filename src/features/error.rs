@@ -10,6 +10,21 @@ use thiserror::Error;
 use crate::output::OutputError;
 
 /// Why features cannot be opened or read.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, path) = given::written()?;
+/// use clip_features::features::{self, FeaturesError};
+///
+/// assert!(matches!(features::open("no-such.npy"), Err(FeaturesError::Missing { .. })));
+/// match features::open(path)?.get("bird.ppm") {
+///     Err(error @ FeaturesError::NoKey { .. }) => {
+///         assert!(error.to_string().starts_with("no image \"bird.ppm\" in "));
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FeaturesError {

@@ -12,6 +12,17 @@ use crate::output::{Collection, Dtype, Ending, Head, Index, Part, Stands, key, m
 /// Opens what was written to a path: a directory, a stack, an archive, a tar, a set or the parts of a split job. The path is what was asked
 /// for when it was written, or that of a file of it.
 ///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, path) = given::written()?;
+/// use clip_features::features;
+///
+/// let features = features::open(path)?; // features.npy, beside which its manifest lies
+/// assert_eq!(features.keys().collect::<Vec<_>>(), ["cat.ppm", "dog.ppm"]);
+/// assert_eq!(features.get("cat.ppm")?.shape(), [5, 48]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// It is not there, not finished, cut, of mixed settings, or was not written here.
 pub fn open(path: impl AsRef<Path>) -> Result<Features, FeaturesError> {
@@ -19,6 +30,21 @@ pub fn open(path: impl AsRef<Path>) -> Result<Features, FeaturesError> {
 }
 
 /// How features are opened.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, job, model) = given::job()?;
+/// # let path = job.output.path.clone().ok_or("")?;
+/// use std::ops::ControlFlow;
+///
+/// use clip_features::features::{self, Opening};
+///
+/// let broken_off = &mut |_: clip_features::job::Event<'_>| ControlFlow::Break(());
+/// job.choose()?.look(&model)?.prepare()?.run(&Default::default(), broken_off)?;
+/// assert!(features::open(&path).is_err());
+/// assert!(Opening { unfinished: true }.open(&[path]).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Opening {
     /// Whether what a run has not finished, or has not finished yet, is read as far as it is complete.

@@ -16,6 +16,17 @@ use crate::{output::Dtype, read_at::read_exact_at};
 ///
 /// Large ones are mapped: nothing is read before it is looked at, and what is written into [`Tensor::bytes_mut`] stays in memory and
 /// changes no file, nor another tensor. Small ones are read, which costs less than a map.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, path) = given::written()?;
+/// let tokens = clip_features::features::open(path)?.get("cat.ppm")?;
+/// assert_eq!(tokens.bytes().len(), 5 * 48 * tokens.dtype().size());
+/// let values = tokens.to_f32();
+/// let class_token = &values[..tokens.shape()[1]];
+/// assert!(class_token.iter().all(|value| value.is_finite()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Tensor {
     shape: Vec<usize>,
@@ -79,6 +90,16 @@ impl Tensor {
     }
 
     /// The same, to be changed in memory: no file is.
+    ///
+    /// ```
+    /// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+    /// # let (directory, path) = given::written()?;
+    /// let features = clip_features::features::open(path)?;
+    /// let mut tokens = features.get("cat.ppm")?;
+    /// tokens.bytes_mut().fill(0);
+    /// assert_ne!(features.get("cat.ppm")?.bytes(), tokens.bytes());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         match &mut self.bytes {
             Bytes::Mapped(Mapping(map)) => map,

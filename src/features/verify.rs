@@ -9,6 +9,27 @@ use crate::{
 };
 
 /// Something that is not as it was written.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, path) = given::written()?;
+/// use std::ops::ControlFlow;
+///
+/// use clip_features::features::{self, Verified};
+///
+/// let mut bytes = std::fs::read(&path)?;
+/// *bytes.last_mut().ok_or("empty")? ^= 1; // a bit of the last image
+/// std::fs::write(&path, bytes)?;
+/// let mut found = Vec::new();
+/// features::open(&path)?.verify(|looked_at| {
+///     if let Verified::Image(Some(difference)) = looked_at {
+///         found.push(difference.clone());
+///     }
+///     ControlFlow::Continue(())
+/// })?;
+/// assert_eq!((found[0].key.as_deref(), &found[0].path), (Some("dog.ppm"), &path));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The image; none where it is what a file says of itself.
@@ -20,6 +41,22 @@ pub struct Difference {
 }
 
 /// What was looked at.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, path) = given::written()?;
+/// use std::ops::ControlFlow;
+///
+/// use clip_features::features::{self, Verified};
+///
+/// let mut whole = 0;
+/// let differences = features::open(path)?.verify(|looked_at| {
+///     whole += usize::from(matches!(looked_at, Verified::Image(None)));
+///     ControlFlow::Continue(())
+/// })?;
+/// assert_eq!((whole, differences), (2, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Verified<'a> {
     /// The next image.
