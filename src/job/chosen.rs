@@ -15,6 +15,16 @@ use crate::{
 };
 
 /// A job whose inputs are known by their kinds, and with them where its output goes.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, job, model) = given::job()?;
+/// let chosen = job.choose()?;
+/// assert!(!chosen.is_one()); // a directory may hold any number
+/// chosen.probe()?; // better known before a model is downloaded
+/// let looked = chosen.look(&model)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Chosen {
     pub(super) job: Job,

@@ -7,6 +7,17 @@ use thiserror::Error;
 use crate::{input::InputError, model::ModelError, output::OutputError, shard::NotRead};
 
 /// What is to blame. An image that fails is none of these, but a value among the reports.
+///
+/// ```
+/// use clip_features::{ModelSpec, job::{Job, JobError}};
+///
+/// let chosen = Job::default().choose()?; // without an image
+/// match chosen.look(&ModelSpec::Random { seed: 0, directory: None }) {
+///     Err(error @ JobError::NoImages(_)) => assert_eq!(error.to_string(), "there are no images in the inputs"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum JobError {

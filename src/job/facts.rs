@@ -8,6 +8,16 @@ use crate::{
 };
 
 /// What is said of a picture.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, job, model) = given::job()?;
+/// # let record = given::records(job, &model)?.remove(1);
+/// let picture = record.features.ok_or("it failed")?.picture; // of 2 × 1 pixels
+/// assert_eq!(picture.grid, Some([2, 2]));
+/// assert_eq!(picture.crop_box, [0.5, 0.0, 1.5, 1.0]); // the middle
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct PictureFacts {
     /// Rows and columns of the patches, of tensors that the tower gave.
@@ -29,6 +39,15 @@ pub struct PictureFacts {
 }
 
 /// The picture as it was decoded.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, job, model) = given::job()?;
+/// # let record = given::records(job, &model)?.remove(1);
+/// let image = record.features.ok_or("it failed")?.picture.image;
+/// assert_eq!((image.format.as_str(), image.width, image.height), ("pnm", 2, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct ImageFacts {
     /// The format of its bytes, `jpeg` and so on.

@@ -6,6 +6,17 @@ use serde::Serialize;
 use crate::{extractor::ExtractError, input::InputError, output::Defect};
 
 /// Where an image failed.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, job, model) = given::job()?;
+/// use clip_features::job::Stage;
+///
+/// std::fs::write(directory.path().join("photos/cat.ppm"), "P6 1 1 255\n")?; // its pixel is missing
+/// let records = given::records(job, &model)?; // runs the job
+/// assert!(records[0].json().contains(&format!(r#""stage":"{}""#, Stage::Decode.name())));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -36,6 +47,18 @@ impl Stage {
 }
 
 /// What might let an image be read.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, job, model) = given::job()?;
+/// use clip_features::job::Remedy;
+///
+/// let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:2c26b46b68ff\nsize 3\n";
+/// std::fs::write(directory.path().join("photos/cat.ppm"), pointer)?;
+/// let failed = given::records(job, &model)?.remove(0).failure.ok_or("it has not failed")?; // runs the job
+/// assert_eq!(failed.remedy, Some(Remedy::LfsPull));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// More pixels are allowed: [`DecodeOptions::max_pixels`](pillow_exact::DecodeOptions::max_pixels).
@@ -47,6 +70,16 @@ pub enum Remedy {
 }
 
 /// An image that has no features, and why.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, job, model) = given::job()?;
+/// std::fs::write(directory.path().join("photos/empty.jpg"), "")?;
+/// let records = given::records(job, &model)?; // runs the job
+/// let failure = records[2].failure.as_ref().ok_or("it has not failed")?;
+/// assert_eq!((failure.reason.as_str(), &failure.remedy), ("is empty", &None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// Where it failed.

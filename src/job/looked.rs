@@ -27,6 +27,17 @@ use crate::{
 };
 
 /// A job of which the model and the inputs were looked at, all parts of it.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, mut job, model) = given::job()?;
+/// # job.output.path = Some(directory.path().join("features"));
+/// job.part = Some("0/2".parse()?); // this process does half of the work
+/// let looked = job.choose()?.look(&model)?;
+/// assert_eq!(looked.complete_parts()?, [false, false]);
+/// let prepared = looked.prepare()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Looked {
     task: Arc<Task>,

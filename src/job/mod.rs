@@ -6,25 +6,27 @@
 //!
 //! Nothing here prints, reads arguments, listens to signals or sets up threads for the whole process: that is the caller's.
 //!
-//! ```no_run
+//! ```
+//! # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+//! # let (directory, _, model) = given::job()?;
+//! # let [photos, output] = ["photos", "features"].map(|name| directory.path().join(name));
 //! use std::ops::ControlFlow;
 //!
 //! use clip_features::{
-//!     Inputs, ModelSpec,
-//!     job::{Event, Job, Stop},
+//!     Inputs,
+//!     job::{Ended, Event, Job, Stop},
 //! };
 //!
 //! let mut job = Job::default();
-//! job.inputs = Inputs::Paths(vec!["photos".into()]);
-//! job.output.path = Some("features/".into());
-//! let model = ModelSpec::Local("clip-vit-large-patch14".into());
+//! job.inputs = Inputs::Paths(vec![photos]);
+//! job.output.path = Some(output);
 //! let (ended, tally) = job.choose()?.look(&model)?.prepare()?.run(&Stop::new(), &mut |event| {
 //!     if let Event::Image { records, .. } = event {
 //!         records.iter().for_each(|record| println!("{}", record.json()));
 //!     }
 //!     ControlFlow::Continue(())
 //! })?;
-//! println!("{} done, {} failed, {ended:?}", tally.done, tally.failed);
+//! assert_eq!((ended, tally.done, tally.failed), (Ended::Complete, 2, 0));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -69,6 +71,21 @@ pub use report::{Ended, Event, Features, Record, Seconds, Status, Tally, TokenCo
 pub use stop::Stop;
 
 /// What is wanted, of whatever model. It is data: it can be written down and carried out elsewhere, by parts.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, _, model) = given::job()?;
+/// # let [photos, output] = ["photos", "features.npy"].map(|name| directory.path().join(name));
+/// use clip_features::{Inputs, job::Job};
+///
+/// let mut job = Job::default();
+/// job.inputs = Inputs::Paths(vec![photos]);
+/// job.output.path = Some(output);
+/// let elsewhere: Job = serde_json::from_str(&serde_json::to_string(&job)?)?;
+/// assert_eq!(elsewhere, job);
+/// let chosen = elsewhere.choose()?; // the first step of four: choose, look, prepare, run
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

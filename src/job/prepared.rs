@@ -9,6 +9,20 @@ use crate::{
 };
 
 /// A job that is ready to run. Nothing has been written, and no weights have been read.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, job, model) = given::job()?;
+/// use std::ops::ControlFlow;
+///
+/// use clip_features::job::{Ended, Stop};
+///
+/// let prepared = job.choose()?.look(&model)?.prepare()?;
+/// assert_eq!((prepared.count(), prepared.remaining()), (Some(2), Some(2)));
+/// let (ended, tally) = prepared.run(&Stop::new(), &mut |_| ControlFlow::Continue(()))?;
+/// assert_eq!((ended, tally.done), (Ended::Complete, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) task: Arc<Task>,

@@ -8,6 +8,27 @@ use super::{facts::PictureFacts, failure::Failure};
 use crate::{input::Item, shard::NotRead};
 
 /// A step of a run.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, job, model) = given::job()?;
+/// # let prepared = job.choose()?.look(&model)?.prepare()?;
+/// use std::ops::ControlFlow;
+///
+/// use clip_features::job::{Event, Stop};
+///
+/// let mut lines = Vec::new();
+/// prepared.run(&Stop::new(), &mut |event| {
+///     match event {
+///         Event::Started { total } => lines.push(format!("{total:?} images")),
+///         Event::Image { records, .. } => lines.push(records[0].key.clone()),
+///         _ => {}
+///     }
+///     ControlFlow::Continue(())
+/// })?;
+/// assert_eq!(lines, ["Some(2) images", "cat.ppm", "dog.ppm"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -50,6 +71,18 @@ pub enum Event<'a> {
 }
 
 /// What became of an image.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, job, model) = given::job()?;
+/// use clip_features::job::Status;
+///
+/// let first = given::records(job.clone(), &model)?; // runs the job
+/// assert!(first.iter().all(|record| record.status == Status::Done));
+/// let again = given::records(job, &model)?;
+/// assert!(again.iter().all(|record| record.status == Status::Skipped)); // it is complete
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -67,6 +100,16 @@ pub enum Status {
 }
 
 /// The facts of one image, or of one of its tensors. As JSON, it is a line of a report.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, job, model) = given::job()?;
+/// let records = given::records(job, &model)?; // runs the job
+/// assert_eq!(records[1].key, "dog.ppm");
+/// assert!(records[1].json().starts_with(r#"{"key":"dog.ppm","input":""#));
+/// assert!(records[1].features.is_some() && records[1].failure.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct Record {
     /// The image's path below the input that it came from; of a tar's member the tar's path and the member's.
@@ -96,6 +139,17 @@ impl Record {
 }
 
 /// What an image that was extracted has.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, job, model) = given::job()?;
+/// # let record = given::records(job, &model)?.remove(0);
+/// let features = record.features.ok_or("it failed")?;
+/// assert_eq!((features.tensor.as_str(), &features.shape[..]), ("last_hidden_state", &[1, 5, 48][..]));
+/// assert_eq!((features.dtype, features.not_finite), ("f32", 0));
+/// assert!(features.output.is_some_and(|path| path.ends_with("features.npy")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct Features {
     /// The tensor's name.
@@ -138,6 +192,18 @@ fn is_zero(count: &usize) -> bool {
 }
 
 /// How many tokens of each kind a tensor has.
+///
+/// ```
+/// use clip_features::job::TokenCounts;
+///
+/// /// Which rows of a tensor are patches.
+/// fn patches(counts: &TokenCounts) -> std::ops::Range<usize> {
+///     let first = counts.cls + counts.registers;
+///     first..first + counts.patches
+/// }
+/// let dinov2 = TokenCounts { cls: 1, registers: 4, patches: 256, padding: None };
+/// assert_eq!(patches(&dinov2), 5..261);
+/// ```
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct TokenCounts {
     /// Class tokens, 0 or 1.
@@ -152,6 +218,16 @@ pub struct TokenCounts {
 }
 
 /// Wall-clock times in seconds, rounded to microseconds, which is what a reader can use.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, job, model) = given::job()?;
+/// let records = given::records(job, &model)?; // runs the job
+/// let seconds = |record: &clip_features::job::Record| record.features.as_ref()?.seconds.clone();
+/// let spent: f64 = records.iter().filter_map(seconds).map(|seconds| seconds.preprocess).sum();
+/// assert!(spent > 0.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct Seconds {
     /// Reading, decoding, resizing, normalizing.
@@ -171,6 +247,15 @@ impl Seconds {
 }
 
 /// Images by what became of them.
+///
+/// ```
+/// use clip_features::job::{Status, Tally};
+///
+/// let mut tally = Tally::default();
+/// tally.count(Status::Done, &[]);
+/// tally.count(Status::Skipped, &[]);
+/// assert_eq!((tally.done, tally.skipped, tally.seen()), (1, 1, 2));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Done in this run.
@@ -209,6 +294,21 @@ impl Tally {
 }
 
 /// How a run ended that nothing refused.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, mut job, model) = given::job()?;
+/// # std::fs::write(directory.path().join("photos/empty.jpg"), "")?;
+/// use std::ops::ControlFlow;
+///
+/// use clip_features::job::{Ended, Stop};
+///
+/// job.max_failures = Some(1);
+/// let prepared = job.choose()?.look(&model)?.prepare()?;
+/// let (ended, tally) = prepared.run(&Stop::new(), &mut |_| ControlFlow::Continue(()))?;
+/// assert_eq!((ended, tally.failed), (Ended::TooManyFailures, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {

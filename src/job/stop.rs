@@ -8,6 +8,22 @@ use std::sync::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// A handle that ends a run after the batch in flight, from any thread. Its clones are one handle.
+///
+/// ```
+/// # mod given { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/given/photos.rs")); }
+/// # let (directory, job, model) = given::job()?;
+/// use std::ops::ControlFlow;
+///
+/// use clip_features::job::{Ended, Stop};
+///
+/// let stop = Stop::new();
+/// let handle = stop.clone(); // for whoever hears of a signal
+/// std::thread::spawn(move || handle.stop()).join().unwrap();
+/// let prepared = job.choose()?.look(&model)?.prepare()?;
+/// let (ended, _) = prepared.run(&stop, &mut |_| ControlFlow::Continue(()))?;
+/// assert_eq!(ended, Ended::Stopped);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Stop {
     asked: Arc<AtomicBool>,
