@@ -8,6 +8,17 @@ use super::{ModelId, Revision};
 use crate::model::ModelError;
 
 /// Why a model's files could not be had. No variant holds the token or a signed URL.
+///
+/// ```
+/// use clip_features::hub::{HubError, ModelId};
+///
+/// match "gpt2".parse::<ModelId>() {
+///     Err(error @ HubError::InvalidId { .. }) => {
+///         assert!(error.to_string().starts_with("gpt2: not a model id\nhint: an id is ORG/NAME"));
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HubError {

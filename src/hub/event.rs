@@ -3,6 +3,21 @@
 use std::time::Duration;
 
 /// A step of a download.
+///
+/// ```
+/// use clip_features::hub::Event;
+///
+/// /// A line for a log, where there is something to say.
+/// fn line(event: Event<'_>) -> Option<String> {
+///     match event {
+///         Event::Begin { file, size: Some(size), .. } => Some(format!("{file}: {} MB", size / 1_000_000)),
+///         Event::Retry { file, reason, .. } => Some(format!("{file}: {reason}, once more")),
+///         _ => None,
+///     }
+/// }
+/// let begin = Event::Begin { file: "model.safetensors", size: Some(1_710_537_716), have: 0 };
+/// assert_eq!(line(begin).as_deref(), Some("model.safetensors: 1710 MB"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A file begins to arrive.

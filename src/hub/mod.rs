@@ -64,6 +64,20 @@ const PICKLES: [&str; 3] =
     ["pytorch_model.bin", "pytorch_model.bin.index.json", "open_clip_pytorch_model.bin"];
 
 /// Which of a model's files are wanted.
+///
+/// ```
+/// # let cache = tempfile::tempdir()?;
+/// # let mut settings = Settings::from_lookup(Some(cache.path().into()), |_| None)?;
+/// use clip_features::hub::{HubError, Revision, Settings, Wanted, fetch};
+///
+/// settings.offline = true; // and nothing is in the cache
+/// let model = "openai/clip-vit-large-patch14".parse()?;
+/// match fetch(&model, &Revision::default(), &settings, Wanted::Configs, &|_| {}) {
+///     Err(HubError::NotCached { file, .. }) => assert_eq!(file, "config.json"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// The configs of the tower and of the image processor.
@@ -85,6 +99,28 @@ enum Library {
 }
 
 /// A model's files at one commit.
+///
+/// ```
+/// # let cache = tempfile::tempdir()?;
+/// # let commit = "32bd64288804d66eefd0ccbe215aa642df71cc41";
+/// # let root = cache.path().join("models--openai--clip-vit-large-patch14");
+/// # std::fs::create_dir_all(root.join("refs"))?;
+/// # std::fs::create_dir_all(root.join("snapshots").join(commit))?;
+/// # std::fs::write(root.join("refs/main"), commit)?;
+/// # for (file, text) in [("config.json", r#"{"model_type": "clip"}"#), ("preprocessor_config.json", "{}")] {
+/// #     std::fs::write(root.join("snapshots").join(commit).join(file), text)?;
+/// # }
+/// # let mut settings = Settings::from_lookup(Some(cache.path().into()), |_| None)?;
+/// use clip_features::hub::{Revision, Settings, Snapshot, Wanted, fetch};
+///
+/// settings.offline = true; // the cache has the configs
+/// let model = "openai/clip-vit-large-patch14".parse()?;
+/// let Snapshot { directory, commit, .. } =
+///     fetch(&model, &Revision::default(), &settings, Wanted::Configs, &|_| {})?;
+/// assert!(directory.join("config.json").exists());
+/// assert_eq!(commit, "32bd64288804d66eefd0ccbe215aa642df71cc41"); // of the branch main
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// A directory as transformers' `save_pretrained` writes it, of what was asked for.
@@ -98,6 +134,19 @@ pub struct Snapshot {
 /// Gives the wanted files of a model.
 ///
 /// Files that are in the cache cost no request; `events` is told of those that are fetched.
+///
+/// ```no_run
+/// use clip_features::{Extractor, ModelSpec, Options, hub};
+///
+/// let model = "openai/clip-vit-large-patch14".parse()?;
+/// let settings = hub::Settings::from_env(None)?;
+/// let events = |event: hub::Event<'_>| eprintln!("{event:?}");
+/// let snapshot = hub::fetch(&model, &hub::Revision::default(), &settings, hub::Wanted::Weights, &events)?;
+/// let hub::Snapshot { directory, commit, .. } = snapshot;
+/// let model = ModelSpec::Hub { directory, id: model.to_string(), commit };
+/// let extractor = Extractor::load(&model, Options::default())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// A file is neither in the cache nor to be had; see [`HubError`].

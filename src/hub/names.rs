@@ -5,6 +5,15 @@ use std::{fmt, str::FromStr};
 use super::HubError;
 
 /// A model's name on the hub: `ORG/NAME`.
+///
+/// ```
+/// use clip_features::hub::ModelId;
+///
+/// let model: ModelId = "openai/clip-vit-large-patch14".parse()?;
+/// assert_eq!(model.as_str(), "openai/clip-vit-large-patch14");
+/// assert!("../clip-vit-large-patch14".parse::<ModelId>().is_err()); // a path is none
+/// # Ok::<(), clip_features::hub::HubError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelId(String);
 
@@ -44,6 +53,15 @@ impl FromStr for ModelId {
 }
 
 /// A branch, a tag, or a full commit hash.
+///
+/// ```
+/// use clip_features::hub::Revision;
+///
+/// assert_eq!(Revision::default().as_str(), "main");
+/// assert!("32bd64288804d66eefd0ccbe215aa642df71cc41".parse::<Revision>()?.is_commit());
+/// assert!(!"refs/pr/1".parse::<Revision>()?.is_commit());
+/// # Ok::<(), clip_features::hub::HubError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision(String);
 

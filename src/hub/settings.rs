@@ -12,6 +12,20 @@ const LARGEST_TOKEN: u64 = 1 << 16;
 const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 
 /// Where to look, whom to ask, and how patiently.
+///
+/// ```
+/// use clip_features::hub::Settings;
+///
+/// let variables = |name: &str| match name {
+///     "HF_HOME" => Some("/data/huggingface".into()),
+///     "HF_HUB_OFFLINE" => Some("1".into()),
+///     _ => None,
+/// };
+/// let settings = Settings::from_lookup(None, variables)?; // or from_env, with those of the process
+/// assert_eq!(settings.cache, std::path::Path::new("/data/huggingface").join("hub"));
+/// assert!(settings.offline && settings.endpoint == "https://huggingface.co");
+/// # Ok::<(), clip_features::hub::HubError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The cache: `HF_HUB_CACHE`, else `$HF_HOME/hub`, else `$XDG_CACHE_HOME/huggingface/hub`, else
@@ -36,6 +50,15 @@ pub struct Settings {
 }
 
 /// An access token. It shows in no output.
+///
+/// ```
+/// use clip_features::hub::Token;
+///
+/// let token = Token::new("hf_secret\n").ok_or("an empty file")?;
+/// assert_eq!(format!("{token:?}"), "Token(…)");
+/// assert!(Token::new(" \n").is_none());
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
