@@ -2,7 +2,7 @@
 """What the crate shows its users: every item of its documentation with its methods and traits, as cargo doc wrote it.
 
 Compares it with .ci/face.txt, so that a change is seen in review; with --write it is written there. It may hold no more than
-MOST types, traits, functions and constants.
+MOST types, traits, functions and constants, and each has an example.
 """
 
 import difflib
@@ -35,7 +35,7 @@ class Links(html.parser.HTMLParser):
 
 
 class Page(html.parser.HTMLParser):
-    """An item's declaration, the signatures of its own functions, and the traits that it implements."""
+    """An item's declaration, the signatures of its own functions, the traits that it implements, and whether it has an example."""
 
     # Elements that are never closed.
     VOID = {"br", "hr", "img", "input", "link", "meta", "wbr"}
@@ -43,6 +43,7 @@ class Page(html.parser.HTMLParser):
     def __init__(self):
         super().__init__()
         self.lines, self.open, self.text, self.ends = [], [], None, None
+        self.has_example = False
 
     def within(self, key, name):
         return any(name in attributes.get(key, "").split() for _, attributes in self.open)
@@ -52,6 +53,8 @@ class Page(html.parser.HTMLParser):
         if tag not in self.VOID:
             self.open.append((tag, attributes))
         css = attributes.get("class", "")
+        # Those of its functions and traits stand elsewhere.
+        self.has_example |= "rust-example-rendered" in css and self.within("class", "top-doc")
         if self.text is None and "item-decl" in css:
             self.text, self.ends = "", tag
         elif self.text is None and "code-header" in css:
@@ -77,19 +80,22 @@ class Page(html.parser.HTMLParser):
 def face(documentation):
     links = Links()
     links.feed((documentation / "all.html").read_text())
-    lines = []
+    lines, bare = [], []
     for path in sorted(links.pages):
         page = Page()
         page.feed((documentation / path).read_text())
         kind, name, _ = pathlib.PurePath(path).name.split(".")
         module = "::".join(pathlib.PurePath(path).parts[:-1])
-        lines += [f"{kind} {module + '::' if module else ''}{name}", *(f"    {line}" for line in page.lines), ""]
-    return len(links.pages), "\n".join(lines)
+        item = f"{kind} {module + '::' if module else ''}{name}"
+        lines += [item, *(f"    {line}" for line in page.lines), ""]
+        if not page.has_example:
+            bare.append(item)
+    return len(links.pages), "\n".join(lines), bare
 
 
 def main():
     target = pathlib.Path(sys.argv[1] if sys.argv[1:2] not in ([], ["--write"]) else ROOT / "target")
-    count, found = face(target / "doc/clip_features")
+    count, found, bare = face(target / "doc/clip_features")
     if "--write" in sys.argv:
         FACE.write_text(found)
     known = FACE.read_text()
@@ -99,6 +105,8 @@ def main():
         sys.exit("\nwhat the crate shows has changed: python3 .ci/face.py --write, and see that it was meant")
     if count > MOST:
         sys.exit(f"{count} items are shown, and at most {MOST} are to be")
+    if bare:
+        sys.exit(f"without an example in the documentation: {', '.join(bare)}")
 
 
 if __name__ == "__main__":
