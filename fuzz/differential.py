@@ -4,6 +4,7 @@ What both open must be bit for bit the same; what only one of the two opens is c
 exit code 0 or 1, lose a record, take more than 10 seconds for an image, or more than 1 GB.
 
     python fuzz/differential.py BINARY --count 100000 --seed 0
+    python fuzz/differential.py BINARY --count 20000 --formats jpeg     # of pictures that Pillow opens as JPEG
 
 Needs `pip install -r fixtures/requirements.txt`. The kinds, and what differs, are printed as JSON; an example of each kind is kept in
 fuzz/target/differential.
@@ -105,6 +106,15 @@ def theirs(path: Path, processor, limit: int | None) -> tuple[np.ndarray | None,
 
 
 
+def format_of(path: Path) -> str | None:
+    """What Pillow takes a picture for, in lower case; none where it takes it for no picture."""
+    try:
+        with PIL.Image.open(path) as image:
+            return image.format.lower()
+    except Exception:  # noqa: BLE001 — any refusal is a refusal
+        return None
+
+
 def kind_of(text: str) -> str:
     """A message without its numbers, names and bytes."""
     text = re.sub(r"/\S*|<[^>]*>|b'[^']*'|\"[^\"]*\"|'[^']*'", "…", text)
@@ -167,11 +177,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=250)
     parser.add_argument("--ours-only", action="store_true", help="compare with nothing: only how ours ends")
+    parser.add_argument("--formats", nargs="+", metavar="FORMAT", help="mutate pictures of these formats alone, by Pillow's names")
     parser.add_argument("--more", type=Path, action="append", default=[], help="a directory of further pictures to mutate")
     arguments = parser.parse_args()
     binary = arguments.binary.resolve()
     directories = [ROOT / "fixtures/images", ROOT / "fixtures/images/bad", *arguments.more]
     files = sorted(path for directory in directories for path in directory.iterdir() if path.is_file() and path.suffix != ".md")
+    if arguments.formats:
+        files = [path for path in files if format_of(path) in map(str.lower, arguments.formats)]
+        if not files:
+            parser.error(f"no picture of {', '.join(arguments.formats)} to mutate")
     small = [path.read_bytes() for path in files if path.stat().st_size <= 20_000]
     photos = [path.read_bytes() for path in files if path.stat().st_size > 20_000]
 
@@ -203,7 +218,8 @@ def main() -> None:
             limit = RAW_PIXELS if batch % 2 else None
             # A photograph takes as long as a hundred of the small ones.
             count = min(arguments.batch, arguments.count - start)
-            pictures = [mutate(rng, photos if rng.random() < 0.02 else small) for _ in range(count)]
+            choose = lambda: photos if photos and (not small or rng.random() < 0.02) else small  # noqa: E731
+            pictures = [mutate(rng, choose()) for _ in range(count)]
             names = [f"{start + index:06}" for index in range(count)]
             for name, data in zip(names, pictures):
                 (directory / name).write_bytes(data)
