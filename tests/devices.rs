@@ -122,17 +122,31 @@ fn picture() -> String {
     fixture("images/coffee.png").to_str().unwrap().to_owned()
 }
 
+/// A device refused with this in the message, before a model is looked for, which no hub answers for here.
+#[cfg(not(feature = "metal"))]
+fn refused(device: &str, part: &str) -> Outcome {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = command();
+    command.env("HF_ENDPOINT", "http://127.0.0.1:9").env("HF_HUB_CACHE", directory.path());
+    command.args(["--model", "no/such", "--device", device, &picture()]).current_dir(directory.path());
+    Outcome::from(command.output().unwrap()).failed(2, part)
+}
+
+/// By the driver, or because there is none: the command starts without it.
+#[cfg(feature = "cuda")]
+#[test]
+fn a_card_that_is_not_there_is_refused_and_a_cpu_is_taken() {
+    let refused = refused("cuda:99", "device cuda:99: ");
+    assert!(refused.stderr.contains("\nhint: "), "{refused:?}");
+    run([&picture(), "--device", "auto", "-q"]).done();
+    run([&picture(), "--device", "cpu", "-q"]).done();
+}
+
 #[cfg(not(any(feature = "cuda", feature = "metal")))]
 #[test]
 fn a_device_that_this_build_does_not_know_is_refused_with_the_way_out() {
-    let directory = tempfile::tempdir().unwrap();
     for (device, feature) in [("cuda", "cuda"), ("cuda:0", "cuda"), ("cuda:31", "cuda"), ("metal", "metal")] {
-        // Before a model is looked for, which no hub answers for here.
-        let mut command = command();
-        command.env("HF_ENDPOINT", "http://127.0.0.1:9").env("HF_HUB_CACHE", directory.path());
-        command.args(["--model", "no/such", "--device", device, &picture()]).current_dir(directory.path());
-        let refused = Outcome::from(command.output().unwrap());
-        let refused = refused.failed(2, &format!("this build is without the feature {feature}"));
+        let refused = refused(device, &format!("this build is without the feature {feature}"));
         let hint = format!("\nhint: build with --features {feature}, as docs/devices.md says");
         assert!(refused.stderr.contains(&hint), "{refused:?}");
     }

@@ -10,6 +10,8 @@ pub(super) fn open_cuda(index: usize) -> Result<Device, DeviceError> {
     use candle_core::cuda_backend::cudarc::driver::CudaContext;
     let device = DeviceChoice::Cuda(index);
     let not_there = |reason: String| DeviceError::NotThere { device, reason };
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    super::libraries::load().map_err(not_there)?;
     // Asked first, because candle says of a missing driver and of a missing card the same.
     let count =
         CudaContext::device_count().map_err(|error| not_there(format!("CUDA's driver says: {error}")))?;

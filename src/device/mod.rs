@@ -6,6 +6,8 @@
 mod choice;
 mod error;
 mod gpu;
+#[cfg(all(feature = "cuda", target_os = "linux", target_arch = "x86_64"))]
+mod libraries;
 mod on_candle;
 mod road;
 
