@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 use super::colour::{BITS, Fresh};
-use super::colour_avx2::{BLUE_REST, GREEN_RESTS, RED_REST, padded};
+use super::colour_avx2::{BLUE_REST, GREEN_RESTS, RED_REST, padded, rows_in_steps};
 
 /// Pixels at a time.
 const STEP: usize = 64;
@@ -14,49 +14,7 @@ const SUMS: usize = STEP / 2 + 2;
 /// Words of even and of odd pixels.
 type Halves = [__m512i; 2];
 
-/// [`super::colour::to_rgb`], of slices that fit each other.
-#[target_feature(enable = "avx512bw,avx512vbmi")]
-pub(super) fn to_rgb(luma: &[u8], blue: &[u8], red: &[u8], rgb: &mut Fresh) {
-    let mut steps = rgb.chunks_exact_mut(3 * STEP);
-    let mut done = 0;
-    for rgb in &mut steps {
-        let [luma, blue, red] = [luma, blue, red].map(|samples| bytes(&samples[done..]));
-        store(pixels(luma, centred(blue), centred(red)), rgb);
-        done += STEP;
-    }
-    let rest = steps.into_remainder();
-    if !rest.is_empty() {
-        let [luma, blue, red] = [luma, blue, red].map(|samples| bytes(&padded::<STEP, _>(&samples[done..])));
-        let mut step = [MaybeUninit::new(0); 3 * STEP];
-        store(pixels(luma, centred(blue), centred(red)), &mut step);
-        rest.copy_from_slice(&step[..rest.len()]);
-    }
-}
-
-/// [`super::colour::stretched_to_rgb`], of slices that fit each other.
-#[target_feature(enable = "avx512bw,avx512vbmi")]
-pub(super) fn stretched_to_rgb<const LEFT: u16, const RIGHT: u16, const SHIFT: i32>(
-    luma: &[u8],
-    blue: &[u16],
-    red: &[u16],
-    rgb: &mut Fresh,
-) {
-    let mut steps = rgb.chunks_exact_mut(3 * STEP);
-    let mut done = 0;
-    for rgb in &mut steps {
-        let [blue, red] = [blue, red].map(|sums| stretched::<LEFT, RIGHT, SHIFT>(&sums[done / 2..]));
-        store(pixels(bytes(&luma[done..]), blue, red), rgb);
-        done += STEP;
-    }
-    let rest = steps.into_remainder();
-    if !rest.is_empty() {
-        let sums = |sums: &[u16]| stretched::<LEFT, RIGHT, SHIFT>(&padded::<SUMS, _>(&sums[done / 2..]));
-        let mut step = [MaybeUninit::new(0); 3 * STEP];
-        let luma = bytes(&padded::<STEP, _>(&luma[done..]));
-        store(pixels(luma, sums(blue), sums(red)), &mut step);
-        rest.copy_from_slice(&step[..rest.len()]);
-    }
-}
+rows_in_steps!("avx512bw,avx512vbmi");
 
 /// The first 64 bytes.
 #[inline]
