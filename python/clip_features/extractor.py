@@ -269,6 +269,12 @@ class Extractor:
         _raise_first(self._core.preprocess([self._given(image) for image in _several(images)], out))
         return out
 
+    def _row(self) -> list[int] | None:
+        """The shape of an image's pixel values; None if it depends on the image, or they are no float32."""
+        shape = self._core.shapes["pixel_values"]
+        is_fixed = shape and not self._arguments["tiles"] and self._core.metadata["dtype"] == "f32"
+        return shape[1:] if is_fixed else None
+
     def _empty(self) -> dict[str, NDArray[Any]]:
         types: dict[str, Any] = {"f32": np.float32, "f16": np.float16, "bf16": np.uint16}
         dtype = types[self._core.metadata["dtype"]]
@@ -325,8 +331,14 @@ def preprocess(
     }
     model = model if model is None else os.fspath(model)
     extractor = _preprocessor(model, tuple(sorted(asked.items())), os.getpid())
-    found: NDArray[np.float32] = extractor(images) if out is None else extractor._preprocess(images, out)
-    return found
+    if out is None:
+        images = list(_several(images))
+        shape = extractor._row()
+        if shape is None or not images:
+            found: NDArray[np.float32] = extractor(images)
+            return found
+        out = np.empty((len(images), *shape), np.float32)
+    return extractor._preprocess(images, out)
 
 
 # For each process its own, as an extractor is of no use after a fork. Those from before stay: to drop one may wait for its threads.

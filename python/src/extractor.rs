@@ -4,7 +4,8 @@ use std::{
     ffi::OsString,
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{RecvTimeoutError, sync_channel},
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, sync_channel},
     },
     thread::Builder,
     time::Duration,
@@ -92,9 +93,9 @@ impl Core {
         let mut images = images.into_iter();
         while images.len() > 0 {
             let chunk: Vec<Image> = images.by_ref().take(self.step()).collect();
-            let (extractor, batch) = (self.extractor.clone(), self.batch);
+            let (extractor, batch, dtype) = (self.extractor.clone(), self.batch, self.dtype);
             let (arrays, found) =
-                while_interruptible(py, move || encode(&extractor, &chunk, batch))?.map_err(failed)?;
+                while_interruptible(py, move || encode(&extractor, &chunk, batch, dtype))?.map_err(failed)?;
             encoded.extend(arrays);
             reasons.extend(found);
             py.check_signals()?;
@@ -123,18 +124,19 @@ impl Core {
         if shape.first() != Some(&images.len()) || place.is_empty() && !images.is_empty() {
             return Err(wrong(&format!("{shape:?}, and there are {} images", images.len())));
         }
-        let mut reasons = Vec::with_capacity(images.len());
-        let row = place.len() / images.len().max(1);
-        for (images, place) in images.chunks(self.step()).zip(place.chunks_mut((self.step() * row).max(1))) {
-            let found = py.detach(|| fill(&self.extractor, images, &shape[1..], place)).map_err(failed)?;
-            for found in found {
-                reasons.push(found.map_err(|found| {
-                    wrong(&format!("{shape:?}, and an image is {found:?} before the tower"))
-                })?);
-            }
-            py.check_signals()?;
+        if images.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(reasons)
+        let (is_stopped, extractor, row) = (&AtomicBool::new(false), &self.extractor, &shape[1..]);
+        let found = std::thread::scope(|scope| {
+            let (out, done) = sync_channel(1);
+            let filling = move || out.send(fill(extractor, &images, row, place, is_stopped));
+            Builder::new().spawn_scoped(scope, filling).map_err(of_thread)?;
+            // An interrupted one ends with the pictures in hand.
+            wait(py, done).inspect_err(|_| is_stopped.store(true, Ordering::Relaxed))
+        })?;
+        let wrong_shape = |found| wrong(&format!("{shape:?}, and an image is {found:?} before the tower"));
+        found.map_err(failed)?.into_iter().map(|found| found.map_err(wrong_shape)).collect()
     }
 
     /// An iterator over `(dict of [1, …], reason)`, one of which is None, for each image of an iterator, in order.
@@ -166,12 +168,17 @@ impl Core {
     }
 }
 
-fn encode(extractor: &Extractor, images: &[Image], batch: usize) -> Result<Encoded, ExtractError> {
+fn encode(
+    extractor: &Extractor,
+    images: &[Image],
+    batch: usize,
+    dtype: Dtype,
+) -> Result<Encoded, ExtractError> {
     let (inputs, reasons) = prepare(extractor.opened(), images)?;
     let mut inputs = inputs.into_iter();
     let mut arrays = Vec::with_capacity(inputs.len());
     while inputs.len() > 0 {
-        arrays.extend(extractor.encode(inputs.by_ref().take(batch).collect())?);
+        arrays.extend(extractor.encode_as(inputs.by_ref().take(batch).collect(), dtype)?);
     }
     Ok((arrays, reasons))
 }
@@ -182,9 +189,14 @@ fn while_interruptible<T: Send + 'static>(
     py: Python<'_>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> PyResult<T> {
-    const PATIENCE: Duration = Duration::from_millis(50);
     let (out, done) = sync_channel(1);
     Builder::new().spawn(move || out.send(work())).map_err(of_thread)?;
+    wait(py, done)
+}
+
+/// Waits for another thread's result without the interpreter's lock; an error where it panicked, or a signal says so.
+fn wait<T: Send>(py: Python<'_>, done: Receiver<T>) -> PyResult<T> {
+    const PATIENCE: Duration = Duration::from_millis(50);
     let done = Mutex::new(done);
     loop {
         let found = py.detach(|| done.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(PATIENCE));

@@ -1,6 +1,10 @@
 //! An image as Python gives it: a path, its bytes, or its pixels.
 
-use std::{borrow::Cow, path::PathBuf};
+use std::{
+    borrow::Cow,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use clip_features::{
     Extractor,
@@ -10,7 +14,7 @@ use clip_features::{
 };
 use image::RgbImage;
 use numpy::{PyReadonlyArray3, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::{exceptions::PyTypeError, prelude::*, types::PyBytes};
+use pyo3::{exceptions::PyTypeError, prelude::*, pybacked::PyBackedBytes, types::PyBytes};
 use rayon::prelude::*;
 
 use crate::errors::{ImageError, is_of_image, reason};
@@ -18,7 +22,7 @@ use crate::errors::{ImageError, is_of_image, reason};
 /// An image, owned, so that it can be read without the interpreter's lock.
 pub(crate) enum Image {
     Path(PathBuf),
-    Bytes(Vec<u8>),
+    Bytes(PyBackedBytes),
     Pixels(RgbImage),
     /// What Python could not make pixels of, and why.
     Broken(String),
@@ -30,7 +34,7 @@ type Prepared = Result<PixelValues, String>;
 impl Image {
     pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(bytes) = object.cast::<PyBytes>() {
-            return Ok(Self::Bytes(bytes.as_bytes().to_vec()));
+            return Ok(Self::Bytes(bytes.clone().into()));
         }
         if object.is_instance_of::<ImageError>() {
             return Ok(Self::Broken(object.str()?.to_string()));
@@ -85,16 +89,21 @@ impl Image {
 /// Why an image has no input, if it has none; the error is the shape of one that has another.
 type Filled = Result<Option<String>, Vec<usize>>;
 
-/// Reads, decodes and preprocesses images on the threads of the options, each of `shape` into its part of `place`.
+/// Reads, decodes and preprocesses images on the threads of the options, each of `shape` into its part of `place`; none more once it is
+/// stopped.
 pub(crate) fn fill(
     extractor: &Extractor,
     images: &[Image],
     shape: &[usize],
     place: &mut [f32],
+    is_stopped: &AtomicBool,
 ) -> Result<Vec<Filled>, ExtractError> {
     let opened = extractor.opened();
-    let row = (place.len() / images.len()).max(1);
+    let row = place.len() / images.len();
     let one = |(image, place): (&Image, &mut [f32])| {
+        if is_stopped.load(Ordering::Relaxed) {
+            return Ok(Ok(None));
+        }
         let values = match image.prepare(opened)? {
             Ok(values) => values,
             Err(reason) => return Ok(Ok(Some(reason))),
@@ -106,7 +115,9 @@ pub(crate) fn fill(
         place.copy_from_slice(&array.values);
         Ok(Ok(None))
     };
-    opened.install(|| images.par_iter().zip(place.par_chunks_mut(row)).map(one).collect())
+    // One at a time, so that no thread is left with several at the end.
+    let all = || images.par_iter().zip(place.par_chunks_mut(row)).with_max_len(1).map(one).collect();
+    opened.install(all)
 }
 
 /// The inputs of those images that have one, and for each image why it has none.

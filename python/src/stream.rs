@@ -54,7 +54,9 @@ impl Stream {
             Python::try_attach(|_| drop(images))
         };
         Builder::new().spawn(reading).map_err(of_thread)?;
-        Builder::new().spawn(move || encode(&extractor, batch, &batches, &outcomes_in)).map_err(of_thread)?;
+        Builder::new()
+            .spawn(move || encode(&extractor, batch, dtype, &batches, &outcomes_in))
+            .map_err(of_thread)?;
         Ok(Self { outcomes: Mutex::new(outcomes), dtype })
     }
 }
@@ -107,7 +109,13 @@ fn in_batches(images: Batch, batch: usize) -> Vec<Batch> {
 }
 
 /// The second stage: the tower.
-fn encode(extractor: &Extractor, batch: usize, batches: &Receiver<Batch>, out: &SyncSender<Outcome>) {
+fn encode(
+    extractor: &Extractor,
+    batch: usize,
+    dtype: Dtype,
+    batches: &Receiver<Batch>,
+    out: &SyncSender<Outcome>,
+) {
     for images in batches.iter().flat_map(|images| in_batches(images, batch)) {
         let encoded = images.and_then(|images| {
             let mut inputs = Vec::new();
@@ -121,7 +129,8 @@ fn encode(extractor: &Extractor, batch: usize, batches: &Receiver<Batch>, out: &
                     Err(reason) => reasons.push(Some(reason)),
                 }
             }
-            let mut arrays = extractor.encode(inputs).map_err(|error| of_model(&error))?.into_iter();
+            let mut arrays =
+                extractor.encode_as(inputs, dtype).map_err(|error| of_model(&error))?.into_iter();
             let one = |reason: Option<String>| match reason {
                 Some(reason) => Err(reason),
                 None => Ok(arrays.next().expect("tensors for each input")),
