@@ -109,6 +109,14 @@ impl Road {
         }
     }
 
+    /// The bytes of a product's weight while it is kept for images to come.
+    pub fn weight_bytes(&self) -> usize {
+        match self {
+            Self::Kernels(_) => size_of::<f32>(),
+            Self::Candle(on) => on.product_dtype().size_in_bytes(),
+        }
+    }
+
     /// # Errors
     /// Weights of so many bytes are more than is free on a GPU, as far as that can be told.
     pub fn check_room(&self, needed: u64) -> Result<(), DeviceError> {

@@ -96,14 +96,14 @@ impl Opened {
         let wanted = request.wanted(&config)?;
         let weights = model.weights_in(wanted.scope())?;
         let tower = UnloadedTower::new(wanted, config, weights)?;
-        road.check_room(tower.bytes())?;
+        road.check_room(tower.bytes(&road))?;
         let parts = request.parts(&tower.config)?;
         let metadata = metadata(&options, &model, &processor, Some((&tower, &road)))?;
         let batch = match options.batch {
             Some(batch) => batch.get(),
             None if road.is_gpu() => {
                 let image = image_bytes(&tower.config, request, &processor);
-                batch::of_gpu(road.free(), tower.bytes(), image)
+                batch::of_gpu(road.free(), tower.bytes(&road), image)
             }
             None => batch::of_cpu(options.threads),
         };

@@ -18,12 +18,12 @@ impl UnloadedTower {
         Ok(Self { wanted, config, weights })
     }
 
-    /// Bytes that its blocks' weights take in float32, which is most of all.
-    pub(super) fn bytes(&self) -> u64 {
+    /// Bytes that its blocks' weights take on a road, which is most of all.
+    pub(super) fn bytes(&self, road: &Road) -> u64 {
         let VisionConfig { hidden_size: width, intermediate_size: inner, mlp, .. } = self.config;
         let matrices = if matches!(mlp, Mlp::Gated(_)) { 3 } else { 2 };
         let block = 4 * width * width + matrices * width * inner;
-        (self.wanted.depth(&self.config) * block * size_of::<f32>()) as u64
+        (self.wanted.depth(&self.config) * block * road.weight_bytes()) as u64
     }
 
     /// Reads the weights, or leaves them for the forward pass to read if there will be one only, and it reads them once: our kernels do.
