@@ -174,7 +174,7 @@ impl<'a> Reporter<'a> {
         }
         match ran {
             Ok(Ended::Complete | Ended::TooManyFailures)
-                if summary.as_ref().is_some_and(|one| one.failed > 0) =>
+                if summary.as_ref().is_some_and(|one| one.tally.failed > 0) =>
             {
                 Exit::SomeFailed
             }
@@ -200,19 +200,19 @@ impl<'a> Reporter<'a> {
                 let (count, kinds) = (summary.not_read.count(), &summary.not_read);
                 self.warn(None, &format!("{count} files of formats that are not read: {kinds}"));
             }
-            if summary.not_finite > 0 {
+            if summary.tally.not_finite > 0 {
                 let message = format!(
                     "{} images have values that are not finite{}",
-                    summary.not_finite,
+                    summary.tally.not_finite,
                     finite_hint(self.show.args.dtype)
                 );
                 self.warn(None, &message);
             }
-            if summary.changed > 0 {
+            if summary.tally.changed > 0 {
                 let how = if self.show.updates { "--update" } else { "--overwrite" };
                 let message = format!(
                     "{} images have changed since their features were made, which stay\nhint: {how} makes them again",
-                    summary.changed
+                    summary.tally.changed
                 );
                 self.warn(None, &message);
             }

@@ -13,18 +13,8 @@ use crate::{
 /// How many images came to which end, and how fast, since the work began: the model is loaded and the output open.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Summary {
-    done: u64,
-    skipped: u64,
-    /// Of the skipped ones' kind, but of other bytes by now.
-    #[serde(skip_serializing_if = "is_none")]
-    pub(super) changed: u64,
-    pub(super) failed: u64,
-    /// Failed by their own bytes, which is accepted.
-    #[serde(skip_serializing_if = "is_none")]
-    accepted: u64,
-    /// Of the done ones, those with values that are not finite.
-    #[serde(skip_serializing_if = "is_none")]
-    pub(super) not_finite: u64,
+    #[serde(flatten)]
+    pub(super) tally: Tally,
     /// Pictures and tars that were met and are not read.
     #[serde(skip_serializing_if = "NotRead::is_empty")]
     pub(super) not_read: NotRead,
@@ -33,22 +23,12 @@ pub(super) struct Summary {
     images_per_second: f64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_none(count: &u64) -> bool {
-    *count == 0
-}
-
 impl Summary {
     pub(super) fn of(tally: Tally, elapsed: Duration) -> Self {
         let rounded = |number: f64| (number * 1e3).round() / 1e3;
         let seconds = elapsed.as_secs_f64();
         Self {
-            done: tally.done,
-            skipped: tally.skipped,
-            changed: tally.changed,
-            failed: tally.failed,
-            accepted: tally.accepted,
-            not_finite: tally.not_finite,
+            tally,
             not_read: NotRead::default(),
             seconds: rounded(seconds),
             images_per_second: rounded(tally.done as f64 / seconds.max(1e-9)),
@@ -62,12 +42,13 @@ impl Summary {
 
     /// `1900 done, 12 complete before, 8 failed, 80 accepted failures in 25:03, 1.26 images/s`
     pub(super) fn words(&self) -> String {
-        let mut words = format!("{} done", self.done);
+        let Tally { done, skipped, changed, failed, accepted, .. } = self.tally;
+        let mut words = format!("{done} done");
         for (count, what) in [
-            (self.skipped, "complete before"),
-            (self.changed, "changed since"),
-            (self.failed, "failed"),
-            (self.accepted, "accepted failures"),
+            (skipped, "complete before"),
+            (changed, "changed since"),
+            (failed, "failed"),
+            (accepted, "accepted failures"),
         ] {
             if count > 0 {
                 words += &format!(", {count} {what}");
@@ -80,7 +61,8 @@ impl Summary {
 
     /// `all 4 are complete`, where that is all there is to say.
     pub(super) fn nothing_to_do(&self) -> Option<String> {
-        match (self.skipped, self.done + self.changed + self.failed) {
+        let Tally { done, skipped, changed, failed, .. } = self.tally;
+        match (skipped, done + changed + failed) {
             (0, _) | (_, 1..) => None,
             (1, 0) => Some("it is complete".into()),
             (images, 0) => Some(format!("all {images} are complete")),
@@ -89,9 +71,9 @@ impl Summary {
 
     /// Seconds that the rest of `total` images take, if it can be told.
     pub(super) fn seconds_left(&self, total: Option<u64>) -> Option<f64> {
-        let seen = self.done + self.skipped + self.changed + self.failed + self.accepted;
-        let left = total?.checked_sub(seen)?;
-        (self.done > 0).then(|| (self.seconds / self.done as f64 * left as f64).round())
+        let left = total?.checked_sub(self.tally.seen())?;
+        let done = self.tally.done;
+        (done > 0).then(|| (self.seconds / done as f64 * left as f64).round())
     }
 
     /// `{"progress":{"done":…,"total":…}}`, of a run that goes on.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{Item, Source};
+use crate::shard::Unusable;
 
 /// Sees each image's output name and tells which were given before. It keeps 16 bytes an image, not its path, since a
 /// list may be long.
@@ -69,7 +70,7 @@ pub fn distinct(
             (Seen::New, source) => Some(Item { source, ..item }),
             (Seen::Taken, source @ (Source::File(_) | Source::Member { .. })) => {
                 let reason = format!("another image is written to {}", place.display());
-                let source = Source::Unreadable(source.to_string().into(), reason);
+                let source = Source::Unusable(source.to_string().into(), Unusable::Unreadable(reason));
                 Some(Item { source, ..item })
             }
             // What could not be read fails for its own reason.
@@ -94,7 +95,7 @@ mod tests {
         let kept: Vec<_> = distinct(items.into_iter(), place, again.clone()).collect();
         assert_eq!((kept.len(), again.load(Ordering::Relaxed)), (3, 1));
         assert_eq!(kept[1].source, Source::File("b.jpg".into()));
-        assert!(matches!(&kept[2].source, Source::Unreadable(path, reason)
+        assert!(matches!(&kept[2].source, Source::Unusable(path, Unusable::Unreadable(reason))
             if path == Path::new("a.png") && reason.contains("a.npy")));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use super::{Absence, NoList, Source};
 use crate::{
     output::key,
-    shard::{Sample, inner_path, is_shard, stem},
+    shard::{Sample, Unusable, inner_path, is_shard, stem},
 };
 
 /// One image of a batch.
@@ -63,7 +63,7 @@ impl Item {
     /// A place that could not be looked into.
     pub fn unreadable(path: PathBuf, reason: String) -> Self {
         let name = inner_path(&path);
-        Self { source: Source::Unreadable(path, reason), name, sample: None }
+        Self { source: Source::Unusable(path, Unusable::Unreadable(reason)), name, sample: None }
     }
 
     /// Where a list turns out to be none.

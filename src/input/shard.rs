@@ -14,7 +14,7 @@ use super::{
     source::{display_path, is_stdin},
     stream,
 };
-use crate::shard::{self, Found, Selection, Unusable};
+use crate::shard::{self, End, Found, Selection};
 
 /// The items, and in a shard's place its samples, read as they are asked for, with its end after them. A shard that `passes` is
 /// left as it is.
@@ -47,36 +47,27 @@ fn samples(path: PathBuf, name: PathBuf, selection: Selection) -> impl Iterator<
                     Err(_) => ControlFlow::Break(()), // the run has ended
                 }
             }),
-            Err(error) => unread(error.to_string()),
+            Err(error) => End::unread(error.to_string()),
         };
         let _ = out.send(end_of(path, name, end, stat));
     };
     // None of its samples is had without the thread.
     let unread = thread::Builder::new().spawn(read).err().map(|error| {
-        let end = unread(format!("cannot be read, as a thread cannot be started: {error}"));
+        let end = End::unread(format!("cannot be read, as a thread cannot be started: {error}"));
         end_of(source, of_shard, end, Stat::default())
     });
     samples.into_iter().chain(unread)
 }
 
-/// The end of what was not even opened.
-fn unread(reason: String) -> shard::End {
-    shard::End { damage: Some(reason), is_unread: true, ..shard::End::default() }
-}
-
-fn end_of(shard: PathBuf, name: PathBuf, end: shard::End, stat: Stat) -> Item {
-    let shard::End { passed_over, not_read, is_followed, is_empty, damage, is_unread } = end;
-    let source =
-        Source::ShardEnd { shard, passed_over, not_read, is_followed, is_empty, damage, is_unread, stat };
-    Item { source, name, sample: None }
+fn end_of(shard: PathBuf, name: PathBuf, end: End, stat: Stat) -> Item {
+    Item { source: Source::ShardEnd { shard, end, stat }, name, sample: None }
 }
 
 fn item_of(path: &Path, root: &Path, Found { member, offset, image, sample }: Found) -> Item {
     let name = root.join(&member);
     let source = match image {
         Ok(bytes) => Source::Member { shard: path.to_owned(), member, offset, bytes: Arc::new(bytes) },
-        Err(Unusable::Damaged(reason)) => Source::Damaged(display_path(path, &member), reason),
-        Err(Unusable::SeveralImages(reason)) => Source::SeveralImages(display_path(path, &member), reason),
+        Err(unusable) => Source::Unusable(display_path(path, &member), unusable),
     };
     Item { source, name, sample: Some(Arc::new(sample)) }
 }

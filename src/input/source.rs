@@ -14,7 +14,7 @@ use pillow_exact::{DecodeError, START, check_start};
 use thiserror::Error;
 
 use super::{Absence, NoList, stream};
-use crate::shard::NotRead;
+use crate::shard::{End, Unusable};
 
 /// Encoded images larger than this are refused: more than any picture within Pillow's pixel limit needs, and a
 /// bound for inputs that never end.
@@ -44,27 +44,13 @@ pub enum Source {
     ShardEnd {
         /// The shard.
         shard: PathBuf,
-        /// The links, devices and sparse members in it, which are passed over.
-        passed_over: u64,
-        /// The pictures in it that are not read.
-        not_read: NotRead,
-        /// Whether another tar follows it, which is not read.
-        is_followed: bool,
-        /// Whether it is whole, and holds no image.
-        is_empty: bool,
-        /// Where and how it is damaged, if it is.
-        damage: Option<String>,
-        /// Whether the system is to blame for that, which could not read it, rather than its bytes.
-        is_unread: bool,
+        /// What is to be said of it.
+        end: End,
         /// What the shard was when it was opened.
         stat: Stat,
     },
-    /// A place that could not be looked into when the inputs were listed, with the reason.
-    Unreadable(PathBuf, String),
-    /// A member of a tar of which no image can be had, with the reason.
-    Damaged(PathBuf, String),
-    /// A sample of several images of which none is chosen, with what they are.
-    SeveralImages(PathBuf, String),
+    /// A place of which no image can be had, with the reason.
+    Unusable(PathBuf, Unusable),
     /// The place at which a list turns out to be none, which ends the run.
     NoList {
         /// The list.
@@ -159,6 +145,16 @@ pub enum InputError {
     Terminal,
 }
 
+impl From<Unusable> for InputError {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            Unusable::Unreadable(reason) => Self::Unreadable(reason),
+            Unusable::Damaged(reason) => Self::Damaged(reason),
+            Unusable::SeveralImages(reason) => Self::SeveralImages(reason),
+        }
+    }
+}
+
 impl Source {
     /// Tells of what ends a run: a list that is none.
     ///
@@ -191,13 +187,9 @@ impl Source {
     pub fn read(&self) -> Result<(Cow<'_, [u8]>, Stat), InputError> {
         let mut stat = Stat::default();
         let bytes = match self {
-            Self::Unreadable(_, reason) | Self::ShardEnd { damage: Some(reason), is_unread: true, .. } => {
-                return Err(InputError::Unreadable(reason.clone()));
+            Self::Unusable(_, unusable) | Self::ShardEnd { end: End { damage: Some(unusable), .. }, .. } => {
+                return Err(unusable.clone().into());
             }
-            Self::Damaged(_, reason) | Self::ShardEnd { damage: Some(reason), .. } => {
-                return Err(InputError::Damaged(reason.clone()));
-            }
-            Self::SeveralImages(_, reason) => return Err(InputError::SeveralImages(reason.clone())),
             Self::NoList { .. } => return self.refused().map(|()| (Cow::default(), stat)),
             Self::Member { bytes, .. } => return Ok((Cow::Borrowed(bytes.as_slice()), self.stat())),
             Self::Shard(_) | Self::ShardEnd { .. } => Vec::new(),
@@ -247,11 +239,7 @@ fn read_image(reader: impl Read, length: usize) -> Result<Vec<u8>, InputError> {
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path)
-            | Self::Unreadable(path, _)
-            | Self::Damaged(path, _)
-            | Self::SeveralImages(path, _)
-            | Self::Shard(path) => path.display().fmt(formatter),
+            Self::File(path) | Self::Unusable(path, _) | Self::Shard(path) => path.display().fmt(formatter),
             Self::ShardEnd { shard, .. } => shard.display().fmt(formatter),
             Self::NoList { list, .. } => list.display().fmt(formatter),
             Self::Member { shard, member, .. } => display_path(shard, member).display().fmt(formatter),

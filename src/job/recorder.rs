@@ -24,6 +24,7 @@ use crate::{
     input::{Item, Source},
     model::VisionConfig,
     output::{Array, Content, Failed, Image, InputFacts, Metadata, OutputError, Sink, TarRead, Written, key},
+    shard::End,
 };
 
 /// Why a run is cut short.
@@ -110,9 +111,9 @@ impl Recorder<'_> {
                     self.tell(Event::Image { status, warnings: &warnings, records: &records })?;
                 }
                 Told::Shard(Item { source, .. }) => {
-                    if let Source::ShardEnd { passed_over, not_read, is_followed, is_empty, .. } = &source {
-                        let (path, passed_over) = (&*source.to_string(), *passed_over);
-                        let (is_followed, is_empty) = (*is_followed, *is_empty);
+                    if let Source::ShardEnd { end, .. } = &source {
+                        let path = &*source.to_string();
+                        let &End { passed_over, ref not_read, is_followed, is_empty, .. } = end;
                         self.tell(Event::Shard { path, passed_over, not_read, is_followed, is_empty })?;
                     }
                 }
@@ -157,7 +158,7 @@ impl Recorder<'_> {
     }
 
     fn end_shard(&mut self, item: &Item) -> Result<(), Cut> {
-        let Source::ShardEnd { shard, damage, stat, .. } = &item.source else { return Ok(()) };
+        let Source::ShardEnd { shard, end, stat } = &item.source else { return Ok(()) };
         self.so_far.samples.clear();
         let input = InputFacts {
             path: shard.display().to_string(),
@@ -165,7 +166,8 @@ impl Recorder<'_> {
             modified_ns: stat.modified_ns,
             sha256: None,
         };
-        let read = TarRead { key: item.key(), input, damage: damage.clone() };
+        let damage = end.damage.as_ref().map(|damage| damage.reason().to_owned());
+        let read = TarRead { key: item.key(), input, damage };
         self.sink.end_tar(&item.name, read, std::mem::take(&mut self.so_far.has_changed))?;
         self.wait(Told::Shard(item.clone()))
     }
@@ -314,9 +316,9 @@ impl Recorder<'_> {
         if is_long || self.so_far.waiting.len() >= LARGEST_GROUP {
             self.commit()?;
         }
-        if let Source::ShardEnd { damage, .. } = &item.source {
+        if let Source::ShardEnd { end, .. } = &item.source {
             self.end_shard(item)?;
-            if damage.is_none() {
+            if end.damage.is_none() {
                 return Ok(());
             }
         }

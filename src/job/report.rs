@@ -186,9 +186,8 @@ pub struct Features {
     pub seconds: Option<Seconds>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_zero(count: &usize) -> bool {
-    *count == 0
+fn is_zero<T: Default + PartialEq>(count: &T) -> bool {
+    *count == T::default()
 }
 
 /// How many tokens of each kind a tensor has.
@@ -256,19 +255,22 @@ impl Seconds {
 /// tally.count(Status::Skipped, &[]);
 /// assert_eq!((tally.done, tally.skipped, tally.seen()), (1, 1, 2));
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Done in this run.
     pub done: u64,
     /// Complete before.
     pub skipped: u64,
     /// Complete before, of images that have changed since.
+    #[serde(skip_serializing_if = "is_zero")]
     pub changed: u64,
     /// Failed.
     pub failed: u64,
     /// Failed by their own bytes, in this run or before, which is accepted.
+    #[serde(skip_serializing_if = "is_zero")]
     pub accepted: u64,
     /// Of those done in this run, the ones with values that are not finite.
+    #[serde(skip_serializing_if = "is_zero")]
     pub not_finite: u64,
 }
 

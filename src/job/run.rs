@@ -29,6 +29,7 @@ use crate::{
     input::{Item, Source, Stat, expand},
     output::{Dtype, InputFacts, Nothing, OutputError, Sha256Bytes, Sink, Standing},
     processor::PixelValues,
+    shard::End,
 };
 
 impl Prepared {
@@ -116,7 +117,8 @@ impl Prepared {
             let Task { plan, opened, contents, .. } = &*task;
             let mut input = InputFacts { path: item.source.to_string(), ..InputFacts::default() };
             let stage = (|| {
-                let is_whole_end = matches!(item.source, Source::ShardEnd { damage: None, .. });
+                let is_whole_end =
+                    matches!(item.source, Source::ShardEnd { end: End { damage: None, .. }, .. });
                 if is_whole_end || item.is_shard() && plan.repeats_tars() {
                     return Err(Unmade::Left(Status::Skipped));
                 }

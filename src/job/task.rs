@@ -45,12 +45,9 @@ impl Task {
                 found.standing(&self.contents, &item.key(), &item.name, stat)
             }
             // What could not be read has none, and what is in a tar is not known.
-            Source::Shard(_)
-            | Source::Unreadable(..)
-            | Source::Damaged(..)
-            | Source::SeveralImages(..)
-            | Source::ShardEnd { .. }
-            | Source::NoList { .. } => Standing::New,
+            Source::Shard(_) | Source::Unusable(..) | Source::ShardEnd { .. } | Source::NoList { .. } => {
+                Standing::New
+            }
         }
     }
 }

@@ -34,13 +34,22 @@ pub(crate) struct Found {
     pub(crate) sample: Sample,
 }
 
-/// Why a sample cannot be used.
-#[derive(Debug)]
-pub(crate) enum Unusable {
-    /// No image can be had of it.
+/// Why no image can be had.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Unusable {
+    /// The system could not read it.
+    Unreadable(String),
+    /// It is damaged, or none that can be taken.
     Damaged(String),
-    /// More than one can.
+    /// A sample has several, of which none is chosen.
     SeveralImages(String),
+}
+
+impl Unusable {
+    pub(crate) fn reason(&self) -> &str {
+        let (Self::Unreadable(reason) | Self::Damaged(reason) | Self::SeveralImages(reason)) = self;
+        reason
+    }
 }
 
 /// An image that may be taken.

@@ -11,9 +11,11 @@ mod sample;
 mod unpacked;
 mod writer;
 
-pub(crate) use group::{Found, Unusable};
+pub(crate) use group::Found;
+pub use group::Unusable;
 pub(crate) use names::{has_image_extension, inner_path, is_shard, stem};
 pub use not_read::NotRead;
-pub(crate) use reader::{End, is_tar, read};
+pub use reader::End;
+pub(crate) use reader::{is_tar, read};
 pub use sample::{Kept, Sample, Selection};
 pub(crate) use writer::{END, TarWriter, member_bytes, padded};

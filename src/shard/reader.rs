@@ -11,7 +11,7 @@ use pillow_exact::{Format, kind_of};
 use tar::{Archive, EntryType, Header};
 
 use super::{
-    group::{Found, Group},
+    group::{Found, Group, Unusable},
     names::{inner_path, split},
     not_read::NotRead,
     sample::Selection,
@@ -23,20 +23,25 @@ use super::{
 pub(super) const LARGEST_EXTENSIONS: u64 = 4 << 20;
 
 /// What is to be said of a shard that was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct End {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct End {
     /// Links, devices and sparse members.
-    pub(crate) passed_over: u64,
+    pub passed_over: u64,
     /// Pictures that are not read.
-    pub(crate) not_read: NotRead,
+    pub not_read: NotRead,
     /// Whether another tar follows, which is not read.
-    pub(crate) is_followed: bool,
+    pub is_followed: bool,
     /// Whether it is whole, and none of its samples has an image.
-    pub(crate) is_empty: bool,
-    /// Where and how it is damaged.
-    pub(crate) damage: Option<String>,
-    /// Whether the system is to blame for that, which could not read it, rather than its bytes.
-    pub(crate) is_unread: bool,
+    pub is_empty: bool,
+    /// Where and how it is damaged, or why it could not be read.
+    pub damage: Option<Unusable>,
+}
+
+impl End {
+    /// Of a shard that cannot be read.
+    pub(crate) fn unread(reason: String) -> Self {
+        Self { damage: Some(Unusable::Unreadable(reason)), ..Self::default() }
+    }
 }
 
 /// Whether a stream that begins so is a tar, or a compressed one.
@@ -73,18 +78,21 @@ pub(crate) fn read(
     selection: &Selection,
     on: &mut dyn FnMut(Found) -> ControlFlow<()>,
 ) -> End {
-    let has_failed = Cell::new(false);
-    let end = read_samples(Watched { inner: source, has_failed: &has_failed }, shard, selection, on);
-    End { is_unread: has_failed.get(), ..end }
+    let (has_failed, mut end) = (Cell::new(false), End::default());
+    let source = Watched { inner: source, has_failed: &has_failed };
+    let damage = read_samples(source, shard, selection, on, &mut end);
+    let kind = if has_failed.get() { Unusable::Unreadable } else { Unusable::Damaged };
+    End { damage: damage.map(kind), ..end }
 }
 
+/// Where and how it is damaged.
 fn read_samples(
     source: impl Read,
     shard: &Path,
     selection: &Selection,
     on: &mut dyn FnMut(Found) -> ControlFlow<()>,
-) -> End {
-    let mut end = End::default();
+    end: &mut End,
+) -> Option<String> {
     let mut count = 0;
     let on = &mut |found| {
         count += 1;
@@ -92,14 +100,13 @@ fn read_samples(
     };
     let (position, limit) = (Cell::new(0), Cell::new(u64::MAX));
     let mut source = BufReader::with_capacity(1 << 18, source);
-    let damaged = |reason| End { damage: Some(reason), ..End::default() };
     if let Some(kind) = source.fill_buf().ok().and_then(not_a_tar) {
-        return damaged(format!("{kind}, not a tar, plain or packed with gzip"));
+        return Some(format!("{kind}, not a tar, plain or packed with gzip"));
     }
     let inner = match Unpacked::new(source) {
         Ok(Some(inner)) => inner,
-        Ok(None) => return damaged("is empty".into()),
-        Err(error) => return damaged(error.to_string()),
+        Ok(None) => return Some("is empty".into()),
+        Err(error) => return Some(error.to_string()),
     };
     let mut archive = Archive::new(Counted { inner, position: &position, limit: &limit });
     let mut group = Group::default();
@@ -135,8 +142,8 @@ fn read_samples(
     };
     let walked = walk();
     let read = position.get();
-    end.damage = match walked {
-        Ok(ControlFlow::Break(())) => return end,
+    let mut damage = match walked {
+        Ok(ControlFlow::Break(())) => return None,
         Err(error) => Some(format!("is damaged at byte {}: {error}", read.max(next))),
         // At least one block of zeros ends a tar.
         Ok(ControlFlow::Continue(())) if read <= next => {
@@ -145,19 +152,19 @@ fn read_samples(
         Ok(ControlFlow::Continue(())) => None,
     };
     // Of a damaged shard, the last sample may lack what is to be carried over.
-    if end.damage.is_none() || group.has_all(selection) {
+    if damage.is_none() || group.has_all(selection) {
         let _ = group.give(shard, selection, on); // nothing follows
     }
-    if end.damage.is_none() {
+    if damage.is_none() {
         let mut inner = archive.into_inner().inner;
         let checked = is_followed(&mut inner).and_then(|is_followed| {
             end.is_followed = is_followed;
             inner.check()
         });
-        end.damage = checked.err().map(|error| format!("is damaged at byte {read}: {error}"));
+        damage = checked.err().map(|error| format!("is damaged at byte {read}: {error}"));
     }
-    end.is_empty = end.damage.is_none() && count == 0;
-    end
+    end.is_empty = damage.is_none() && count == 0;
+    damage
 }
 
 /// Whether a tar stands behind the end of one and the zeros that pad it, as `cat` puts it there.
@@ -218,7 +225,6 @@ impl<R: Read> Read for Counted<'_, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::Unusable;
     use tar::Builder;
 
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n and so on";
@@ -300,7 +306,7 @@ mod tests {
         let endless = start.chain(io::repeat(b'a'));
         let end =
             read(endless, Path::new("s.tar"), &Selection::default(), &mut |_| ControlFlow::Continue(()));
-        assert!(end.damage.expect("damage").contains("extended header is larger than 4 MiB"));
+        assert!(end.damage.expect("damage").reason().contains("extended header is larger than 4 MiB"));
     }
 
     #[test]
@@ -344,9 +350,9 @@ mod tests {
                         })
                     };
                 let unread = end(&mut bytes[..cut].chain(Failing));
-                assert!(unread.damage.is_some() && unread.is_unread, "{cut}: {unread:?}");
+                assert!(matches!(unread.damage, Some(Unusable::Unreadable(_))), "{cut}: {unread:?}");
                 let damaged = end(&mut &bytes[..cut]);
-                assert!(damaged.damage.is_some() && !damaged.is_unread, "{cut}: {damaged:?}");
+                assert!(matches!(damaged.damage, Some(Unusable::Damaged(_))), "{cut}: {damaged:?}");
             }
         }
     }
@@ -378,7 +384,7 @@ mod tests {
         flipped[1536 + 3] ^= 1;
         let (found, end) = samples(&flipped, &Selection::default());
         assert_eq!(found.len(), 1);
-        assert!(end.damage.expect("a checksum").contains("byte 2048"));
+        assert!(end.damage.expect("a checksum").reason().contains("byte 2048"));
     }
 
     #[test]
@@ -410,7 +416,7 @@ mod tests {
         packed[at..at + 100].fill(0);
         let (found, end) = samples(&packed, &Selection::default());
         assert_eq!(found.len(), 2, "what came before is kept");
-        assert!(end.damage.expect("a checksum").starts_with("is damaged at byte 35"));
+        assert!(end.damage.expect("a checksum").reason().starts_with("is damaged at byte 35"));
     }
 
     #[test]
