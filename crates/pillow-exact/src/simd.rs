@@ -13,6 +13,8 @@ enum Name {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Isa {
@@ -24,6 +26,10 @@ impl Isa {
                 && std::arch::is_x86_feature_detected!("avx512vl")
                 && std::arch::is_x86_feature_detected!("avx512vbmi");
             return Self(if is_avx512 { Name::Avx512 } else { Name::Avx2 });
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            return Self(Name::Neon);
         }
         Self::plain()
     }
@@ -42,6 +48,8 @@ impl Isa {
             Name::Avx2,
             #[cfg(target_arch = "x86_64")]
             Name::Avx512,
+            #[cfg(target_arch = "aarch64")]
+            Name::Neon,
         ];
         names.into_iter().filter(|&name| name <= Self::best().0).map(Self).collect()
     }
@@ -56,5 +64,10 @@ impl Isa {
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn has_avx512(self) -> bool {
         self.0 >= Name::Avx512
+    }
+    /// Whether there is NEON.
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn has_neon(self) -> bool {
+        self.0 >= Name::Neon
     }
 }

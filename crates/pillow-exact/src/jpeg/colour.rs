@@ -33,6 +33,12 @@ pub(super) fn to_rgb(isa: Isa, luma: &[u8], blue: &[u8], red: &[u8], rgb: &mut V
             #[allow(unsafe_code)]
             return unsafe { super::colour_avx2::to_rgb(luma, blue, red, rgb) };
         }
+        #[cfg(target_arch = "aarch64")]
+        if isa.has_neon() {
+            // SAFETY: the CPU has NEON.
+            #[allow(unsafe_code)]
+            return unsafe { super::colour_neon::to_rgb(luma, blue, red, rgb) };
+        }
         let _ = isa;
         for (((pixel, &y), &blue), &red) in rgb.chunks_exact_mut(3).zip(luma).zip(blue).zip(red) {
             fill(pixel, pixel_of(y, blue, red));
@@ -68,6 +74,14 @@ pub(super) fn stretched_to_rgb<const LEFT: u16, const RIGHT: u16, const SHIFT: i
             #[allow(unsafe_code)]
             return unsafe {
                 super::colour_avx2::stretched_to_rgb::<LEFT, RIGHT, SHIFT>(luma, blue, red, rgb);
+            };
+        }
+        #[cfg(target_arch = "aarch64")]
+        if isa.has_neon() {
+            // SAFETY: the CPU has NEON.
+            #[allow(unsafe_code)]
+            return unsafe {
+                super::colour_neon::stretched_to_rgb::<LEFT, RIGHT, SHIFT>(luma, blue, red, rgb);
             };
         }
         let _ = isa;

@@ -1,88 +1,24 @@
-//! YCbCr to RGB with AVX2, 32 pixels at a time, in 16 bits: a factor's whole part is added as it is, so that the rest fits. Even and odd
-//! pixels go apart, for that is how chroma for two columns comes, and how a register of bytes becomes two of words.
+//! YCbCr to RGB with AVX2, 32 pixels at a time, in 16 bits. Even and odd pixels go apart, for that is how chroma for two columns comes,
+//! and how a register of bytes becomes two of words.
 
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::colour::{BITS, BLUE, Fresh, GREEN_BLUE, GREEN_RED, RED};
+use super::colour::{BITS, Fresh};
+use super::colour_steps::{BLUE_REST, GREEN_BLUE_REST, GREEN_RED_REST, RED_REST, padded, rows_in_steps};
 
 /// Pixels at a time.
 const STEP: usize = 32;
 /// Sums of chroma for them, with a neighbour on both sides.
 const SUMS: usize = STEP / 2 + 2;
-/// What is left of the factors in units of 2^-15, of which one bit less is enough for every sample: red's is between 1 and 2, blue's
-/// nearly 2, and in units of 2^-16 green's of red nearly -1.
-pub(super) const RED_REST: i16 = ((RED - (1 << BITS)) / 2) as i16;
-pub(super) const BLUE_REST: i16 = ((BLUE - (2 << BITS)) / 2) as i16;
-const GREEN_BLUE_REST: i16 = GREEN_BLUE as i16;
-const GREEN_RED_REST: i16 = (GREEN_RED + (1 << BITS)) as i16;
+
 /// Green's two factors side by side.
 pub(super) const GREEN_RESTS: i32 = (GREEN_RED_REST as i32) << 16 | GREEN_BLUE_REST as u16 as i32;
 
 /// Words of even and of odd pixels.
 type Halves = [__m256i; 2];
 
-/// The two ways of a row through steps of `STEP` pixels, of which the last may be a part of one. What a step does is the file's own, for
-/// its instruction set: `bytes`, `centred`, `stretched`, `pixels` and `store`.
-macro_rules! rows_in_steps {
-    ($features:literal) => {
-        /// [`super::colour::to_rgb`], of slices that fit each other.
-        #[target_feature(enable = $features)]
-        pub(super) fn to_rgb(luma: &[u8], blue: &[u8], red: &[u8], rgb: &mut Fresh) {
-            let mut steps = rgb.chunks_exact_mut(3 * STEP);
-            let mut done = 0;
-            for rgb in &mut steps {
-                let [luma, blue, red] = [luma, blue, red].map(|samples| bytes(&samples[done..]));
-                store(pixels(luma, centred(blue), centred(red)), rgb);
-                done += STEP;
-            }
-            let rest = steps.into_remainder();
-            if !rest.is_empty() {
-                let [luma, blue, red] =
-                    [luma, blue, red].map(|samples| bytes(&padded::<STEP, _>(&samples[done..])));
-                let mut step = [MaybeUninit::new(0); 3 * STEP];
-                store(pixels(luma, centred(blue), centred(red)), &mut step);
-                rest.copy_from_slice(&step[..rest.len()]);
-            }
-        }
-
-        /// [`super::colour::stretched_to_rgb`], of slices that fit each other.
-        #[target_feature(enable = $features)]
-        pub(super) fn stretched_to_rgb<const LEFT: u16, const RIGHT: u16, const SHIFT: i32>(
-            luma: &[u8],
-            blue: &[u16],
-            red: &[u16],
-            rgb: &mut Fresh,
-        ) {
-            let mut steps = rgb.chunks_exact_mut(3 * STEP);
-            let mut done = 0;
-            for rgb in &mut steps {
-                let [blue, red] = [blue, red].map(|sums| stretched::<LEFT, RIGHT, SHIFT>(&sums[done / 2..]));
-                store(pixels(bytes(&luma[done..]), blue, red), rgb);
-                done += STEP;
-            }
-            let rest = steps.into_remainder();
-            if !rest.is_empty() {
-                let sums =
-                    |sums: &[u16]| stretched::<LEFT, RIGHT, SHIFT>(&padded::<SUMS, _>(&sums[done / 2..]));
-                let mut step = [MaybeUninit::new(0); 3 * STEP];
-                let luma = bytes(&padded::<STEP, _>(&luma[done..]));
-                store(pixels(luma, sums(blue), sums(red)), &mut step);
-                rest.copy_from_slice(&step[..rest.len()]);
-            }
-        }
-    };
-}
-pub(super) use rows_in_steps;
-
 rows_in_steps!("avx2");
-
-/// What is left of a row, as long as a step takes.
-pub(super) fn padded<const LENGTH: usize, T: Copy + Default>(rest: &[T]) -> [T; LENGTH] {
-    let mut padded = [T::default(); LENGTH];
-    padded[..rest.len()].copy_from_slice(rest);
-    padded
-}
 
 /// The first 32 bytes.
 #[inline]

@@ -4,7 +4,8 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 use super::colour::{BITS, Fresh};
-use super::colour_avx2::{BLUE_REST, GREEN_RESTS, RED_REST, padded, rows_in_steps};
+use super::colour_avx2::GREEN_RESTS;
+use super::colour_steps::{BLUE_REST, RED_REST, padded, rows_in_steps};
 
 /// Pixels at a time.
 const STEP: usize = 64;

@@ -10,6 +10,11 @@ mod colour_avx2;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod colour_avx512;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
+mod colour_neon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod colour_steps;
 mod frame;
 mod libjpeg;
 mod piece;

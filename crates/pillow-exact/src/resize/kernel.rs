@@ -40,6 +40,12 @@ pub(super) fn across(
         #[allow(unsafe_code)]
         return unsafe { super::avx2::across(taps, first, lines, out) };
     }
+    #[cfg(target_arch = "aarch64")]
+    if isa.has_neon() {
+        // SAFETY: the CPU has NEON.
+        #[allow(unsafe_code)]
+        return unsafe { super::neon::across(taps, first, lines, out) };
+    }
     let _ = isa;
     for (line, out) in lines.iter().zip(out) {
         across_plain(taps, first, line, out, channels);
@@ -81,6 +87,14 @@ pub(super) fn down(
         #[allow(unsafe_code)]
         unsafe {
             done = super::avx2::down(taps, output, rows, out);
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    if isa.has_neon() {
+        // SAFETY: the CPU has NEON.
+        #[allow(unsafe_code)]
+        unsafe {
+            done = super::neon::down(taps, output, rows, out);
         }
     }
     let _ = isa;

@@ -10,6 +10,9 @@ mod avx2;
 mod canvas;
 mod filter;
 mod kernel;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
+mod neon;
 mod passes;
 mod taps;
 

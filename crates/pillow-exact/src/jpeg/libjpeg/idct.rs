@@ -15,7 +15,7 @@ use std::array::from_fn;
 use mozjpeg_sys::{jpeg_component_info, jpeg_decompress_struct};
 
 use super::shared::wanted;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::simd::Isa;
 
 /// libjpeg's type of an inverse DCT of one block.
@@ -36,6 +36,11 @@ pub(super) fn best() -> Method {
     if Isa::best().has_avx2() {
         // SAFETY: the CPU has AVX2.
         return method::<Avx2>;
+    }
+    #[cfg(target_arch = "aarch64")]
+    if Isa::best().has_neon() {
+        // SAFETY: the CPU has NEON.
+        return method::<Neon>;
     }
     method::<Plain>
 }
@@ -62,6 +67,18 @@ impl Kernel for Avx2 {
     unsafe fn inverse_dct(coefficients: &Block<i16>, table: &Block<u16>) -> Block<u8> {
         // SAFETY: the caller's promise that the CPU has AVX2.
         unsafe { super::idct_avx2::inverse_dct(coefficients, table) }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+pub(super) struct Neon;
+
+#[cfg(target_arch = "aarch64")]
+impl Kernel for Neon {
+    #[inline(always)]
+    unsafe fn inverse_dct(coefficients: &Block<i16>, table: &Block<u16>) -> Block<u8> {
+        // SAFETY: the caller's promise that the CPU has NEON.
+        unsafe { super::idct_neon::inverse_dct(coefficients, table) }
     }
 }
 
@@ -119,7 +136,7 @@ fn inverse_dct(coefficients: &Block<i16>, table: &Block<u16>) -> Block<u8> {
 }
 
 /// The sample of a block that has no frequency but 0, half of all in a photograph's chroma: what both passes come to.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) fn flat(mean: i16) -> u8 {
     let value = (i32::from(mean << PASS1_BITS) + (1 << (PASS1_BITS + 2))) >> (PASS1_BITS + 3);
     (value.clamp(-128, 127) + 128) as u8
@@ -279,6 +296,7 @@ mod tests {
     fn every_kind_of_block_agrees_with_the_plain_version() {
         let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
         let zigzag = zigzag();
+        #[cfg(target_arch = "x86_64")]
         let mut before = [[0; 8]; 8];
         for _ in 0..200_000 {
             // Magnitudes from a picture's to all that 16 bits hold; few or many places other than 0.
@@ -304,6 +322,12 @@ mod tests {
                 let found = unsafe { super::super::idct_avx2::inverse_dct(&block, &table) };
                 assert_eq!(found, expected, "{block:?} times {table:?}");
             }
+            #[cfg(target_arch = "aarch64")]
+            if Isa::best().has_neon() {
+                // SAFETY: the CPU has NEON.
+                let found = unsafe { super::super::idct_neon::inverse_dct(&block, &table) };
+                assert_eq!(found, expected, "{block:?} times {table:?}");
+            }
             #[cfg(target_arch = "x86_64")]
             if Isa::best().has_avx512() {
                 let is_zero =
@@ -319,8 +343,8 @@ mod tests {
                     let found = found.map(|row| from_fn(|column| row[first + column]));
                     assert_eq!(found, expected, "{blocks:?} times {table:?}");
                 }
+                before = block;
             }
-            before = block;
         }
     }
 

@@ -11,6 +11,8 @@ mod idct;
 mod idct_avx2;
 #[cfg(target_arch = "x86_64")]
 mod idct_avx512;
+#[cfg(target_arch = "aarch64")]
+mod idct_neon;
 mod planes;
 mod runs;
 mod session;

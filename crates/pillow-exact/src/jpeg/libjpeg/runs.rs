@@ -6,12 +6,14 @@ use mozjpeg_sys::{jpeg_component_info, jpeg_decompress_struct};
 
 #[cfg(target_arch = "x86_64")]
 use super::idct::Avx2;
+#[cfg(target_arch = "aarch64")]
+use super::idct::Neon;
 use super::idct::{Block, Kernel, Plain, table_of};
 #[cfg(target_arch = "x86_64")]
 use super::idct_avx512;
 use super::planes::BLOCK;
 use super::shared::wanted;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::simd::Isa;
 
 /// Blocks of one component, as huffman.h describes them.
@@ -76,6 +78,11 @@ pub(super) unsafe extern "C" fn inverse_dct(cinfo: *mut jpeg_decompress_struct, 
             // SAFETY: the blocks are there, and the CPU has AVX2.
             return unsafe { one_by_one_avx2(run, first, end, table) };
         }
+    }
+    #[cfg(target_arch = "aarch64")]
+    if Isa::best().has_neon() {
+        // SAFETY: the blocks are there, and the CPU has NEON, which all code for such CPUs is compiled with.
+        return unsafe { one_by_one::<Neon>(run, first, end, table) };
     }
     // SAFETY: the blocks are there.
     unsafe { one_by_one::<Plain>(run, first, end, table) }
