@@ -144,6 +144,8 @@ mod tests {
         }
         let weights: Vec<i32> = noise(40, 5).iter().map(|&value| i32::from(value) * 251 - 32_000).collect();
         kinds.push((20, Taps::new((0..12).map(|at| (at, &weights[at..at + 1 + at % 8])), 14)));
+        // Of few bits behind the point, so that sums need more than 16 before it.
+        kinds.push((20, Taps::new((0..4).map(|at| (at, &weights[at..at + 16])), 4)));
         kinds
     }
 
