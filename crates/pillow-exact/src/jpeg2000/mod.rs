@@ -1,6 +1,7 @@
 //! JPEG 2000, as Pillow opens it (`Jpeg2KImagePlugin`): a codestream alone or in the boxes of JP2, decoded by a port of OpenJPEG.
 
 mod codestream;
+mod cut;
 mod header;
 mod openjpeg;
 mod unpack;
