@@ -1,4 +1,4 @@
-"""How `preprocess` of the Python module goes with threads: one, several, and as many processes as the machine's own bound, in turns.
+"""How `preprocess` of the Python module goes with one thread, with several, and in as many processes, which show the machine's own bound.
 
     pip install target/wheels/*.whl
     python benches/threads.py [PICTURE ...] [--threads 2] [--count 200] [--rounds 9]

@@ -332,8 +332,8 @@ def preprocess(
     model = model if model is None else os.fspath(model)
     extractor = _preprocessor(model, tuple(sorted(asked.items())), os.getpid())
     if out is None:
-        images = list(_several(images))
-        shape = extractor._row()
+        shape = None if isinstance(images, Mapping) else extractor._row()
+        images = images if shape is None else list(_several(images))
         if shape is None or not images:
             found: NDArray[np.float32] = extractor(images)
             return found

@@ -128,12 +128,15 @@ impl Core {
             return Ok(Vec::new());
         }
         let (is_stopped, extractor, row) = (&AtomicBool::new(false), &self.extractor, &shape[1..]);
+        let images = &images;
         let found = std::thread::scope(|scope| {
             let (out, done) = sync_channel(1);
-            let filling = move || out.send(fill(extractor, &images, row, place, is_stopped));
-            Builder::new().spawn_scoped(scope, filling).map_err(of_thread)?;
-            // An interrupted one ends with the pictures in hand.
-            wait(py, done).inspect_err(|_| is_stopped.store(true, Ordering::Relaxed))
+            let filling = move || drop(out.send(fill(extractor, images, row, place, is_stopped)));
+            let thread = Builder::new().spawn_scoped(scope, filling).map_err(of_thread)?;
+            let found = wait(py, done).inspect_err(|_| is_stopped.store(true, Ordering::Relaxed));
+            // An interrupted one ends with the pictures in hand, which may be a pipe that waits for another thread of Python's.
+            let _ = py.detach(|| thread.join()); // that it panicked is said already
+            found
         })?;
         let wrong_shape = |found| wrong(&format!("{shape:?}, and an image is {found:?} before the tower"));
         found.map_err(failed)?.into_iter().map(|found| found.map_err(wrong_shape)).collect()

@@ -384,14 +384,22 @@ def test_two_threads_share_it_without_growth(model, pictures):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
-@pytest.mark.parametrize("call", ["extractor(pictures * 100_000)", "list(extractor.stream(pictures * 100_000))"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "extractor(pictures * 100_000)",
+        "list(extractor.stream(pictures * 100_000))",
+        "preprocess(pictures * 20_000, model)",
+    ],
+)
 def test_ctrl_c_ends_a_long_call(model, pictures, call):
     # What runs in the background of a script has SIGINT ignored, and Python then installs no handler.
     script = f"""
 import signal
-from clip_features import Extractor
+from clip_features import Extractor, preprocess
 signal.signal(signal.SIGINT, signal.default_int_handler)
-extractor = Extractor({str(model)!r})
+model = {str(model)!r}
+extractor = Extractor(model)
 pictures = {[str(path) for path in pictures]!r}
 extractor(pictures)
 print("ready", flush=True)
