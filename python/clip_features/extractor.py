@@ -272,8 +272,9 @@ class Extractor:
     def _row(self) -> list[int] | None:
         """The shape of an image's pixel values; None if it depends on the image, or they are no float32."""
         shape = self._core.shapes["pixel_values"]
-        is_fixed = shape and not self._arguments["tiles"] and self._core.metadata["dtype"] == "f32"
-        return shape[1:] if is_fixed else None
+        if shape is None or self._arguments["tiles"] or self._core.metadata["dtype"] != "f32":
+            return None
+        return shape[1:]
 
     def _empty(self) -> dict[str, NDArray[Any]]:
         types: dict[str, Any] = {"f32": np.float32, "f16": np.float16, "bf16": np.uint16}
@@ -332,12 +333,12 @@ def preprocess(
     model = model if model is None else os.fspath(model)
     extractor = _preprocessor(model, tuple(sorted(asked.items())), os.getpid())
     if out is None:
-        shape = None if isinstance(images, Mapping) else extractor._row()
-        images = images if shape is None else list(_several(images))
-        if shape is None or not images:
-            found: NDArray[np.float32] = extractor(images)
+        row = None if isinstance(images, Mapping) else extractor._row()
+        several = [] if row is None else list(_several(images))
+        if row is None or not several:
+            found: NDArray[np.float32] = extractor(several or images)
             return found
-        out = np.empty((len(images), *shape), np.float32)
+        images, out = several, np.empty([len(several), *row], np.float32)
     return extractor._preprocess(images, out)
 
 
