@@ -65,6 +65,7 @@ impl Isa {
     pub(crate) fn has_avx512(self) -> bool {
         self.0 >= Name::Avx512
     }
+
     /// Whether there is NEON.
     #[cfg(target_arch = "aarch64")]
     pub(crate) fn has_neon(self) -> bool {

@@ -23,6 +23,9 @@ mod marker {
     }
 }
 
+/// A tile in the file takes at least a header of 12 bytes and the marker behind it.
+const TILE: u64 = 14;
+
 /// The bytes that a pixel takes at the most. An error where what the pixels are cut into would take more time or memory than they.
 pub(super) fn bytes_per_pixel(bytes: &[u8]) -> Result<u64, DecodeError> {
     let mut reader = Reader::new(bytes, FORMAT);
@@ -77,9 +80,6 @@ pub(super) fn bytes_per_pixel(bytes: &[u8]) -> Result<u64, DecodeError> {
     // OpenJPEG refuses one without a size.
     cut.map_or(Ok(0), |cut| cut.bytes_per_pixel(bytes.len() as u64))
 }
-
-/// A tile in the file takes at least a header of 12 bytes and the marker behind it.
-const TILE: u64 = 14;
 
 /// Where the codestream starts.
 fn start(bytes: &[u8]) -> Result<usize, DecodeError> {
